@@ -1,0 +1,1 @@
+//! Typed publish and subscribe with bounded channels that say what they missed.

@@ -1,0 +1,1 @@
+//! The WebSocket protocol (RFC 6455) without any input or output: bytes in, events out.
