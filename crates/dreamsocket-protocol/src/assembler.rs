@@ -1,0 +1,119 @@
+//! Frames to messages: which data frame may follow which (RFC 6455 §5.4), what fragments are charged,
+//! and the text check. Its buffer grows by what came, never by what was declared. Control frames,
+//! which may come in between, are not its business.
+
+use crate::config::{Limits, MIN_FRAGMENT_CHARGE};
+use crate::engine::{Event, MessageKind};
+use crate::error::Violation;
+use crate::frame::{FrameHeader, OpCode};
+use crate::text::Text;
+use crate::utf8::{InvalidUtf8, Utf8Checker};
+use bytes::{Bytes, BytesMut};
+
+/// The message in progress.
+#[derive(Debug, Clone)]
+pub(crate) struct Assembler {
+    max_message: usize,
+    /// The kind of the fragmented message in progress.
+    fragmented: Option<MessageKind>,
+    /// What its fragments have been charged.
+    charged: u64,
+    /// What came of its payload.
+    parts: BytesMut,
+    /// The verdict on the text in progress, fragmented or not.
+    utf8: Utf8Checker,
+}
+
+impl Assembler {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            max_message: limits.max_message,
+            fragmented: None,
+            charged: 0,
+            parts: BytesMut::new(),
+            utf8: Utf8Checker::default(),
+        }
+    }
+
+    /// Whether any unfragmented message of up to `length` bytes would be admitted now.
+    pub(crate) fn admits_whole(&self, length: usize) -> bool {
+        self.fragmented.is_none() && length <= self.max_message
+    }
+
+    /// Admits a data frame, or refuses it, by its header alone.
+    pub(crate) fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
+        let kind = match (header.opcode, self.fragmented) {
+            (OpCode::Continuation, Some(kind)) => kind,
+            (OpCode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
+            (_, Some(_)) => return Err(Violation::UnfinishedMessage),
+            (OpCode::Text, None) => MessageKind::Text,
+            (_, None) => MessageKind::Binary,
+        };
+        let charge = if header.is_fragment() {
+            self.fragmented = Some(kind);
+            let least = MIN_FRAGMENT_CHARGE as u64;
+            self.charged = self.charged.saturating_add(header.length.max(least));
+            self.charged
+        } else {
+            header.length
+        };
+        if usize::try_from(charge).is_ok_and(|charge| charge <= self.max_message) {
+            return Ok(());
+        }
+        Err(Violation::MessageTooBig {
+            limit: self.max_message,
+            got: charge,
+        })
+    }
+
+    /// Checks the next piece of an unfragmented text that has not come whole.
+    pub(crate) fn check_text(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        self.utf8
+            .feed(piece)
+            .map_err(|InvalidUtf8| Violation::InvalidUtf8)
+    }
+
+    /// Adds the next piece of a fragment.
+    pub(crate) fn append(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        if self.fragmented == Some(MessageKind::Text) {
+            self.check_text(piece)?;
+        }
+        self.parts.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Ends the fragmented message.
+    pub(crate) fn finish(&mut self) -> Result<Event, Violation> {
+        let kind = self.fragmented.take().unwrap_or(MessageKind::Binary);
+        self.charged = 0;
+        let payload = std::mem::take(&mut self.parts).freeze();
+        self.finish_message(kind, payload)
+    }
+
+    /// Ends a message whose payload is all there.
+    pub(crate) fn finish_message(
+        &mut self,
+        kind: MessageKind,
+        payload: Bytes,
+    ) -> Result<Event, Violation> {
+        match kind {
+            MessageKind::Binary => Ok(Event::Binary(payload)),
+            MessageKind::Text => {
+                self.utf8 = Utf8Checker::default();
+                // The whole text is checked, though its pieces were: the caller could have written
+                // to its buffer since, and a `Text` that is no UTF-8 must not be possible.
+                Text::try_from(payload)
+                    .map(Event::Text)
+                    .map_err(|_| Violation::InvalidUtf8)
+            }
+        }
+    }
+
+    /// Drops the message in progress.
+    pub(crate) fn reset(&mut self) {
+        self.fragmented = None;
+        self.charged = 0;
+        self.parts = BytesMut::new();
+        self.utf8 = Utf8Checker::default();
+    }
+}

@@ -1,0 +1,430 @@
+//! The state machine that ties the rest: the caller's bytes in, events out, control and Close frames
+//! when they are due. It owns the order of things (what may still be sent, what is still listened
+//! to) and leaves the wire format to the decoder and the frame codec.
+
+use crate::assembler::Assembler;
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::{Limits, Role};
+use crate::decoder::{Decoder, MAX_SMALL};
+use crate::error::{EncodeError, InvalidClose, PingError, Violation};
+use crate::frame::{MAX_CONTROL_PAYLOAD, OpCode, encode_header};
+use crate::mask::{MaskKey, apply_mask};
+use crate::text::Text;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// How many pings and pongs may wait to be encoded.
+pub const MAX_WAITING_CONTROL: usize = 64;
+
+/// Up to this size, in bytes, a message that came in one frame is copied out of the read buffer.
+/// Larger ones are split off it without a copy, and so keep the whole of it alive.
+pub const MAX_COPIED_MESSAGE: usize = 2048;
+
+/// The two kinds of messages (RFC 6455 §5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "RFC 6455 has two kinds of data frames, and no registry adds one"
+)]
+pub enum MessageKind {
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+impl MessageKind {
+    fn opcode(self) -> OpCode {
+        match self {
+            Self::Text => OpCode::Text,
+            Self::Binary => OpCode::Binary,
+        }
+    }
+}
+
+/// What came from the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver that forgets an event is broken; the compiler should say so"
+)]
+pub enum Event {
+    /// A whole text message.
+    Text(Text),
+    /// A whole binary message.
+    Binary(Bytes),
+    /// A ping, whose pong is already queued.
+    Ping(Bytes),
+    /// A pong, asked for or not.
+    Pong(Bytes),
+    /// The peer's Close frame, whose reply is already queued. Nothing follows it.
+    Close(CloseFrame),
+    /// The peer broke a rule; the Close frame that says so is already queued. Nothing follows it.
+    Violation(Violation),
+}
+
+/// One end of one WebSocket connection, after the opening handshake.
+///
+/// It is plain data: clone it, print it, move it. See the [crate's page](crate) for the loop that
+/// drives it.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    role: Role,
+    decoder: Decoder,
+    assembler: Assembler,
+    waiting: VecDeque<Control>,
+    /// The Close frame that waits to be encoded: ours, a reply, or a violation's.
+    queued_close: Option<CloseFrame>,
+    is_close_sent: bool,
+    is_close_received: bool,
+    violation: Option<Violation>,
+}
+
+/// A ping or pong that waits to be encoded.
+#[derive(Debug, Clone)]
+enum Control {
+    Ping(Bytes),
+    Pong(Bytes),
+}
+
+/// Input.
+impl Engine {
+    /// An engine for a connection on which nothing was exchanged yet.
+    #[must_use]
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Self {
+            role,
+            decoder: Decoder::new(role, limits.max_frame),
+            assembler: Assembler::new(limits),
+            waiting: VecDeque::new(),
+            queued_close: None,
+            is_close_sent: false,
+            is_close_received: false,
+            violation: None,
+        }
+    }
+
+    /// Takes the next event out of `buffer`: the bytes read so far and not used yet, in order.
+    ///
+    /// `None` means that more bytes are needed: append them to what is left in `buffer`, and call
+    /// again. What is left is a part of a header, or the part of a payload that has come, already
+    /// unmasked and checked; the engine remembers how far, so the caller must neither change nor
+    /// remove it, but may move it to the front of another buffer. A buffer that is empty after
+    /// `None` can be dropped.
+    ///
+    /// After the peer's Close and after a violation, all bytes are used up and ignored. After our
+    /// own Close, data is used up as it comes and dropped: no messages, and no pongs for pings.
+    pub fn handle_input(&mut self, buffer: &mut BytesMut) -> Option<Event> {
+        if self.is_deaf() {
+            buffer.clear();
+            return None;
+        }
+        match self.next_event(buffer) {
+            Ok(event) => event,
+            Err(violation) => {
+                buffer.clear();
+                self.assembler.reset();
+                self.queue_close(CloseFrame::bare(violation.close_code()));
+                self.violation = Some(violation.clone());
+                Some(Event::Violation(violation))
+            }
+        }
+    }
+
+    /// How many more bytes the frame in progress needs at least; 0 between frames.
+    ///
+    /// A hint for a reader. It's the peer's number, though within the limits as long as messages
+    /// are still wanted: never reserve it without a bound of your own.
+    #[must_use]
+    pub fn bytes_wanted(&self) -> usize {
+        if self.is_deaf() {
+            return 0;
+        }
+        self.decoder.bytes_wanted()
+    }
+
+    fn next_event(&mut self, buffer: &mut BytesMut) -> Result<Option<Event>, Violation> {
+        loop {
+            if self.assembler.admits_whole(MAX_SMALL)
+                && let Some((kind, payload)) = self.decoder.take_small_message(buffer)
+            {
+                return self.assembler.finish_message(kind, payload).map(Some);
+            }
+            let header = match self.decoder.header() {
+                Some(header) => header,
+                None => {
+                    let Some(header) = self.decoder.read_header(buffer)? else {
+                        return Ok(None);
+                    };
+                    if !header.opcode.is_control() {
+                        self.assembler.begin_frame(&header)?;
+                    }
+                    header
+                }
+            };
+            let new = self.decoder.unmask_new(buffer);
+            let is_whole = self.decoder.is_whole();
+            if header.is_fragment() {
+                self.assembler.append(new)?;
+                self.decoder.skip(buffer);
+                if !is_whole {
+                    return Ok(None);
+                }
+                if header.fin {
+                    return self.assembler.finish().map(Some);
+                }
+                continue;
+            }
+            if !is_whole {
+                if header.opcode == OpCode::Text {
+                    self.assembler.check_text(new)?;
+                }
+                return Ok(None);
+            }
+            let payload = self.take_payload(buffer);
+            return match header.opcode {
+                OpCode::Text => self.assembler.finish_message(MessageKind::Text, payload),
+                OpCode::Close => self.handle_close(&payload),
+                OpCode::Ping => Ok(self.handle_ping(payload)),
+                OpCode::Pong => Ok(Event::Pong(payload)),
+                // A continuation is a fragment, and was dealt with.
+                OpCode::Binary | OpCode::Continuation => {
+                    self.assembler.finish_message(MessageKind::Binary, payload)
+                }
+            }
+            .map(Some);
+        }
+    }
+
+    /// Takes the whole payload at the front of the buffer: a small one as a copy, so that whoever
+    /// keeps it does not keep the read buffer.
+    fn take_payload(&mut self, buffer: &mut BytesMut) -> Bytes {
+        let payload = self.decoder.peek(buffer);
+        if payload.len() > MAX_COPIED_MESSAGE {
+            return self.decoder.take(buffer).freeze();
+        }
+        let payload = Bytes::copy_from_slice(payload);
+        self.decoder.skip(buffer);
+        payload
+    }
+
+    fn handle_ping(&mut self, payload: Bytes) -> Event {
+        if !self.is_close_sent {
+            if self.waiting.len() >= MAX_WAITING_CONTROL {
+                // RFC 6455 §5.5.3: only the most recent ping has to be answered. The pings that
+                // wait are the caller's, and stay; if they are all there is, this pong is one more.
+                self.waiting
+                    .retain(|control| matches!(control, Control::Ping(_)));
+            }
+            self.waiting.push_back(Control::Pong(payload.clone()));
+        }
+        Event::Ping(payload)
+    }
+
+    /// RFC 6455 §5.5.1: a Close is answered with one, that "typically echos the status code". The
+    /// reason is the peer's own text and tells it nothing: it is left out.
+    fn handle_close(&mut self, payload: &[u8]) -> Result<Event, Violation> {
+        let frame = CloseFrame::parse(payload)?;
+        self.is_close_received = true;
+        self.assembler.reset();
+        self.queue_close(frame.code.map_or_else(CloseFrame::empty, CloseFrame::bare));
+        Ok(Event::Close(frame))
+    }
+
+    /// The first Close that is queued is the one that is sent.
+    fn queue_close(&mut self, frame: CloseFrame) {
+        if !self.is_close_sent && self.queued_close.is_none() {
+            self.queued_close = Some(frame);
+        }
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.is_close_received || self.violation.is_some()
+    }
+}
+
+/// Output.
+impl Engine {
+    /// Queues a ping, to be encoded by [`poll_control`](Self::poll_control).
+    ///
+    /// # Errors
+    ///
+    /// If the payload has more than 125 bytes, if [`MAX_WAITING_CONTROL`] control frames wait
+    /// already, or if the Close frame has been encoded.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(PingError::TooLong { got: payload.len() });
+        }
+        if self.is_close_sent {
+            return Err(PingError::Closed);
+        }
+        if self.waiting.len() >= MAX_WAITING_CONTROL {
+            return Err(PingError::TooMany {
+                limit: MAX_WAITING_CONTROL,
+            });
+        }
+        self.waiting
+            .push_back(Control::Ping(Bytes::copy_from_slice(payload)));
+        Ok(())
+    }
+
+    /// Queues our Close frame, to be encoded by [`poll_close`](Self::poll_close). Does nothing if
+    /// one is queued or sent already, be it ours, a reply or a violation's.
+    ///
+    /// # Errors
+    ///
+    /// If the code may not be sent or the reason has more than 123 bytes, whether or not the frame
+    /// would have been queued.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), InvalidClose> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.queue_close(frame);
+        Ok(())
+    }
+
+    /// Appends all waiting pings and pongs to `output`; false if there were none.
+    ///
+    /// `next_key` is called once for each frame, and by clients only.
+    pub fn poll_control(
+        &mut self,
+        mut next_key: impl FnMut() -> MaskKey,
+        output: &mut BytesMut,
+    ) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        // Taken, not drained: an idle connection holds no queue.
+        for control in std::mem::take(&mut self.waiting) {
+            let (opcode, payload) = match control {
+                Control::Ping(payload) => (OpCode::Ping, payload),
+                Control::Pong(payload) => (OpCode::Pong, payload),
+            };
+            encode_frame(self.role, opcode, &payload, &mut next_key, output);
+        }
+        true
+    }
+
+    /// Appends the queued Close frame to `output`; false if none is queued.
+    ///
+    /// It is the last frame: what waits in [`poll_control`](Self::poll_control) is dropped, and
+    /// nothing can be encoded any more. `next_key` is called by clients only.
+    pub fn poll_close(
+        &mut self,
+        mut next_key: impl FnMut() -> MaskKey,
+        output: &mut BytesMut,
+    ) -> bool {
+        let Some(frame) = self.queued_close.take() else {
+            return false;
+        };
+        let payload = frame.to_payload();
+        encode_frame(self.role, OpCode::Close, &payload, &mut next_key, output);
+        self.is_close_sent = true;
+        self.waiting = VecDeque::new();
+        self.assembler.reset();
+        self.decoder.discard_data();
+        true
+    }
+
+    /// Appends a message to `output` as one frame.
+    ///
+    /// The payload of a [`MessageKind::Text`] has to be UTF-8: the engine takes the caller's word.
+    /// `next_key` is called once, and by clients only.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`] if the Close frame has been encoded.
+    pub fn encode_message(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+        mut next_key: impl FnMut() -> MaskKey,
+        output: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        if self.is_close_sent {
+            return Err(EncodeError::Closed);
+        }
+        encode_frame(self.role, kind.opcode(), payload, &mut next_key, output);
+        Ok(())
+    }
+
+    /// Appends a message's header alone to `output`; the caller writes the `payload_len` bytes of
+    /// its payload behind it, by reference. For servers.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::MaskRequired`] for a client, [`EncodeError::Closed`] if the Close frame has
+    /// been encoded.
+    pub fn encode_header(
+        &mut self,
+        kind: MessageKind,
+        payload_len: usize,
+        output: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        if self.role == Role::Client {
+            return Err(EncodeError::MaskRequired);
+        }
+        if self.is_close_sent {
+            return Err(EncodeError::Closed);
+        }
+        encode_header(kind.opcode(), None, payload_len, output);
+        Ok(())
+    }
+}
+
+/// Where the connection stands.
+impl Engine {
+    /// Whether [`poll_control`](Self::poll_control) has something to encode.
+    #[must_use]
+    pub fn has_control(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether [`poll_close`](Self::poll_close) has something to encode.
+    #[must_use]
+    pub fn has_close(&self) -> bool {
+        self.queued_close.is_some()
+    }
+
+    /// Whether our Close frame has been encoded.
+    #[must_use]
+    pub fn is_close_sent(&self) -> bool {
+        self.is_close_sent
+    }
+
+    /// Whether the peer's Close frame has come.
+    #[must_use]
+    pub fn is_close_received(&self) -> bool {
+        self.is_close_received
+    }
+
+    /// Whether nothing more is to be expected in either direction: our Close frame has been
+    /// encoded, and the peer's has come or a violation took its place.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_close_sent && self.is_deaf()
+    }
+
+    /// The rule that the peer broke, if it broke one.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+}
+
+fn encode_frame(
+    role: Role,
+    opcode: OpCode,
+    payload: &[u8],
+    next_key: &mut impl FnMut() -> MaskKey,
+    output: &mut BytesMut,
+) {
+    let mask = match role {
+        Role::Client => Some(next_key()),
+        Role::Server => None,
+    };
+    encode_header(opcode, mask, payload.len(), output);
+    let begin = output.len();
+    output.extend_from_slice(payload);
+    if let (Some(key), Some(payload)) = (mask, output.get_mut(begin..)) {
+        apply_mask(payload, key, 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! The frame header on the wire (RFC 6455 §5.2): parsed, checked and encoded. Pure; it holds the
+//! rules that one header breaks by itself, not those that need the frames before it.
+
+use crate::error::Violation;
+use crate::mask::MaskKey;
+use bytes::{BufMut, BytesMut};
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+const FIN: u8 = 0x80;
+const MASKED: u8 = 0x80;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+/// Which reserved bits a header may have set: none.
+///
+/// The place for permessage-deflate (RFC 7692 §6): a connection that agreed on it allows RSV1, on
+/// the first frame of a message, and the assembler inflates what is marked so.
+const ALLOWED_RESERVED: u8 = 0b000;
+
+/// The opcodes that RFC 6455 §11.8 registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpCode {
+    Continuation = 0x0,
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xa,
+}
+
+impl OpCode {
+    fn parse(opcode: u8) -> Result<Self, Violation> {
+        match opcode {
+            0x0 => Ok(Self::Continuation),
+            0x1 => Ok(Self::Text),
+            0x2 => Ok(Self::Binary),
+            0x8 => Ok(Self::Close),
+            0x9 => Ok(Self::Ping),
+            0xa => Ok(Self::Pong),
+            _ => Err(Violation::UnknownOpcode { opcode }),
+        }
+    }
+
+    pub(crate) fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// A header that is allowed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) fin: bool,
+    pub(crate) opcode: OpCode,
+    pub(crate) mask: Option<MaskKey>,
+    /// The payload's length: at most 2^63 - 1, and 125 for a control frame.
+    pub(crate) length: u64,
+}
+
+impl FrameHeader {
+    /// Whether the frame is a part of a message that has, or will have, others.
+    pub(crate) fn is_fragment(&self) -> bool {
+        !self.opcode.is_control() && (!self.fin || self.opcode == OpCode::Continuation)
+    }
+}
+
+/// What the front of a buffer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// A whole header, and its size.
+    Whole(FrameHeader, usize),
+    /// The beginning of one, which needs at least so many bytes more.
+    Partial(usize),
+}
+
+/// Reads the header at the front of `bytes`.
+///
+/// Each rule is checked as soon as its bytes are there, in the order of the bytes: how they are
+/// split can't decide which of two broken rules is named.
+pub(crate) fn parse_header(bytes: &[u8], must_be_masked: bool) -> Result<Parsed, Violation> {
+    let Some((&first, rest)) = bytes.split_first() else {
+        return Ok(Parsed::Partial(2));
+    };
+    let reserved = (first >> 4) & 0b111;
+    if reserved & !ALLOWED_RESERVED != 0 {
+        return Err(Violation::ReservedBits { bits: reserved });
+    }
+    let fin = first & FIN != 0;
+    let opcode = OpCode::parse(first & 0x0f)?;
+    if opcode.is_control() && !fin {
+        return Err(Violation::FragmentedControl {
+            opcode: opcode as u8,
+        });
+    }
+
+    let Some((&second, rest)) = rest.split_first() else {
+        return Ok(Parsed::Partial(1));
+    };
+    match (second & MASKED != 0, must_be_masked) {
+        (false, true) => return Err(Violation::UnmaskedFrame),
+        (true, false) => return Err(Violation::MaskedFrame),
+        _ => {}
+    }
+    let short = second & !MASKED;
+    if opcode.is_control() && usize::from(short) > MAX_CONTROL_PAYLOAD {
+        return Err(Violation::ControlTooLong {
+            opcode: opcode as u8,
+        });
+    }
+
+    let size = header_size(short, must_be_masked);
+    let partial = Ok(Parsed::Partial(size.saturating_sub(bytes.len())));
+    let (length, rest) = match short {
+        LENGTH_16 => {
+            let Some((&length, rest)) = rest.split_first_chunk::<2>() else {
+                return partial;
+            };
+            let length = u64::from(u16::from_be_bytes(length));
+            if length < u64::from(LENGTH_16) {
+                return Err(Violation::NonMinimalLength { length });
+            }
+            (length, rest)
+        }
+        LENGTH_64 => {
+            let Some((&length, rest)) = rest.split_first_chunk::<8>() else {
+                return partial;
+            };
+            let length = u64::from_be_bytes(length);
+            if length > i64::MAX.unsigned_abs() {
+                return Err(Violation::LengthTopBit { length });
+            }
+            if length <= u64::from(u16::MAX) {
+                return Err(Violation::NonMinimalLength { length });
+            }
+            (length, rest)
+        }
+        _ => (u64::from(short), rest),
+    };
+
+    let mask = if must_be_masked {
+        let Some(&key) = rest.first_chunk::<4>() else {
+            return partial;
+        };
+        Some(key)
+    } else {
+        None
+    };
+    let header = FrameHeader {
+        fin,
+        opcode,
+        mask,
+        length,
+    };
+    Ok(Parsed::Whole(header, size))
+}
+
+fn header_size(short: u8, masked: bool) -> usize {
+    match (short, masked) {
+        (LENGTH_16, false) => 4,
+        (LENGTH_16, true) => 8,
+        (LENGTH_64, false) => 10,
+        (LENGTH_64, true) => 14,
+        (_, false) => 2,
+        (_, true) => 6,
+    }
+}
+
+/// Appends the header of an unfragmented frame.
+pub(crate) fn encode_header(
+    opcode: OpCode,
+    mask: Option<MaskKey>,
+    length: usize,
+    output: &mut BytesMut,
+) {
+    let masked = if mask.is_some() { MASKED } else { 0 };
+    output.put_u8(FIN | opcode as u8);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..LENGTH_16), _) => output.put_u8(masked | short),
+        (_, Ok(length)) => {
+            output.put_u8(masked | LENGTH_16);
+            output.put_u16(length);
+        }
+        _ => {
+            output.put_u8(masked | LENGTH_64);
+            output.put_u64(u64::try_from(length).unwrap_or(u64::MAX));
+        }
+    }
+    if let Some(key) = mask {
+        output.put_slice(&key);
+    }
+}

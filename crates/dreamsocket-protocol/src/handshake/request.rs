@@ -1,0 +1,206 @@
+//! The server's side: what a client's request must have, and what a refusal says. Who may connect
+//! (origins, credentials, caps) is not decided here.
+
+use super::accept_key;
+use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use http::header::{
+    ALLOW, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+
+/// A valid request to upgrade an HTTP/1.1 connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestHandshake {
+    /// The `Sec-WebSocket-Accept` of the 101 response.
+    pub accept_key: HeaderValue,
+    /// The subprotocols that the client offers, in its order, each once.
+    pub subprotocols: Vec<String>,
+}
+
+/// A valid request to open a WebSocket on an HTTP/2 stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectHandshake {
+    /// The subprotocols that the client offers, in its order, each once.
+    pub subprotocols: Vec<String>,
+}
+
+/// Checks a request to upgrade an HTTP/1.1 connection (RFC 6455 §4.2.1).
+///
+/// The answer to a valid one is a 101 with `Upgrade: websocket`, `Connection: Upgrade`,
+/// `Sec-WebSocket-Accept`, and at most one of the offered subprotocols in
+/// `Sec-WebSocket-Protocol`.
+///
+/// # Errors
+///
+/// The first rule that the request breaks. The answer is a response with the error's
+/// [`status`](RequestError::status), [`headers`](RequestError::headers) and text.
+pub fn check_request<B>(request: &Request<B>) -> Result<RequestHandshake, RequestError> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        return Err(RequestError::NotHttp11);
+    }
+    if request.method() != Method::GET {
+        return Err(RequestError::NotGet);
+    }
+    if !list_contains(headers, UPGRADE, "websocket") {
+        return Err(RequestError::MissingUpgrade);
+    }
+    if !list_contains(headers, CONNECTION, "upgrade") {
+        return Err(RequestError::MissingConnection);
+    }
+    if !matches!(find_single(headers, HOST), Single::One(_)) {
+        return Err(RequestError::MissingHost);
+    }
+    check_version(headers)?;
+    let key = match find_single(headers, SEC_WEBSOCKET_KEY) {
+        Single::Missing => return Err(RequestError::MissingKey),
+        Single::Repeated => return Err(RequestError::RepeatedKey),
+        Single::One(key) => trim_blanks(key.as_bytes()),
+    };
+    if !is_sixteen_bytes(key) {
+        return Err(RequestError::InvalidKey);
+    }
+    Ok(RequestHandshake {
+        accept_key: accept_key(key),
+        subprotocols: parse_subprotocols(headers)?,
+    })
+}
+
+/// Checks a request to open a WebSocket on an HTTP/2 stream by extended CONNECT (RFC 8441 §5).
+///
+/// The caller has seen to it that the `:protocol` pseudo-header is `websocket`; the [`http`] crate
+/// has no place for it. The answer to a valid one is a 200, with at most one of the offered
+/// subprotocols; there is no key and no `Sec-WebSocket-Accept`.
+///
+/// # Errors
+///
+/// The first rule that the request breaks, as with [`check_request`].
+pub fn check_connect_request<B>(request: &Request<B>) -> Result<ConnectHandshake, RequestError> {
+    if request.version() != Version::HTTP_2 {
+        return Err(RequestError::NotHttp2);
+    }
+    if request.method() != Method::CONNECT {
+        return Err(RequestError::NotConnect);
+    }
+    check_version(request.headers())?;
+    Ok(ConnectHandshake {
+        subprotocols: parse_subprotocols(request.headers())?,
+    })
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), RequestError> {
+    match find_single(headers, SEC_WEBSOCKET_VERSION) {
+        Single::One(version) if trim_blanks(version.as_bytes()) == b"13" => Ok(()),
+        _ => Err(RequestError::UnsupportedVersion),
+    }
+}
+
+fn is_sixteen_bytes(key: &[u8]) -> bool {
+    // The last digit holds four bits that mean nothing. Clients that made up a key by drawing
+    // digits have set them, and no harm is in it.
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    // Sixteen bytes are 24 digits: longer ones need not be decoded to be refused.
+    key.len() == 24 && LENIENT.decode(key).is_ok_and(|key| key.len() == 16)
+}
+
+/// RFC 6455 §4.1 has a client name each subprotocol once; a repeated one is no reason to refuse it.
+fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<String>, RequestError> {
+    let mut subprotocols: Vec<String> = Vec::new();
+    for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
+        let name = parse_token(element).ok_or(RequestError::InvalidSubprotocol)?;
+        if !subprotocols.iter().any(|known| known == name) {
+            subprotocols.push(name.to_owned());
+        }
+    }
+    Ok(subprotocols)
+}
+
+/// Why a request does not open a WebSocket. Displayed, it's one plain line for the response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The method is not GET.
+    #[error("a WebSocket is opened with GET")]
+    NotGet,
+    /// The method is not CONNECT, on HTTP/2.
+    #[error("a WebSocket is opened with CONNECT on HTTP/2")]
+    NotConnect,
+    /// The request is not HTTP/1.1.
+    #[error("a WebSocket upgrade needs HTTP/1.1")]
+    NotHttp11,
+    /// The request is not HTTP/2, and came to [`check_connect_request`].
+    #[error("an extended CONNECT needs HTTP/2")]
+    NotHttp2,
+    /// No `websocket` in `Upgrade`.
+    #[error("this is a WebSocket endpoint: the request needs the header `Upgrade: websocket`")]
+    MissingUpgrade,
+    /// No `upgrade` in `Connection`. A proxy that does not pass it on is the usual reason.
+    #[error("the request needs the header `Connection: Upgrade`; does a proxy remove it?")]
+    MissingConnection,
+    /// No `Host`, or more than one.
+    #[error("the request needs one `Host` header")]
+    MissingHost,
+    /// `Sec-WebSocket-Version` is not there once, or is not 13.
+    #[error("the request needs the header `Sec-WebSocket-Version: 13`, once")]
+    UnsupportedVersion,
+    /// No `Sec-WebSocket-Key`.
+    #[error("the request needs the header `Sec-WebSocket-Key`")]
+    MissingKey,
+    /// More than one `Sec-WebSocket-Key`.
+    #[error("the request has more than one `Sec-WebSocket-Key`")]
+    RepeatedKey,
+    /// A `Sec-WebSocket-Key` that is not sixteen bytes in base64.
+    #[error("`Sec-WebSocket-Key` must be 16 bytes in base64")]
+    InvalidKey,
+    /// A `Sec-WebSocket-Protocol` that is not a list of tokens.
+    #[error("`Sec-WebSocket-Protocol` must be a comma-separated list of tokens")]
+    InvalidSubprotocol,
+}
+
+impl RequestError {
+    /// The status of the response: 405, 426 or 400.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotGet | Self::NotConnect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MissingUpgrade | Self::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::NotHttp11
+            | Self::NotHttp2
+            | Self::MissingConnection
+            | Self::MissingHost
+            | Self::MissingKey
+            | Self::RepeatedKey
+            | Self::InvalidKey
+            | Self::InvalidSubprotocol => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The headers that the status asks for: `Allow` with 405; `Upgrade`, `Connection` and
+    /// `Sec-WebSocket-Version` with 426; none with 400.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let fields = match self {
+            Self::NotGet => &[(ALLOW, "GET")][..],
+            Self::NotConnect => &[(ALLOW, "CONNECT")],
+            Self::MissingUpgrade | Self::UnsupportedVersion => &[
+                (UPGRADE, "websocket"),
+                (CONNECTION, "Upgrade"),
+                (SEC_WEBSOCKET_VERSION, "13"),
+            ],
+            _ => &[],
+        };
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
+    }
+}

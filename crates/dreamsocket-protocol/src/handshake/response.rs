@@ -1,0 +1,162 @@
+//! The client's side: its request, and what the server's response must have. Sixteen random bytes
+//! for the key are the caller's to draw.
+
+use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
+use super::{accept_key, encode_key};
+use http::header::{
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
+/// A valid response to a client's request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResponseHandshake {
+    /// The subprotocol that the server chose among the offered ones.
+    pub subprotocol: Option<String>,
+}
+
+/// Builds the request that opens a WebSocket over HTTP/1.1 (RFC 6455 §4.1).
+///
+/// `key` is sixteen random bytes, fresh for each connection; [`check_response`] needs them again.
+/// The request has the origin form (path and query) for its target and the authority in `Host`, as
+/// an HTTP/1.1 client connection sends it. Further headers are added to it by the caller.
+///
+/// # Errors
+///
+/// If the URI has no host or another scheme than `ws`, `wss`, `http` or `https`, or if a subprotocol
+/// is no token or is offered twice.
+pub fn client_request(
+    uri: &Uri,
+    key: [u8; 16],
+    subprotocols: &[&str],
+) -> Result<Request<()>, InvalidRequest> {
+    let default_port = match uri.scheme_str() {
+        Some("ws" | "http") => 80,
+        Some("wss" | "https") => 443,
+        _ => return Err(InvalidRequest::Scheme),
+    };
+    let host = uri.host().filter(|host| !host.is_empty());
+    let host = host.ok_or(InvalidRequest::MissingHost)?;
+    // RFC 6455 §4.1: the port only if it's not the default. User information never.
+    let host = match uri.port_u16() {
+        Some(port) if port != default_port => format!("{host}:{port}"),
+        _ => host.to_owned(),
+    };
+    let host = HeaderValue::try_from(host).map_err(|_| InvalidRequest::MissingHost)?;
+
+    let mut request = Request::new(());
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if let Ok(target) = Uri::try_from(target) {
+        *request.uri_mut() = target;
+    }
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(SEC_WEBSOCKET_KEY, encode_key(key));
+    if !subprotocols.is_empty() {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, join_subprotocols(subprotocols)?);
+    }
+    Ok(request)
+}
+
+fn join_subprotocols(subprotocols: &[&str]) -> Result<HeaderValue, InvalidRequest> {
+    let mut known: Vec<&str> = Vec::new();
+    for &name in subprotocols {
+        if parse_token(name.as_bytes()).is_none() || known.contains(&name) {
+            return Err(InvalidRequest::Subprotocol);
+        }
+        known.push(name);
+    }
+    HeaderValue::try_from(known.join(", ")).map_err(|_| InvalidRequest::Subprotocol)
+}
+
+/// Checks the server's response (RFC 6455 §4.1) to the request made with the same `key` and
+/// subprotocols.
+///
+/// # Errors
+///
+/// The first rule that the response breaks; [`ResponseError::Status`] if the server refused.
+pub fn check_response<B>(
+    response: &Response<B>,
+    key: [u8; 16],
+    offered_subprotocols: &[&str],
+) -> Result<ResponseHandshake, ResponseError> {
+    let headers = response.headers();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ResponseError::Status {
+            status: response.status(),
+        });
+    }
+    if !list_contains(headers, UPGRADE, "websocket") {
+        return Err(ResponseError::MissingUpgrade);
+    }
+    if !list_contains(headers, CONNECTION, "upgrade") {
+        return Err(ResponseError::MissingConnection);
+    }
+    let expected = accept_key(encode_key(key).as_bytes());
+    match find_single(headers, SEC_WEBSOCKET_ACCEPT) {
+        Single::One(accept) if trim_blanks(accept.as_bytes()) == expected.as_bytes() => {}
+        _ => return Err(ResponseError::WrongAccept),
+    }
+    if elements(headers, SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
+        return Err(ResponseError::UnofferedExtension);
+    }
+    let subprotocol = match find_single(headers, SEC_WEBSOCKET_PROTOCOL) {
+        Single::Missing => None,
+        Single::Repeated => return Err(ResponseError::UnofferedSubprotocol),
+        Single::One(chosen) => offered_subprotocols
+            .iter()
+            .find(|offered| offered.as_bytes() == trim_blanks(chosen.as_bytes()))
+            .map(|&chosen| Some(chosen.to_owned()))
+            .ok_or(ResponseError::UnofferedSubprotocol)?,
+    };
+    Ok(ResponseHandshake { subprotocol })
+}
+
+/// A request that can't be built from what the caller gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// The URI's scheme is not `ws`, `wss`, `http` or `https`, or there is none.
+    #[error("the URI must begin with ws:// or wss://")]
+    Scheme,
+    /// The URI has no host.
+    #[error("the URI has no host")]
+    MissingHost,
+    /// A subprotocol is not a token (RFC 9110 §5.6.2), or is there twice.
+    #[error("each subprotocol must be a token, and there once")]
+    Subprotocol,
+}
+
+/// Why a response does not open a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The status is not 101: the server refused, or wants something else first.
+    #[error("the server answered {status}, not 101 Switching Protocols")]
+    Status {
+        /// The response's status.
+        status: StatusCode,
+    },
+    /// No `websocket` in `Upgrade`.
+    #[error("the response has no header `Upgrade: websocket`")]
+    MissingUpgrade,
+    /// No `upgrade` in `Connection`.
+    #[error("the response has no header `Connection: Upgrade`")]
+    MissingConnection,
+    /// `Sec-WebSocket-Accept` is missing, repeated, or not the one for our key.
+    #[error("the response's `Sec-WebSocket-Accept` does not match the key")]
+    WrongAccept,
+    /// The server chose a subprotocol that was not offered, or more than one.
+    #[error("the server chose a subprotocol that was not offered")]
+    UnofferedSubprotocol,
+    /// The server uses an extension, and none was offered.
+    #[error("the server chose an extension that was not offered")]
+    UnofferedExtension,
+}
