@@ -1,1 +1,67 @@
 //! Typed publish and subscribe with bounded channels that say what they missed.
+//!
+//! A [`Broadcaster`] is a space of named topics. Whoever holds a [`Topic`] publishes to it; whoever subscribes gets a
+//! [`Channel`]: a [`Stream`](futures_core::Stream) of [`Delivery`], which is either a message or the word that some
+//! messages were [`Missed`] at that very place. Publishing is not async and never waits for a subscriber: each channel
+//! is bounded, and a subscriber that falls behind loses its oldest messages and is told how many.
+//!
+//! This crate knows nothing of WebSockets, does no input or output and needs no runtime.
+//!
+//! ```
+//! use dreamsocket_broadcaster::{Broadcaster, Delivery};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broadcaster = Broadcaster::new();
+//! let lobby = broadcaster.topic("lobby");
+//! let mut channel = lobby.subscribe();
+//!
+//! let published = lobby.publish("hello")?;
+//! assert_eq!(published.local, 1);
+//!
+//! match channel.recv().await {
+//!     Some(Delivery::Message(text)) => assert_eq!(text, "hello"),
+//!     Some(Delivery::Missed(missed)) => eprintln!("too slow for {:?} messages", missed.count),
+//!     None => eprintln!("nobody can publish any more"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - A subscriber sees the messages of one publisher to one topic in the order in which they were published, each at
+//!   most once; what it sees is a run without gaps, or a [`Missed`] stands in the gap's place with the exact count.
+//! - With the in-process engine ([`Broadcaster::new`]) there is more: all subscribers of a topic see all of its
+//!   messages in one and the same order, whoever published them, and when [`Topic::publish`] returns, the message
+//!   waits in every channel. Engines that reach other machines keep only the promise above. Nothing is promised across
+//!   topics.
+//! - A publish reaches exactly those who were subscribed at one moment during the call. A channel that was subscribed
+//!   before the call gets the message; one that is subscribed or dropped in the middle of it gets it or not, but never
+//!   a later message without the earlier ones.
+//! - No lock is held while code of yours runs (`M::clone`, `M::drop`, a waker): all of it may publish, subscribe and
+//!   drop channels, and may panic. A message that could not be received because its `Clone` panicked counts as missed.
+//!
+//! # What it costs
+//!
+//! A publish allocates the message once, whatever the number of subscribers, and takes one short lock and one push for
+//! each of them; the message is cloned by those who receive it, and moved out by the last. A topic without subscribers
+//! takes no memory, nor does a channel's bound: queues grow when they must and shrink once they are empty.
+
+mod broadcaster;
+mod channel;
+mod deferred;
+mod delivery;
+mod engine;
+mod error;
+mod local;
+mod lock;
+mod queue;
+mod subscribers;
+mod topic;
+
+pub use broadcaster::Broadcaster;
+pub use channel::{Channel, ChannelOptions};
+pub use delivery::{Delivery, Missed};
+pub use error::{PublishError, TryRecvError};
+pub use topic::{Published, Topic};

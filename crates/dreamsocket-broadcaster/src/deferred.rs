@@ -1,0 +1,75 @@
+//! What a publish owes to foreign code, kept until no lock is held: wakers to wake, messages to drop.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::task::Waker;
+use std::{mem, thread, vec};
+
+/// Wakers and messages, acted on when this is dropped. Drop it after the last lock is released.
+///
+/// Everything is done even if some of it panics; the first panic then goes on.
+pub(crate) struct Deferred<M> {
+    /// Apart, so that a topic with one subscriber allocates nothing here.
+    first: Option<Waker>,
+    wakers: Vec<Waker>,
+    messages: Vec<M>,
+}
+
+impl<M> Deferred<M> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: None,
+            wakers: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// Wakes a task, later.
+    pub(crate) fn wake(&mut self, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some(waker);
+        } else {
+            self.wakers.push(waker);
+        }
+    }
+
+    /// Gives up one reference to a message. Only the last one has to wait, for only that runs `M::drop`.
+    pub(crate) fn discard(&mut self, message: Arc<M>) {
+        if let Some(message) = Arc::into_inner(message) {
+            self.messages.push(message);
+        }
+    }
+}
+
+impl<M> Drop for Deferred<M> {
+    fn drop(&mut self) {
+        let mut panicked = None;
+        let wakers = self
+            .first
+            .take()
+            .into_iter()
+            .chain(mem::take(&mut self.wakers));
+        for_each_despite_panics(wakers, Waker::wake, &mut panicked);
+        let messages: vec::IntoIter<M> = mem::take(&mut self.messages).into_iter();
+        for_each_despite_panics(messages, drop, &mut panicked);
+
+        // A panic inside a panic would abort the process.
+        if let Some(payload) = panicked
+            && !thread::panicking()
+        {
+            panic::resume_unwind(payload);
+        }
+    }
+}
+
+/// Applies `f` to every item, panic or not, and keeps the first panic.
+fn for_each_despite_panics<T>(
+    mut items: impl Iterator<Item = T>,
+    f: impl Fn(T),
+    panicked: &mut Option<Box<dyn std::any::Any + Send>>,
+) {
+    // One guarded region for all items rather than one for each; it is entered again after a panic.
+    while let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| items.by_ref().for_each(&f))) {
+        panicked.get_or_insert(payload);
+    }
+}
