@@ -11,7 +11,7 @@ use crate::utf8::{InvalidUtf8, Utf8Checker};
 use bytes::{Bytes, BytesMut};
 
 /// The message in progress.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Assembler {
     max_message: usize,
     /// The kind of the fragmented message in progress.
@@ -115,5 +115,48 @@ impl Assembler {
         self.charged = 0;
         self.parts = BytesMut::new();
         self.utf8 = Utf8Checker::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(opcode: OpCode, fin: bool, length: u64) -> FrameHeader {
+        FrameHeader {
+            fin,
+            opcode,
+            mask: None,
+            length,
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_by_what_came() {
+        let limits = Limits::new().with_max_message(1 << 40);
+        let mut assembler = Assembler::new(limits);
+        assert_eq!(
+            assembler.begin_frame(&header(OpCode::Binary, false, 1 << 39)),
+            Ok(())
+        );
+        assert_eq!(assembler.parts.capacity(), 0);
+        assembler.append(&[0; 1000]).unwrap();
+        assert!(assembler.parts.capacity() < 4096);
+    }
+
+    #[test]
+    fn an_idle_assembler_holds_no_memory() {
+        let mut assembler = Assembler::new(Limits::new());
+        assembler
+            .begin_frame(&header(OpCode::Text, false, 2))
+            .unwrap();
+        assembler.append(b"ab").unwrap();
+        assembler
+            .begin_frame(&header(OpCode::Continuation, true, 1))
+            .unwrap();
+        assembler.append(b"c").unwrap();
+        assert_eq!(assembler.finish(), Ok(Event::Text(Text::from("abc"))));
+        assert_eq!(assembler.parts.capacity(), 0);
+        assert!(assembler == Assembler::new(Limits::new()));
     }
 }

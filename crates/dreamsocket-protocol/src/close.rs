@@ -105,8 +105,13 @@ impl CloseFrame {
         }
     }
 
-    /// A frame of ours.
-    pub(crate) fn new(code: CloseCode, reason: &str) -> Result<Self, InvalidClose> {
+    /// A frame with a code and a reason, which may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClose`] if the code may not be sent or the reason is longer than
+    /// [`MAX_CLOSE_REASON`].
+    pub fn new(code: CloseCode, reason: &str) -> Result<Self, InvalidClose> {
         if !code.is_sendable() {
             return Err(InvalidClose::Code { code });
         }

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 pub(crate) const MAX_SMALL: usize = 125;
 
 /// The position in the peer's bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decoder {
     must_be_masked: bool,
     max_frame: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Decoder {
     state: State,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Between two frames, or inside a header that needs `missing` more bytes at least.
     Header { missing: usize },
@@ -32,7 +32,7 @@ enum State {
     Discard { remaining: u64 },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Payload {
     header: FrameHeader,
     /// The header's length: within `max_frame`, or a control frame's 125.
@@ -230,5 +230,73 @@ impl Decoder {
             State::Payload(payload) => payload.length.saturating_sub(payload.unmasked),
             State::Discard { remaining } => usize::try_from(*remaining).unwrap_or(usize::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> Decoder {
+        Decoder::new(Role::Client, 1 << 40)
+    }
+
+    #[test]
+    fn what_is_wanted_is_counted_down() {
+        let mut decoder = decoder();
+        let mut buffer = BytesMut::new();
+        let mut check = |bytes: &[u8], wanted| {
+            buffer.extend_from_slice(bytes);
+            if decoder.header().is_none() {
+                decoder.read_header(&mut buffer).unwrap();
+            }
+            decoder.unmask_new(&mut buffer);
+            assert_eq!(decoder.bytes_wanted(), wanted, "{bytes:?}");
+        };
+        check(&[], 0);
+        check(&[0x82], 1);
+        check(&[126], 2);
+        check(&[1], 1);
+        check(&[2], 258);
+        check(&[0; 200], 58);
+        check(&[0; 58], 0);
+    }
+
+    #[test]
+    fn a_declared_length_reserves_nothing() {
+        let mut decoder = decoder();
+        let mut buffer = BytesMut::from(&b"\x82\x7f\0\0\0\x01\0\0\0\0part"[..]);
+        let capacity = buffer.capacity();
+        assert!(decoder.read_header(&mut buffer).unwrap().is_some());
+        assert_eq!(decoder.unmask_new(&mut buffer), b"part");
+        assert_eq!(decoder.bytes_wanted(), (1 << 32) - 4);
+        assert!(buffer.capacity() <= capacity);
+    }
+
+    #[test]
+    fn discarding_keeps_no_data_and_finds_the_next_control_frame() {
+        let mut decoder = decoder();
+        let mut buffer = BytesMut::from(&b"\x82\x05ab"[..]);
+        decoder.read_header(&mut buffer).unwrap();
+        decoder.unmask_new(&mut buffer);
+        decoder.discard_data();
+        // The part of the payload that had come goes too.
+        assert_eq!(decoder.read_header(&mut buffer), Ok(None));
+        assert!(buffer.is_empty());
+        buffer.extend_from_slice(b"cde\x81\x01x\x00\x00\x89\x00");
+        let header = decoder.read_header(&mut buffer).unwrap().unwrap();
+        assert!(header.opcode.is_control());
+    }
+
+    #[test]
+    fn a_buffer_that_lost_bytes_makes_nothing_panic() {
+        let mut decoder = decoder();
+        let mut buffer = BytesMut::from(&b"\x82\x05abc"[..]);
+        decoder.read_header(&mut buffer).unwrap();
+        decoder.unmask_new(&mut buffer);
+        buffer.clear();
+        assert_eq!(decoder.unmask_new(&mut buffer), b"");
+        assert!(!decoder.is_whole());
+        assert_eq!(decoder.take(&mut buffer), "");
     }
 }

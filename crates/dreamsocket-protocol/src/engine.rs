@@ -12,8 +12,9 @@ use crate::mask::{MaskKey, apply_mask};
 use crate::text::Text;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::fmt;
 
-/// How many pings and pongs may wait to be encoded.
+/// How many pings and pongs may wait to be encoded; one pong more if all of them are pings.
 pub const MAX_WAITING_CONTROL: usize = 64;
 
 /// Up to this size, in bytes, a message that came in one frame is copied out of the read buffer.
@@ -65,9 +66,9 @@ pub enum Event {
 
 /// One end of one WebSocket connection, after the opening handshake.
 ///
-/// It is plain data: clone it, print it, move it. See the [crate's page](crate) for the loop that
+/// It is plain data: clone it, compare it, move it. See the [crate's page](crate) for the loop that
 /// drives it.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Engine {
     role: Role,
     decoder: Decoder,
@@ -81,10 +82,26 @@ pub struct Engine {
 }
 
 /// A ping or pong that waits to be encoded.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Control {
     Ping(Bytes),
     Pong(Bytes),
+}
+
+/// Says where the connection stands; payloads, which are not for logs, are left out.
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("role", &self.role)
+            .field("bytes_wanted", &self.bytes_wanted())
+            .field("waiting_control", &self.waiting.len())
+            .field("has_close", &self.has_close())
+            .field("is_close_sent", &self.is_close_sent)
+            .field("is_close_received", &self.is_close_received)
+            .field("violation", &self.violation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Input.
@@ -426,5 +443,78 @@ fn encode_frame(
     output.extend_from_slice(payload);
     if let (Some(key), Some(payload)) = (mask, output.get_mut(begin..)) {
         apply_mask(payload, key, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_KEY: fn() -> MaskKey = || unreachable!("a server masks nothing");
+
+    fn client() -> Engine {
+        Engine::new(Role::Client, Limits::new())
+    }
+
+    fn receive(engine: &mut Engine, bytes: &[u8]) -> Option<Event> {
+        engine.handle_input(&mut BytesMut::from(bytes))
+    }
+
+    #[test]
+    fn an_engine_is_plain_data() {
+        fn check<T: Clone + Eq + fmt::Debug + Send + Sync + Unpin + 'static>() {}
+        check::<Engine>();
+    }
+
+    #[test]
+    fn waiting_control_frames_are_bounded_however_many_pings_come() {
+        let mut engine = client();
+        for _ in 0..MAX_WAITING_CONTROL {
+            engine.ping(b"ours").unwrap();
+        }
+        for _ in 0..1000 {
+            receive(&mut engine, b"\x89\x01x");
+        }
+        assert_eq!(engine.waiting.len(), MAX_WAITING_CONTROL + 1);
+        let mut output = BytesMut::new();
+        assert!(engine.poll_control(|| [0; 4], &mut output));
+        assert_eq!(engine.waiting.capacity(), 0);
+    }
+
+    #[test]
+    fn debug_shows_no_payload() {
+        let mut engine = client();
+        receive(&mut engine, b"\x01\x06secret");
+        receive(&mut engine, b"\x89\x06secret");
+        engine.ping(b"secret").unwrap();
+        assert!(!format!("{engine:?}").contains("secret"));
+    }
+
+    #[test]
+    fn small_messages_are_copied_and_large_ones_are_not() {
+        let mut server = Engine::new(Role::Server, Limits::new());
+        for (length, is_copied) in [(1, true), (126, true), (2048, true), (2049, false)] {
+            let mut buffer = BytesMut::new();
+            server
+                .encode_message(MessageKind::Binary, &vec![1; length], NO_KEY, &mut buffer)
+                .unwrap();
+            let memory = buffer.as_ptr_range();
+            let Some(Event::Binary(payload)) = client().handle_input(&mut buffer) else {
+                panic!("no message");
+            };
+            assert_eq!(payload.len(), length);
+            assert_eq!(memory.contains(&payload.as_ptr()), !is_copied, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_checked_again_when_the_caller_wrote_to_it() {
+        let mut engine = client();
+        let mut buffer = BytesMut::from(&b"\x81\x04ab"[..]);
+        assert_eq!(engine.handle_input(&mut buffer), None);
+        buffer[0] = 0xff;
+        buffer.extend_from_slice(b"cd");
+        let event = engine.handle_input(&mut buffer);
+        assert_eq!(event, Some(Event::Violation(Violation::InvalidUtf8)));
     }
 }

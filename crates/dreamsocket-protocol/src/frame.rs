@@ -190,3 +190,116 @@ pub(crate) fn encode_header(
         output.put_slice(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The header of RFC 6455 §5.2, field by field.
+    fn encode_naive(
+        fin: bool,
+        reserved: u8,
+        opcode: u8,
+        key: Option<MaskKey>,
+        length: u64,
+    ) -> Vec<u8> {
+        let mut bits = String::new();
+        bits += if fin { "1" } else { "0" };
+        bits += &format!("{reserved:03b}{opcode:04b}");
+        bits += if key.is_some() { "1" } else { "0" };
+        bits += &match length {
+            0..=125 => format!("{length:07b}"),
+            126..=0xffff => format!("{:07b}{length:016b}", 126),
+            _ => format!("{:07b}{length:064b}", 127),
+        };
+        let mut bytes: Vec<u8> = bits
+            .as_bytes()
+            .chunks(8)
+            .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap())
+            .collect();
+        bytes.extend(key.into_iter().flatten());
+        bytes
+    }
+
+    /// A length near one of the borders between the forms, or any.
+    fn length() -> impl Strategy<Value = u64> {
+        prop_oneof![0..130u64, 0xfff0..0x1_0010u64, 0..=i64::MAX.unsigned_abs()]
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_parsed_as_the_naive_twin_writes_it(
+            fin: bool,
+            opcode in prop_oneof![Just(OpCode::Continuation), Just(OpCode::Text), Just(OpCode::Binary)],
+            mask: Option<MaskKey>,
+            length in length(),
+        ) {
+            let bytes = encode_naive(fin, 0, opcode as u8, mask, length);
+            let header = FrameHeader { fin, opcode, mask, length };
+            prop_assert_eq!(
+                parse_header(&bytes, mask.is_some()),
+                Ok(Parsed::Whole(header, bytes.len()))
+            );
+            for end in 0..bytes.len() {
+                // Each prefix asks for more, and never for more than the header has.
+                let Ok(Parsed::Partial(missing)) = parse_header(&bytes[..end], mask.is_some()) else {
+                    return Err(TestCaseError::fail("a prefix is no header"));
+                };
+                prop_assert!(missing > 0 && end + missing <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn a_header_is_written_as_the_naive_twin_writes_it(
+            opcode in prop_oneof![Just(OpCode::Text), Just(OpCode::Ping)],
+            mask: Option<MaskKey>,
+            length in length(),
+        ) {
+            let mut output = BytesMut::new();
+            encode_header(opcode, mask, usize::try_from(length).unwrap(), &mut output);
+            prop_assert_eq!(&output[..], encode_naive(true, 0, opcode as u8, mask, length));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, must_be_masked: bool) {
+            if let Ok(Parsed::Whole(header, size)) = parse_header(&bytes, must_be_masked) {
+                prop_assert!(size <= bytes.len());
+                prop_assert_eq!(header.mask.is_some(), must_be_masked);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_is_checked_as_soon_as_its_bytes_are_there() {
+        let check = |bytes: &[u8], violation| {
+            for end in 0..bytes.len() {
+                assert!(matches!(
+                    parse_header(&bytes[..end], false),
+                    Ok(Parsed::Partial(_))
+                ));
+            }
+            assert_eq!(parse_header(bytes, false), Err(violation));
+        };
+        check(&[0xc1], Violation::ReservedBits { bits: 0b100 });
+        check(&[0x93], Violation::ReservedBits { bits: 0b001 });
+        check(&[0x83], Violation::UnknownOpcode { opcode: 3 });
+        check(&[0x8b], Violation::UnknownOpcode { opcode: 11 });
+        check(&[0x09], Violation::FragmentedControl { opcode: 9 });
+        check(&[0x81, 0x80], Violation::MaskedFrame);
+        check(&[0x89, 126], Violation::ControlTooLong { opcode: 9 });
+        check(&[0x88, 127], Violation::ControlTooLong { opcode: 8 });
+        check(
+            &[0x81, 126, 0, 125],
+            Violation::NonMinimalLength { length: 125 },
+        );
+        check(
+            &[0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+            Violation::NonMinimalLength { length: 0xffff },
+        );
+        check(
+            &[0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            Violation::LengthTopBit { length: 1 << 63 },
+        );
+    }
+}
