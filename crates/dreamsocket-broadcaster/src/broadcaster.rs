@@ -109,3 +109,98 @@ impl<M> Drop for LastHandle<M> {
         self.engine.abandon();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Channel, ChannelOptions};
+    use crate::delivery::Delivery;
+    use crate::engine::{Name, Sink, SubscriberKey};
+    use crate::error::{PublishError, TryRecvError};
+    use crate::lock::Lock;
+    use crate::topic::Published;
+
+    /// An engine that, like a remote one, takes a message now and delivers it when it comes back from elsewhere; and
+    /// whose messages keep coming when this process can publish no more.
+    struct Remote {
+        local: Local<u32>,
+        travelling: Lock<Vec<(Name, u32)>>,
+        is_abandoned: Lock<bool>,
+    }
+
+    impl Remote {
+        fn arrive(&self) {
+            for (name, message) in std::mem::take(&mut *self.travelling.lock()) {
+                self.local.publish(&name, message).unwrap();
+            }
+        }
+    }
+
+    impl Engine<u32> for Remote {
+        fn name(&self, name: Arc<str>) -> Name {
+            self.local.name(name)
+        }
+
+        fn publish(&self, topic: &Name, message: u32) -> Result<Published, PublishError> {
+            self.travelling.lock().push((topic.clone(), message));
+            Ok(Published {
+                local: self.subscribers(topic),
+            })
+        }
+
+        fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<u32>>) -> SubscriberKey {
+            self.local.subscribe(topic, sink)
+        }
+
+        fn unsubscribe(&self, topic: &Name, key: SubscriberKey) {
+            self.local.unsubscribe(topic, key);
+        }
+
+        fn subscribers(&self, topic: &Name) -> usize {
+            self.local.subscribers(topic)
+        }
+
+        fn topics(&self) -> usize {
+            self.local.topics()
+        }
+
+        fn abandon(&self) {
+            *self.is_abandoned.lock() = true;
+        }
+    }
+
+    /// What an application does with a topic. It names no engine and could not.
+    fn use_topic(topic: &Topic<u32>) -> Channel<u32> {
+        let channel = topic.subscribe_with(ChannelOptions::new().capacity(10));
+        assert_eq!(topic.publish(1).unwrap().local, 1);
+        channel
+    }
+
+    #[test]
+    fn b4_the_engine_is_chosen_in_one_place_and_shows_in_no_other() {
+        let mut channel = use_topic(&Broadcaster::new().topic("lobby"));
+        assert_eq!(channel.try_recv(), Ok(Delivery::Message(1)));
+        assert_eq!(channel.try_recv(), Err(TryRecvError::Ended));
+
+        let remote = Arc::new(Remote {
+            local: Local::new(),
+            travelling: Lock::new(Vec::new()),
+            is_abandoned: Lock::new(false),
+        });
+        let broadcaster = Broadcaster::with_engine(Arc::clone(&remote) as Arc<dyn Engine<u32>>);
+        let mut channel = use_topic(&broadcaster.topic("lobby"));
+        assert_eq!(channel.try_recv(), Err(TryRecvError::Empty));
+        assert!(!*remote.is_abandoned.lock());
+        drop(broadcaster);
+        assert!(*remote.is_abandoned.lock());
+        remote.arrive();
+        assert_eq!(channel.try_recv(), Ok(Delivery::Message(1)));
+        assert_eq!(
+            channel.try_recv(),
+            Err(TryRecvError::Empty),
+            "this engine does not end it"
+        );
+        drop(channel);
+        assert_eq!(remote.topics(), 0);
+    }
+}

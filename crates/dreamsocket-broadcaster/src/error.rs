@@ -8,7 +8,7 @@ use std::fmt;
 /// The engine of [`Broadcaster::new`](crate::Broadcaster::new) cannot fail, and it is the only one so far: no value of
 /// this type can exist. It is `#[non_exhaustive]`, so code that handles it stays right when an engine that can fail is
 /// chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum PublishError {}
 

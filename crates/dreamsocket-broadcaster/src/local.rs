@@ -137,3 +137,72 @@ impl<M: Send + Sync> Engine<M> for Local<M> {
         drop(ended);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ChannelOptions;
+    use crate::queue::{Queue, Take};
+
+    fn sink() -> Arc<Queue<u32>> {
+        Arc::new(Queue::new(ChannelOptions::new()))
+    }
+
+    fn name(local: &Local<u32>, name: &str) -> Name {
+        local.name(name.into())
+    }
+
+    #[test]
+    fn the_map_gives_its_memory_back() {
+        let local = Local::new();
+        let allocated = || -> usize {
+            local
+                .shards
+                .iter()
+                .map(|shard| shard.lock().capacity())
+                .sum()
+        };
+        let subscriptions: Vec<_> = (0..10_000)
+            .map(|number| {
+                let name = name(&local, &number.to_string());
+                let key = local.subscribe(&name, sink());
+                (name, key)
+            })
+            .collect();
+        assert!(allocated() >= 10_000);
+        for (name, key) in subscriptions {
+            local.unsubscribe(&name, key);
+        }
+        assert_eq!(local.topics(), 0);
+        assert!(allocated() < 10 * SHARDS, "{}", allocated());
+    }
+
+    #[test]
+    fn names_spread_over_the_shards() {
+        let local = Local::new();
+        for number in 0..1_000 {
+            local.subscribe(&name(&local, &number.to_string()), sink());
+        }
+        assert!(local.shards.iter().all(|shard| !shard.lock().is_empty()));
+    }
+
+    /// The moment between a last subscriber's leaving and the removal of the entry, held still.
+    #[test]
+    fn a_retired_entry_takes_nobody_in() {
+        let local = Local::new();
+        let topic = name(&local, "lobby");
+        let key = local.subscribe(&topic, sink());
+        let retired = local.entry(&topic).unwrap();
+        assert!(retired.lock().remove(key).is_some());
+
+        assert_eq!(local.publish(&topic, 1).unwrap().local, 0);
+        let next = sink();
+        local.subscribe(&topic, Arc::clone(&next) as Arc<dyn Sink<u32>>);
+        assert_eq!(local.publish(&topic, 2).unwrap().local, 1);
+        assert!(matches!(next.take(), Take::Some(_)));
+
+        // The one who left comes late with its removal: the new entry stays.
+        local.remove_entry(&topic, &retired);
+        assert_eq!((local.topics(), local.subscribers(&topic)), (1, 1));
+    }
+}

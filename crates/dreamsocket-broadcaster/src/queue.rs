@@ -166,3 +166,70 @@ impl<M: Send + Sync> Sink<M> for Queue<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(capacity: usize) -> Queue<u32> {
+        Queue::new(ChannelOptions::new().capacity(capacity))
+    }
+
+    fn deliver(queue: &Queue<u32>, messages: impl IntoIterator<Item = u32>) {
+        let mut deferred = Deferred::new();
+        for message in messages {
+            queue.deliver(Arc::new(message), &mut deferred);
+        }
+    }
+
+    fn allocated(queue: &Queue<u32>) -> usize {
+        queue.state.lock().waiting.capacity()
+    }
+
+    #[test]
+    fn b3_a_bound_takes_no_memory() {
+        let queue = queue(usize::MAX);
+        assert_eq!(allocated(&queue), 0);
+        deliver(&queue, [1]);
+        assert!(allocated(&queue) <= KEPT);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_queue_is_empty() {
+        let queue = queue(100_000);
+        deliver(&queue, 0..100_000);
+        assert!(allocated(&queue) >= 100_000);
+        while let Take::Some(_) = queue.take() {}
+        assert!(allocated(&queue) <= KEPT);
+    }
+
+    #[test]
+    fn a_steady_flow_allocates_nothing() {
+        let queue = queue(256);
+        let kept = u32::try_from(KEPT).unwrap();
+        deliver(&queue, 0..kept);
+        let before = allocated(&queue);
+        for _ in 0..10 {
+            while let Take::Some(_) = queue.take() {}
+            deliver(&queue, 0..kept);
+            assert_eq!(allocated(&queue), before);
+        }
+    }
+
+    #[test]
+    fn b3_a_full_queue_does_not_grow() {
+        let queue = queue(100);
+        deliver(&queue, 0..100);
+        let full = allocated(&queue);
+        deliver(&queue, 0..1_000);
+        assert_eq!((queue.waiting(), allocated(&queue)), (100, full));
+    }
+
+    #[test]
+    fn a_cleared_queue_holds_nothing() {
+        let queue = queue(100);
+        deliver(&queue, 0..100);
+        queue.clear();
+        assert_eq!((queue.waiting(), allocated(&queue)), (0, 0));
+    }
+}

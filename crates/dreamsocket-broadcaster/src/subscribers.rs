@@ -102,3 +102,93 @@ impl<M> Subscribers<M> {
         self.slots.iter().filter_map(|slot| slot.sink.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Notes its name whenever it is called.
+    struct Named(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Sink<()> for Named {
+        fn deliver(&self, _: Arc<()>, _: &mut Deferred<()>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+
+        fn end(&self, _: &mut Deferred<()>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    struct Fixture {
+        subscribers: Subscribers<()>,
+        keys: Vec<SubscriberKey>,
+        called: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Fixture {
+        fn new(count: usize) -> Self {
+            let mut fixture = Self {
+                subscribers: Subscribers::new(),
+                keys: Vec::new(),
+                called: Arc::default(),
+            };
+            for name in 0..count {
+                let sink = Arc::new(Named(name, Arc::clone(&fixture.called)));
+                fixture.keys.push(fixture.subscribers.add(sink));
+            }
+            fixture
+        }
+
+        fn delivered_to(&self) -> Vec<usize> {
+            let count = self.subscribers.deliver(Arc::new(()), &mut Deferred::new());
+            let called = mem::take(&mut *self.called.lock().unwrap());
+            assert_eq!((called.len(), self.subscribers.len()), (count, count));
+            called
+        }
+    }
+
+    #[test]
+    fn those_who_stay_are_called_once_each_in_the_order_in_which_they_came() {
+        for step in [2, 3, 7] {
+            let mut fixture = Fixture::new(100);
+            let mut expected: Vec<usize> = (0..100).collect();
+            // Leaves in a jumping order, so that holes are made everywhere and closed several times.
+            for leaving in (0..step).flat_map(|start| (start..100).step_by(step)) {
+                assert!(fixture.subscribers.remove(fixture.keys[leaving]).is_some());
+                assert!(
+                    fixture.subscribers.remove(fixture.keys[leaving]).is_none(),
+                    "once"
+                );
+                expected.retain(|&name| name != leaving);
+                assert_eq!(fixture.delivered_to(), expected);
+                assert_eq!(fixture.subscribers.is_retired(), expected.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_as_subscribers_leave() {
+        let mut fixture = Fixture::new(10_000);
+        for key in fixture.keys.drain(10..) {
+            fixture.subscribers.remove(key);
+        }
+        assert!(fixture.subscribers.slots.capacity() < 100);
+    }
+
+    #[test]
+    fn one_subscriber_takes_room_for_one() {
+        assert_eq!(Fixture::new(1).subscribers.slots.capacity(), 1);
+    }
+
+    #[test]
+    fn after_the_end_nobody_is_called() {
+        let mut fixture = Fixture::new(3);
+        drop(fixture.subscribers.end(&mut Deferred::new()));
+        assert_eq!(mem::take(&mut *fixture.called.lock().unwrap()), [0, 1, 2]);
+        assert_eq!(fixture.delivered_to(), []);
+        assert!(fixture.subscribers.is_retired());
+    }
+}
