@@ -223,6 +223,11 @@ impl Decoder {
         }
     }
 
+    /// Forgets the frame in progress: nothing more is read.
+    pub(crate) fn reset(&mut self) {
+        self.state = State::Header { missing: 0 };
+    }
+
     /// How many more bytes the frame in progress needs at least.
     pub(crate) fn bytes_wanted(&self) -> usize {
         match &self.state {

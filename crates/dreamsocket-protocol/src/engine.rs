@@ -140,6 +140,7 @@ impl Engine {
             Ok(event) => event,
             Err(violation) => {
                 buffer.clear();
+                self.decoder.reset();
                 self.assembler.reset();
                 self.queue_close(CloseFrame::bare(violation.close_code()));
                 self.violation = Some(violation.clone());
@@ -154,9 +155,6 @@ impl Engine {
     /// are still wanted: never reserve it without a bound of your own.
     #[must_use]
     pub fn bytes_wanted(&self) -> usize {
-        if self.is_deaf() {
-            return 0;
-        }
         self.decoder.bytes_wanted()
     }
 

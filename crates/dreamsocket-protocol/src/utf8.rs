@@ -48,7 +48,7 @@ impl Utf8Checker {
                 .get(..self.carried.saturating_add(1))
                 .unwrap_or_default();
             match check_start(so_far)? {
-                Start::Whole => self.carried = 0,
+                Start::Whole => *self = Self::default(),
                 Start::Unfinished => self.carry_over(so_far)?,
             }
             piece = rest;
