@@ -1,1 +1,40 @@
-//! Typed WebSocket connections for axum, hyper and tower: three plain async functions and a state.
+//! Typed WebSocket connections for axum, hyper and tower.
+//!
+//! An HTTP request is upgraded inside an ordinary handler ([`upgrade_websocket`]). From then on a typed message loop runs
+//! three plain functions: `on_init` gives the connection its state and, if it wants, a [`Selector`] of typed messages from
+//! the application; `on_message` gets each [`Message`] and returns an [`Action`]; `on_close` runs after the end. Nothing
+//! is captured: what handlers need is a value that is handed to each of them.
+
+mod action;
+mod config;
+mod connection;
+mod error;
+mod handler;
+mod hub;
+mod message;
+mod origin;
+mod outbox;
+mod selector;
+mod session;
+mod upgrade;
+
+pub use dreamsocket_broadcaster::{
+    Broadcaster, Channel, ChannelOptions, Delivery, Missed, PublishError, Published, Topic,
+};
+pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
+
+pub use crate::action::{
+    Action, IntoAction, IntoInit, continue_connection, continue_connection_adding,
+    continue_connection_removing, continue_connection_with_selector, stop_connection,
+    stop_connection_with,
+};
+pub use crate::config::Config;
+pub use crate::connection::{Connection, ConnectionId};
+pub use crate::error::{BoxError, Close, SendError};
+#[doc(hidden)]
+pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
+pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
+pub use crate::message::{Cause, Closed, Message};
+pub use crate::origin::{OriginPolicy, PeerAddr};
+pub use crate::selector::Selector;
+pub use crate::upgrade::{Upgrade, upgrade_websocket};

@@ -1,0 +1,123 @@
+//! Every bound of a connection and of a hub, with its default.
+//!
+//! The table in `docs/limits.md` is made of the same numbers and held to them by a test.
+
+use std::time::Duration;
+
+use dreamsocket_protocol::Limits;
+
+use crate::origin::OriginPolicy;
+
+/// How many bytes are read ahead of a running handler at most, and the size of a read buffer.
+pub(crate) const READ_AHEAD: usize = 16 * 1024;
+
+/// What an entry of the outbox is charged beside its payload, in bytes.
+pub(crate) const ENTRY_CHARGE: usize = 64;
+
+/// How many control frames wait at most.
+pub(crate) const CONTROL_RESERVE: u32 = 64;
+
+/// How many bytes may be pending before they are flushed even though more messages are ready.
+pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
+
+/// After how many handled messages what they sent is flushed at the latest.
+pub(crate) const FLUSH_MESSAGES: u32 = 64;
+
+macro_rules! config {
+    ($($(#[$docs:meta])* $name:ident, $with:ident: $type:ty = $default:expr;)*) => {
+        /// The bounds of a connection and of a hub: finite wherever a peer sets the size.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use dreamsocket::{Config, Hub};
+        ///
+        /// let config = Config::default()
+        ///     .with_max_message(64 * 1024)
+        ///     .with_heartbeat(Some(Duration::from_secs(15)));
+        /// let hub = Hub::new(config);
+        /// # let _ = hub;
+        /// ```
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(#[$docs])* pub $name: $type,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Config {
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](Self::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $with(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+config! {
+    /// Bytes of a whole message from the peer at most; past it 1009. Each fragment of a fragmented message is charged
+    /// its length or 64 bytes, whichever is more. Default: 1 MiB.
+    max_message, with_max_message: usize = 1024 * 1024;
+    /// Bytes of one frame from the peer at most; past it 1009. Default: 1 MiB.
+    max_frame, with_max_frame: usize = 1024 * 1024;
+    /// Bytes that wait in the outbox at most: payloads, and 64 for each message. A send waits for room; a message
+    /// larger than the whole bound is admitted alone. Default: 1 MiB. At most 4 GiB − 1, larger values count as that.
+    outbox, with_outbox: usize = 1024 * 1024;
+    /// How long `on_init` may take; past it 1011. Default: 10 s.
+    init_timeout, with_init_timeout: Duration = Duration::from_secs(10);
+    /// How long one `on_message` may take; past it its future is dropped and the connection closed with 1011. `None`: for
+    /// ever. Default: 60 s.
+    handler_timeout, with_handler_timeout: Option<Duration> = Some(Duration::from_secs(60));
+    /// How long a send waits for room in the outbox. Default: 10 s.
+    send_timeout, with_send_timeout: Duration = Duration::from_secs(10);
+    /// After how long a silence the peer is sent a ping; a second one after twice, and after three times the peer is
+    /// lost. `None`: no heartbeat. Default: 30 s.
+    heartbeat, with_heartbeat: Option<Duration> = Some(Duration::from_secs(30));
+    /// How long the closing handshake may take, from the moment a close is queued, and how long `on_close` may take
+    /// after it. Default: 5 s each.
+    close_time, with_close_time: Duration = Duration::from_secs(5);
+    /// How long a full outbox may go without the socket taking a byte; past it 1013. Default: 30 s.
+    stall_timeout, with_stall_timeout: Duration = Duration::from_secs(30);
+    /// How many control frames a peer may send at once, and how many a second in the long run; past it reading pauses
+    /// until there is room again, and nothing is closed. Default: 100.
+    control_frames, with_control_frames: u32 = 100;
+    /// How many WebSockets a hub holds at most; past it an upgrade is answered with 503. Default: 10,000.
+    max_connections, with_max_connections: usize = 10_000;
+    /// How long a drain waits for handlers before it drops them. Default: 10 s.
+    drain_time, with_drain_time: Duration = Duration::from_secs(10);
+    /// Over how much of the drain time the close frames are spread, so that clients do not all come back at once.
+    /// Default: 0 s, which closes all of them at once.
+    drain_spread, with_drain_spread: Duration = Duration::ZERO;
+    /// How many bytes the head of a request may have; past it 431 (`Server` only). Default: 16 KiB.
+    max_head, with_max_head: usize = 16 * 1024;
+    /// How long the head of a request may take to come; past it the connection is cut (`Server` only). Default: 10 s.
+    head_timeout, with_head_timeout: Duration = Duration::from_secs(10);
+    /// How many TCP connections a `Server` holds at most; at it accepting pauses. Default: 12,000. The limit of open
+    /// files less 64 holds where that is less.
+    max_sockets, with_max_sockets: usize = 12_000;
+    /// From which origins browsers may connect; else 403. Default: the same host and port as the request's own.
+    origins, with_origins: OriginPolicy = OriginPolicy::same_origin();
+}
+
+impl Config {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::default()
+            .with_max_message(self.max_message)
+            .with_max_frame(self.max_frame)
+    }
+
+    /// The outbox bound as permits of a semaphore.
+    pub(crate) fn outbox_permits(&self) -> u32 {
+        u32::try_from(self.outbox)
+            .unwrap_or(u32::MAX)
+            .min((tokio::sync::Semaphore::MAX_PERMITS) as u32)
+    }
+}

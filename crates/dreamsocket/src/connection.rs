@@ -1,0 +1,249 @@
+//! [`Connection`]: the handle through which handlers and any other task reach a peer.
+//!
+//! A thin front of the outbox and of what is known about the connection. It never touches the socket.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
+
+use crate::error::SendError;
+use crate::message::Cause;
+use crate::outbox::{CloseRequest, Outbox, Outgoing};
+
+/// A handle to one WebSocket connection: cheap to clone, usable from any task.
+///
+/// Sends are accepted, in order, into the connection's bounded outbox; the connection's own task writes them. What one
+/// task sends leaves in the order in which it was sent. A handle does not keep the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What handles and the session share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: ConnectionId,
+    pub(crate) outbox: Outbox,
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) subprotocol: Option<Box<str>>,
+    pub(crate) send_timeout: Duration,
+    /// Nanoseconds, `u64::MAX` for none yet.
+    round_trip: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        outbox_limit: u32,
+        send_timeout: Duration,
+        peer_addr: Option<SocketAddr>,
+        subprotocol: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            id: ConnectionId::random(),
+            outbox: Outbox::new(outbox_limit),
+            peer_addr,
+            subprotocol,
+            send_timeout,
+            round_trip: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(crate) fn set_round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1);
+        self.round_trip.store(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    /// A number that tells this connection from others in logs. Random, so that it needs no counter; not a secret.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// Sends a text message: waits for room in the outbox, at most [`Config::send_timeout`](crate::Config::send_timeout).
+    ///
+    /// `Ok` means accepted, not delivered (S1). The future may be dropped: then nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::SocketClosed`] if the connection is closing or closed, [`SendError::Timeout`] if there was no room for
+    /// that long; then nothing of it was sent.
+    pub async fn send_text(&self, message: impl Into<Text>) -> Result<(), SendError> {
+        self.shared
+            .outbox
+            .send(Outgoing::Text(message.into()), self.shared.send_timeout)
+            .await
+    }
+
+    /// Sends a binary message: waits for room in the outbox, at most
+    /// [`Config::send_timeout`](crate::Config::send_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    pub async fn send_binary(&self, message: impl Into<Bytes>) -> Result<(), SendError> {
+        self.shared
+            .outbox
+            .send(Outgoing::Binary(message.into()), self.shared.send_timeout)
+            .await
+    }
+
+    /// Sends a value as a text message in JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Json`] if the value cannot be written as JSON; else as [`send_text`](Self::send_text).
+    #[cfg(feature = "json")]
+    pub async fn send_json<T: serde::Serialize + ?Sized + Sync>(
+        &self,
+        message: &T,
+    ) -> Result<(), SendError> {
+        let text = serde_json::to_string(message).map_err(SendError::Json)?;
+        self.send_text(text).await
+    }
+
+    /// Sends a text message if there is room for it now; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] if there is no room, [`SendError::SocketClosed`] if the connection is closing or closed.
+    pub fn try_send_text(&self, message: impl Into<Text>) -> Result<(), SendError> {
+        self.shared.outbox.try_send(Outgoing::Text(message.into()))
+    }
+
+    /// Sends a binary message if there is room for it now; never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_text`](Self::try_send_text).
+    pub fn try_send_binary(&self, message: impl Into<Bytes>) -> Result<(), SendError> {
+        self.shared
+            .outbox
+            .try_send(Outgoing::Binary(message.into()))
+    }
+
+    /// Sends a value as a text message in JSON if there is room for it now; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Json`] if the value cannot be written as JSON; else as [`try_send_text`](Self::try_send_text).
+    #[cfg(feature = "json")]
+    pub fn try_send_json<T: serde::Serialize + ?Sized>(
+        &self,
+        message: &T,
+    ) -> Result<(), SendError> {
+        let text = serde_json::to_string(message).map_err(SendError::Json)?;
+        self.try_send_text(text)
+    }
+
+    /// Queues a ping and returns; it waits for no answer (L10). See [`round_trip_time`](Self::round_trip_time).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::SocketClosed`] if the connection is closing or closed, [`SendError::Full`] if 64 pings wait already.
+    #[expect(
+        clippy::unused_async,
+        reason = "the contract's signature: sends are awaited, and room may be waited for later"
+    )]
+    pub async fn ping(&self) -> Result<(), SendError> {
+        self.shared.outbox.ping()
+    }
+
+    /// Queues a close frame behind everything sent so far and returns; it waits for no answer (L10).
+    ///
+    /// From here on sends give [`SendError::SocketClosed`]. If the connection is closing already, the first close stands.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClose`] if the code must not be sent (RFC 6455 §7.4) or the reason is longer than 123 bytes; then nothing
+    /// is closed.
+    #[expect(
+        clippy::unused_async,
+        reason = "the contract's signature: what goes to the peer is awaited"
+    )]
+    pub async fn close(
+        &self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<Text>,
+    ) -> Result<(), InvalidClose> {
+        let (code, reason) = (code.into(), reason.into());
+        CloseFrame::new(code, &reason)?;
+        self.shared.outbox.request_close(CloseRequest {
+            code,
+            reason,
+            cause: Cause::Stopped,
+            at: None,
+        });
+        Ok(())
+    }
+
+    /// Resolves as soon as sends would give [`SendError::SocketClosed`]; at once if they do already.
+    pub async fn closed(&self) {
+        self.shared.outbox.closed().await;
+    }
+
+    /// Whether sends would give [`SendError::SocketClosed`].
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.outbox.is_closed()
+    }
+
+    /// The peer's address, if the transport has one. Behind a proxy it is the proxy's.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.peer_addr
+    }
+
+    /// The subprotocol that was agreed on in the handshake.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.subprotocol.as_deref()
+    }
+
+    /// Bytes that were accepted and that the socket has not taken yet, 64 a message included.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.shared.outbox.buffered()
+    }
+
+    /// How long the peer took to answer the last ping that it answered, ours or the heartbeat's.
+    #[must_use]
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        let nanos = self.shared.round_trip.load(Ordering::Relaxed);
+        (nanos != u64::MAX).then(|| Duration::from_nanos(nanos))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.shared.id)
+            .field("peer_addr", &self.shared.peer_addr)
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number that tells one connection from others; written as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// 64 bits of the standard library's randomness: unique in practice without a counter for the whole process.
+    fn random() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

@@ -1,0 +1,165 @@
+//! The three handlers as traits, so that plain `async fn`s which borrow can be passed as they are.
+//!
+//! One trait a handler, each implemented for every fitting function and for nothing else. Nobody implements or names
+//! them; they are public because `upgrade_websocket` names them in its bounds.
+
+use std::future::Future;
+
+use crate::action::{Action, IntoAction, IntoInit};
+use crate::connection::Connection;
+use crate::error::BoxError;
+use crate::message::{Closed, Message};
+use crate::selector::Selector;
+
+/// `async fn(&Connection, &D) -> (S, Option<Selector<C>>)`, or a `Result` of it.
+#[doc(hidden)]
+pub trait OnInit<'a, D, S, C>: Copy + Send + Sync + 'static {
+    type Future: Future<Output = Self::Output> + Send + 'a;
+    type Output: IntoInit<S, C>;
+    fn call(self, connection: &'a Connection, dependencies: &'a D) -> Self::Future;
+}
+
+impl<'a, F, Fut, D, S, C> OnInit<'a, D, S, C> for F
+where
+    F: Fn(&'a Connection, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future + Send + 'a,
+    Fut::Output: IntoInit<S, C>,
+    D: 'a,
+{
+    type Future = Fut;
+    type Output = Fut::Output;
+
+    fn call(self, connection: &'a Connection, dependencies: &'a D) -> Fut {
+        self(connection, dependencies)
+    }
+}
+
+/// `async fn(&mut S, Message<C>, &Connection, &D) -> Action<C>`, or a `Result` of it.
+#[doc(hidden)]
+pub trait OnMessage<'a, D, S, C>: Copy + Send + Sync + 'static {
+    type Future: Future<Output = Self::Output> + Send + 'a;
+    type Output: IntoAction<C>;
+    fn call(
+        self,
+        state: &'a mut S,
+        message: Message<C>,
+        connection: &'a Connection,
+        dependencies: &'a D,
+    ) -> Self::Future;
+}
+
+impl<'a, F, Fut, D, S, C> OnMessage<'a, D, S, C> for F
+where
+    F: Fn(&'a mut S, Message<C>, &'a Connection, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future + Send + 'a,
+    Fut::Output: IntoAction<C>,
+    S: 'a,
+    D: 'a,
+{
+    type Future = Fut;
+    type Output = Fut::Output;
+
+    fn call(
+        self,
+        state: &'a mut S,
+        message: Message<C>,
+        connection: &'a Connection,
+        dependencies: &'a D,
+    ) -> Fut {
+        self(state, message, connection, dependencies)
+    }
+}
+
+/// `async fn(S, &D)` or `async fn(S, Closed, &D)`; `Marker` tells which.
+#[doc(hidden)]
+pub trait OnClose<'a, D, S, Marker>: Copy + Send + Sync + 'static {
+    type Future: Future<Output = ()> + Send + 'a;
+    fn call(self, state: S, closed: Closed, dependencies: &'a D) -> Self::Future;
+}
+
+/// Marks an `on_close` without the [`Closed`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Plain(());
+
+/// Marks an `on_close` with the [`Closed`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WithClosed(());
+
+impl<'a, F, Fut, D, S> OnClose<'a, D, S, Plain> for F
+where
+    F: Fn(S, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'a,
+    D: 'a,
+{
+    type Future = Fut;
+
+    fn call(self, state: S, _: Closed, dependencies: &'a D) -> Fut {
+        self(state, dependencies)
+    }
+}
+
+impl<'a, F, Fut, D, S> OnClose<'a, D, S, WithClosed> for F
+where
+    F: Fn(S, Closed, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'a,
+    D: 'a,
+{
+    type Future = Fut;
+
+    fn call(self, state: S, closed: Closed, dependencies: &'a D) -> Fut {
+        self(state, closed, dependencies)
+    }
+}
+
+/// The three handlers of a connection. All are functions without a size, so this has none either.
+#[derive(Debug)]
+pub(crate) struct Handlers<FI, FM, FC> {
+    pub(crate) on_init: FI,
+    pub(crate) on_message: FM,
+    pub(crate) on_close: FC,
+}
+
+impl<FI, FM, FC> Handlers<FI, FM, FC> {
+    /// Refuses, while the program is built, handlers that capture.
+    ///
+    /// A capture makes a closure larger than nothing. The assertion is evaluated when the function is
+    /// instantiated, hence by `cargo build` and `cargo test`; `cargo check` does not get that far.
+    pub(crate) const fn new(on_init: FI, on_message: FM, on_close: FC) -> Self {
+        const {
+            assert!(
+                size_of::<FI>() == 0,
+                "`on_init` captures something, or is a function pointer: pass an `async fn` by its name, and put what it \
+                 needs into the dependencies, which it is handed as its last argument"
+            );
+            assert!(
+                size_of::<FM>() == 0,
+                "`on_message` captures something, or is a function pointer: pass an `async fn` by its name, and put what \
+                 it needs into the dependencies, which it is handed as its last argument"
+            );
+            assert!(
+                size_of::<FC>() == 0,
+                "`on_close` captures something, or is a function pointer: pass an `async fn` by its name, and put what it \
+                 needs into the dependencies, which it is handed as its last argument"
+            );
+        }
+        Self {
+            on_init,
+            on_message,
+            on_close,
+        }
+    }
+}
+
+/// Turns what `on_init` returned into its parts.
+pub(crate) fn finish_init<S, C>(
+    output: impl IntoInit<S, C>,
+) -> Result<(S, Option<Selector<C>>), BoxError> {
+    output.into_init()
+}
+
+/// Turns what `on_message` returned into an action.
+pub(crate) fn finish_message<C>(output: impl IntoAction<C>) -> Result<Action<C>, BoxError> {
+    output.into_action()
+}

@@ -1,0 +1,378 @@
+//! [`Hub`]: what connections have in common. Their bounds, their cap, and their end.
+//!
+//! Knows the connections by their handles and never touches a socket. [`Server`](crate::Server) owns one; elsewhere
+//! [`Hub::layer`] puts it where upgrades find it.
+
+mod layer;
+mod signal;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dreamsocket_protocol::{CloseCode, Text};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use self::layer::{HubLayer, HubService};
+use self::signal::Signals;
+use crate::config::Config;
+use crate::connection::{Connection, ConnectionId};
+use crate::message::Cause;
+use crate::outbox::CloseRequest;
+use crate::session::Outcome;
+
+/// The bounds, the cap and the registry of all WebSockets that are served together; a cheap clone.
+///
+/// Under [`Server`](crate::Server) there is one already. Under axum's own server:
+///
+/// ```no_run
+/// # async fn serve(app: axum::Router, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// use dreamsocket::{Config, Hub};
+///
+/// let hub = Hub::new(Config::default());
+/// let server = axum::serve(listener, app.layer(hub.layer())).with_graceful_shutdown(hub.drain_on_signal());
+/// let report = hub.run(server).await?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    registry: Mutex<Registry>,
+    /// When the drain started; sessions, servers and `drained` wait for it.
+    draining: watch::Sender<Option<Instant>>,
+    /// How many WebSockets there are.
+    count: watch::Sender<usize>,
+    /// Whether a signal starts a drain, so that another one ends it.
+    is_signalled: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Registry {
+    connections: HashMap<ConnectionId, Connection>,
+    report: DrainReport,
+}
+
+/// How a drain ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// WebSockets whose handlers all came to their end.
+    pub clean: usize,
+    /// WebSockets of which a handler was dropped because its time was up, or which were still there when the drain had
+    /// to end.
+    pub cut: usize,
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} WebSockets ended cleanly, {} were cut",
+            self.clean, self.cut
+        )
+    }
+}
+
+impl Hub {
+    /// A hub with these bounds.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                config: Arc::new(config),
+                registry: Mutex::default(),
+                draining: watch::Sender::new(None),
+                count: watch::Sender::new(0),
+                is_signalled: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn shared_config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    /// How many WebSockets there are now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        *self.inner.count.borrow()
+    }
+
+    /// Whether a drain has started.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.borrow().is_some()
+    }
+
+    /// A tower layer that puts this hub into the extensions of each request.
+    #[must_use]
+    pub fn layer(&self) -> HubLayer {
+        HubLayer::new(self.clone())
+    }
+
+    /// Starts the end: upgrades get 503 from here on, and every WebSocket is closed with 1001, at once or spread over
+    /// [`Config::drain_spread`]. Handlers that run may finish within [`Config::drain_time`]. Returns at once;
+    /// [`drained`](Self::drained) waits. Starting it again changes nothing.
+    pub fn drain(&self) {
+        let now = Instant::now();
+        let registry = self.inner.lock();
+        let is_first = self
+            .inner
+            .draining
+            .send_if_modified(|since| since.replace(since.unwrap_or(now)).is_none());
+        if !is_first {
+            return;
+        }
+        let count = registry.connections.len();
+        tracing::info!(count, "draining");
+        for (index, connection) in registry.connections.values().enumerate() {
+            self.inner.close(connection, now, Some((index, count)));
+        }
+    }
+
+    /// Waits until a drain has started and all WebSockets have ended, at most until the drain time and the time for
+    /// `on_close` are up.
+    pub async fn drained(&self) -> DrainReport {
+        let since = self.draining().await;
+        let deadline = since + self.inner.config.drain_time + self.inner.config.close_time;
+        let mut count = self.inner.count.subscribe();
+        // An error can't come: the sender is in `self`.
+        let _ = tokio::time::timeout_at(deadline, count.wait_for(|count| *count == 0)).await;
+        self.report()
+    }
+
+    /// Waits until a drain has started; at what time it did.
+    pub(crate) async fn draining(&self) -> Instant {
+        let mut draining = self.inner.draining.subscribe();
+        loop {
+            if let Some(since) = *draining.borrow_and_update() {
+                return since;
+            }
+            // An error can't come: the sender is in `self`.
+            let _ = draining.changed().await;
+        }
+    }
+
+    fn report(&self) -> DrainReport {
+        let report = self.inner.lock().report;
+        DrainReport {
+            cut: report.cut + self.connections(),
+            ..report
+        }
+    }
+
+    /// Resolves when a drain has started; SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix) start one.
+    ///
+    /// The future may outlive the hub's other handles, so that it can be passed to `with_graceful_shutdown`.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside a tokio runtime with its I/O enabled.
+    pub fn drain_on_signal(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let hub = self.clone();
+        async move {
+            match Signals::listen() {
+                Ok(mut signals) => {
+                    hub.inner.is_signalled.send_replace(true);
+                    tokio::select! {
+                        () = signals.next() => hub.drain(),
+                        _ = hub.draining() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot listen to signals: only `Hub::drain` starts a drain");
+                    hub.draining().await;
+                }
+            }
+        }
+    }
+
+    /// Runs a server until it and all WebSockets are done, or until the drain time and the time for `on_close` are up
+    /// after a drain has started, whichever is first.
+    ///
+    /// A server that ends by itself starts the drain. After [`drain_on_signal`](Self::drain_on_signal) another signal
+    /// returns at once.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn run(
+        &self,
+        server: impl IntoFuture<Output = io::Result<()>>,
+    ) -> io::Result<DrainReport> {
+        let mut server = pin!(server.into_future());
+        let mut serving = pin!(async {
+            let result = server.as_mut().await;
+            self.drain();
+            let report = self.drained().await;
+            result.map(|()| report)
+        });
+        let bound = async {
+            let since = self.draining().await;
+            tokio::time::sleep_until(
+                since + self.inner.config.drain_time + self.inner.config.close_time,
+            )
+            .await;
+        };
+        let impatience = async {
+            self.draining().await;
+            let mut is_signalled = self.inner.is_signalled.subscribe();
+            // An error can't come: the sender is in `self`.
+            let _ = is_signalled.wait_for(|signalled| *signalled).await;
+            match Signals::listen() {
+                Ok(mut signals) => signals.next().await,
+                Err(_) => std::future::pending().await,
+            }
+            tracing::warn!("another signal: ending at once");
+        };
+        tokio::select! {
+            biased;
+            result = &mut serving => result,
+            () = impatience => Ok(self.report()),
+            () = bound => Ok(self.report()),
+        }
+    }
+
+    /// Lets one more WebSocket in.
+    pub(crate) fn admit(self) -> Result<Admission, NotAdmitted> {
+        let registry = self.inner.lock();
+        if self.is_draining() {
+            return Err(NotAdmitted::Draining);
+        }
+        let limit = self.inner.config.max_connections;
+        let mut is_admitted = false;
+        self.inner.count.send_if_modified(|count| {
+            is_admitted = *count < limit;
+            *count += usize::from(is_admitted);
+            is_admitted
+        });
+        drop(registry);
+        if is_admitted {
+            Ok(Admission {
+                hub: Some(self),
+                id: Mutex::new(None),
+            })
+        } else {
+            Err(NotAdmitted::Full { limit })
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        // Nothing foreign runs under the lock, so a poisoned one is still whole.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes one connection for a drain that started at `since`; `place` is its place among all, for spreading.
+    fn close(&self, connection: &Connection, since: Instant, place: Option<(usize, usize)>) {
+        let spread = self.config.drain_spread.min(self.config.drain_time);
+        let at = match place {
+            Some((index, count)) if !spread.is_zero() => {
+                Some(since + spread.mul_f64(index as f64 / count.max(1) as f64))
+            }
+            _ => None,
+        };
+        connection
+            .shared
+            .outbox
+            .cut_at(since + self.config.drain_time);
+        connection.shared.outbox.request_close(CloseRequest {
+            code: CloseCode::GOING_AWAY,
+            reason: Text::from_static("the server is shutting down"),
+            cause: Cause::Drained,
+            at,
+        });
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("connections", &self.connections())
+            .field("is_draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a WebSocket is not let in, as the line that a 503 carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    #[error("the server is shutting down")]
+    Draining,
+    #[error("the server holds as many WebSockets as it may ({limit}, `Config::max_connections`)")]
+    Full { limit: usize },
+}
+
+/// A place among a hub's WebSockets, given back when it is dropped.
+pub(crate) struct Admission {
+    /// `None` for a connection without a hub.
+    hub: Option<Hub>,
+    id: Mutex<Option<ConnectionId>>,
+}
+
+impl Admission {
+    /// A place without a hub.
+    pub(crate) const fn free() -> Self {
+        Self {
+            hub: None,
+            id: Mutex::new(None),
+        }
+    }
+
+    /// Makes the connection known to the hub. A drain that has started meanwhile holds for it, too.
+    pub(crate) fn attach(&self, connection: &Connection) {
+        let Some(hub) = &self.hub else { return };
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.id());
+        let mut registry = hub.inner.lock();
+        registry
+            .connections
+            .insert(connection.id(), connection.clone());
+        let since = *hub.inner.draining.borrow();
+        if let Some(since) = since {
+            hub.inner.close(connection, since, None);
+        }
+    }
+
+    /// The session has ended.
+    pub(crate) fn ended(self, outcome: Outcome) {
+        let Some(hub) = &self.hub else { return };
+        if hub.is_draining() {
+            let report = &mut hub.inner.lock().report;
+            match outcome {
+                Outcome::Whole => report.clean += 1,
+                Outcome::Cut => report.cut += 1,
+            }
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let Some(hub) = &self.hub else { return };
+        let id = self
+            .id
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let removed = id.and_then(|id| hub.inner.lock().connections.remove(&id));
+        drop(removed);
+        hub.inner.count.send_modify(|count| *count -= 1);
+    }
+}

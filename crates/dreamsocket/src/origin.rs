@@ -1,0 +1,373 @@
+//! Who may open a WebSocket from a browser: the same origin, unless more is allowed (U3).
+//!
+//! Browsers let any page open a WebSocket to any server and send cookies along (cross-site WebSocket hijacking); only the
+//! `Origin` header tells. Pure functions over `http` types; the upgrade asks them, and nothing else does.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Request};
+
+/// The address of the peer that sent a request, as a request extension.
+///
+/// [`Server`](crate::Server) puts it there. Under another server, put it there yourself if
+/// [`OriginPolicy::trust_proxies`] or [`Connection::peer_addr`](crate::Connection::peer_addr) over a transport without an
+/// address is to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a plain wrapper that users make themselves"
+)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Which origins may open a WebSocket. Default: the same host and port as the request's own, and clients that send no
+/// `Origin`, which browsers always do.
+///
+/// ```
+/// use dreamsocket::{Config, OriginPolicy};
+///
+/// let config = Config::default().with_origins(OriginPolicy::same_origin().allow(["https://app.example.com"]));
+/// # let _ = config;
+/// ```
+#[derive(Clone, Default)]
+pub struct OriginPolicy {
+    allowed: Arc<[String]>,
+    predicate: Option<fn(&str) -> bool>,
+    any: bool,
+    proxies: Arc<[IpAddr]>,
+}
+
+impl OriginPolicy {
+    /// The same host and port as the request's own.
+    #[must_use]
+    pub fn same_origin() -> Self {
+        Self::default()
+    }
+
+    /// Allows these origins beside what is allowed already, each as `scheme://host[:port]`.
+    #[must_use]
+    pub fn allow<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.allowed = self
+            .allowed
+            .iter()
+            .cloned()
+            .chain(origins.into_iter().map(Into::into))
+            .collect();
+        self
+    }
+
+    /// Allows origins that a function says yes to, beside what is allowed already. It is given the header's value.
+    #[must_use]
+    pub fn allow_if(mut self, predicate: fn(&str) -> bool) -> Self {
+        self.predicate = Some(predicate);
+        self
+    }
+
+    /// Allows every origin: any web page may then act in the name of any visitor who has a cookie for this server.
+    #[must_use]
+    pub fn danger_allow_any(mut self) -> Self {
+        self.any = true;
+        self
+    }
+
+    /// Believes `X-Forwarded-Host` in requests that come from these addresses, which must be known
+    /// (see [`PeerAddr`]).
+    #[must_use]
+    pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.proxies = self.proxies.iter().copied().chain(proxies).collect();
+        self
+    }
+
+    /// Checks a request. The error is the line that a 403 carries.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ForeignOrigin> {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else {
+            return Ok(());
+        };
+        if self.any {
+            return Ok(());
+        }
+        let host = self.host(request);
+        let refused = |origin: &str| {
+            Err(ForeignOrigin {
+                origin: origin.to_owned(),
+                host: host.clone().unwrap_or_else(|| "(none)".to_owned()),
+            })
+        };
+        let (Ok(origin), None) = (origin.to_str(), origins.next()) else {
+            return refused("(not one readable value)");
+        };
+        let is_same = host
+            .as_deref()
+            .is_some_and(|host| is_same_origin(origin, host));
+        let is_allowed = || {
+            self.allowed.iter().any(|allowed| is_equal(allowed, origin))
+                || self.predicate.is_some_and(|predicate| predicate(origin))
+        };
+        if is_same || is_allowed() {
+            Ok(())
+        } else {
+            refused(origin)
+        }
+    }
+
+    /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`.
+    fn host<B>(&self, request: &Request<B>) -> Option<String> {
+        let peer = request.extensions().get::<PeerAddr>();
+        if peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip()))
+            && let Some(host) = single(request.headers(), "x-forwarded-host")
+        {
+            // With several proxies the first entry is what the client asked for.
+            return host.split(',').next().map(|host| host.trim().to_owned());
+        }
+        match request.uri().authority() {
+            Some(authority) => Some(authority.as_str().to_owned()),
+            None => single(request.headers(), HOST.as_str()).map(ToOwned::to_owned),
+        }
+    }
+}
+
+impl fmt::Debug for OriginPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginPolicy")
+            .field("allowed", &self.allowed)
+            .field("has_predicate", &self.predicate.is_some())
+            .field("any", &self.any)
+            .field("proxies", &self.proxies)
+            .finish()
+    }
+}
+
+/// A browser's request from a page of another origin.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the origin {origin:?} may not open a WebSocket on {host:?}: allow it with `Config::with_origins(OriginPolicy::same_origin().allow([…]))`"
+)]
+pub(crate) struct ForeignOrigin {
+    origin: String,
+    host: String,
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// RFC 6454 §4 and §5, short of the scheme, which the server of a proxied request does not know: host and port, the
+/// default port of the origin's scheme filled in on both sides.
+fn is_same_origin(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = split_origin(origin) else {
+        return false;
+    };
+    let Ok(host) = host.parse::<Authority>() else {
+        return false;
+    };
+    let default = default_port(scheme);
+    is_plain(&authority)
+        && is_plain(&host)
+        && authority.host().eq_ignore_ascii_case(host.host())
+        && authority.port_u16().or(default) == host.port_u16().or(default)
+}
+
+fn is_equal(allowed: &str, origin: &str) -> bool {
+    let (Some((scheme, authority)), Some((other_scheme, other))) =
+        (split_origin(allowed), split_origin(origin))
+    else {
+        return false;
+    };
+    let default = default_port(scheme);
+    scheme.eq_ignore_ascii_case(other_scheme)
+        && authority.host().eq_ignore_ascii_case(other.host())
+        && authority.port_u16().or(default) == other.port_u16().or(default)
+}
+
+/// `scheme://host[:port]`, and nothing more: `null` and anything with a path is not an origin.
+fn split_origin(origin: &str) -> Option<(&str, Authority)> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let authority = authority.parse().ok()?;
+    is_plain(&authority).then_some((scheme, authority))
+}
+
+/// Without user info, and with a port that is a number if there is a colon.
+fn is_plain(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let rest = text.strip_prefix(authority.host()).unwrap_or("@");
+    rest.is_empty() || authority.port_u16().is_some()
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") {
+        Some(80)
+    } else if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut builder = Request::builder().uri("/chat");
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(policy: &OriginPolicy, headers: &[(&str, &str)], expected: bool) {
+        assert_eq!(
+            policy.check(&request(headers)).is_ok(),
+            expected,
+            "{headers:?}"
+        );
+    }
+
+    #[test]
+    fn u3_the_same_host_and_port_pass_with_default_ports_filled_in() {
+        let policy = OriginPolicy::same_origin();
+        for (origin, host, expected) in [
+            ("http://localhost:3000", "localhost:3000", true),
+            ("https://example.com", "example.com", true),
+            ("https://example.com:443", "example.com", true),
+            ("https://example.com", "example.com:443", true),
+            ("http://example.com", "example.com:80", true),
+            ("https://EXAMPLE.com", "example.COM", true),
+            ("http://[::1]:3000", "[::1]:3000", true),
+            ("http://[::1]", "[::1]", true),
+            ("https://example.com:8443", "example.com", false),
+            ("http://example.com", "example.com:443", false),
+            ("http://localhost:3001", "localhost:3000", false),
+            ("https://evil.example", "example.com", false),
+            ("https://example.com.evil.example", "example.com", false),
+            ("https://example.com@evil.example", "example.com", false),
+            ("https://evil.example@example.com", "example.com", false),
+            ("https://example.com/path", "example.com", false),
+            ("example.com", "example.com", false),
+            ("null", "example.com", false),
+            ("", "example.com", false),
+            ("chrome-extension://abcdef", "example.com", false),
+        ] {
+            check(&policy, &[("origin", origin), ("host", host)], expected);
+        }
+    }
+
+    #[test]
+    fn u3_no_origin_is_no_browser_and_passes() {
+        check(
+            &OriginPolicy::same_origin(),
+            &[("host", "example.com")],
+            true,
+        );
+    }
+
+    #[test]
+    fn u3_two_origins_or_no_host_are_refused() {
+        let policy = OriginPolicy::same_origin();
+        check(
+            &policy,
+            &[
+                ("origin", "https://a.example"),
+                ("origin", "https://a.example"),
+                ("host", "a.example"),
+            ],
+            false,
+        );
+        check(&policy, &[("origin", "https://a.example")], false);
+        check(
+            &policy,
+            &[
+                ("origin", "https://a.example"),
+                ("host", "a.example"),
+                ("host", "a.example"),
+            ],
+            false,
+        );
+    }
+
+    #[test]
+    fn u3_authority_stands_for_host_on_http2() {
+        let request = |origin| {
+            Request::builder()
+                .uri("https://example.com/chat")
+                .header("origin", origin)
+                .header("host", "evil.example")
+                .body(())
+        };
+        let policy = OriginPolicy::same_origin();
+        assert!(
+            policy
+                .check(&request("https://example.com").unwrap())
+                .is_ok()
+        );
+        assert!(
+            policy
+                .check(&request("https://evil.example").unwrap())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn u3_forwarded_host_counts_only_from_trusted_proxies() {
+        let proxy = SocketAddr::from(([10, 0, 0, 1], 4321));
+        let mut request = request(&[
+            ("origin", "https://example.com"),
+            ("host", "backend:3000"),
+            ("x-forwarded-host", "example.com, inner.example"),
+        ]);
+        request.extensions_mut().insert(PeerAddr(proxy));
+        assert!(OriginPolicy::same_origin().check(&request).is_err());
+        let policy = OriginPolicy::same_origin().trust_proxies([proxy.ip()]);
+        assert!(policy.check(&request).is_ok());
+        request
+            .extensions_mut()
+            .insert(PeerAddr(SocketAddr::from(([10, 0, 0, 2], 4321))));
+        assert!(policy.check(&request).is_err());
+        request.extensions_mut().remove::<PeerAddr>();
+        assert!(policy.check(&request).is_err());
+    }
+
+    #[test]
+    fn u3_more_can_be_allowed() {
+        let host = ("host", "api.example");
+        let policy = OriginPolicy::same_origin()
+            .allow(["https://app.example"])
+            .allow_if(|origin| origin.ends_with(".test"));
+        check(
+            &policy,
+            &[("origin", "https://app.example:443"), host],
+            true,
+        );
+        check(&policy, &[("origin", "http://app.example"), host], false);
+        check(&policy, &[("origin", "https://pr-7.test"), host], true);
+        check(&policy, &[("origin", "https://api.example"), host], true);
+        check(&policy, &[("origin", "null"), host], false);
+        check(
+            &OriginPolicy::same_origin().danger_allow_any(),
+            &[("origin", "null"), host],
+            true,
+        );
+    }
+
+    #[test]
+    fn u3_the_refusal_names_both_values_and_the_setting() {
+        let refused = OriginPolicy::same_origin().check(&request(&[
+            ("origin", "https://evil.example"),
+            ("host", "a:1"),
+        ]));
+        let line = refused.unwrap_err().to_string();
+        for part in ["https://evil.example", "a:1", "Config::with_origins"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains('\n'));
+    }
+}

@@ -1,0 +1,497 @@
+//! One connection from its upgrade to `on_close`: the only place that holds both a socket and the engine.
+//!
+//! A session is one task. [`run`] calls the handlers, one at a time, and decides what their outcome means; [`wire::Wire`]
+//! does everything on the transport's side and works on while a handler waits.
+
+mod alarm;
+mod buffers;
+mod wire;
+mod writer;
+
+use std::any::Any;
+use std::convert::identity;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dreamsocket_broadcaster::Delivery;
+use dreamsocket_protocol::{CloseCode, Role, Text};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop;
+
+use self::wire::{Cut, Inbound, Wire};
+use crate::action::{Action, Step};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::{BoxError, Verdict};
+use crate::handler::{Handlers, OnClose, OnInit, OnMessage, finish_init, finish_message};
+use crate::message::{Cause, Message};
+use crate::selector::Selector;
+
+/// After how many messages of the peer a quiet selector is looked at again.
+const SELECTOR_EVERY: u32 = 16;
+
+/// Whether anything of the application was dropped before it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All handlers came to their end.
+    Whole,
+    /// A handler or `on_close` was dropped because its time was up.
+    Cut,
+}
+
+/// A connection that is open, before its handlers run.
+pub(crate) struct Session<T> {
+    wire: Wire<T>,
+    connection: Connection,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    /// `early` are the bytes that came with the upgrade request. They are copied, so that their memory can go.
+    pub(crate) fn open(
+        io: T,
+        early: &[u8],
+        role: Role,
+        connection: Connection,
+        config: Arc<Config>,
+    ) -> Self {
+        let wire = Wire::new(io, early, role, Arc::clone(&connection.shared), config);
+        Self { wire, connection }
+    }
+}
+
+/// Runs a connection to its end, `on_close` included.
+pub(crate) fn run<T, D, S, C, FI, FM, FC, M>(
+    session: Session<T>,
+    dependencies: D,
+    handlers: Handlers<FI, FM, FC>,
+) -> impl Future<Output = Outcome> + Send
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+    D: Send + Sync,
+    S: Send,
+    C: Send + 'static,
+    FI: for<'a> OnInit<'a, D, S, C>,
+    FM: for<'a> OnMessage<'a, D, S, C>,
+    FC: for<'a> OnClose<'a, D, S, M>,
+{
+    async move {
+        let Session {
+            mut wire,
+            connection,
+        } = session;
+        let Handlers {
+            on_init,
+            on_message,
+            on_close,
+        } = handlers;
+        let limit = Some(wire.config().init_timeout);
+        let driven = drive(
+            &mut wire,
+            limit,
+            || on_init.call(&connection, &dependencies),
+            finish_init,
+        )
+        .await;
+        let outcome = driven.outcome();
+        let started = match driven {
+            Driven::Done(started) => started
+                .map_err(|error| fail(&mut wire, "on_init", &error))
+                .ok(),
+            Driven::Panicked(payload) => {
+                panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
+                None
+            }
+            Driven::Cut(cut) => {
+                cut_short(&mut wire, std::any::type_name::<FI>(), cut);
+                None
+            }
+        };
+        let Some((mut state, selector)) = started else {
+            finish(&mut wire).await;
+            return outcome;
+        };
+        let mut selector = selector.unwrap_or_default();
+        let mut turn = Turn::default();
+        let mut outcome = Outcome::Whole;
+        let limit = wire.config().handler_timeout;
+
+        // Whether the last handler returned normally, so that it is told of the end (L5).
+        let normally = loop {
+            let message = match next(&mut wire, &mut selector, &mut turn).await {
+                Next::Message(message) => message,
+                Next::Closed => break true,
+                Next::Panicked(payload) => {
+                    panicked(&mut wire, "a selector", &*payload);
+                    break false;
+                }
+            };
+            let driven = drive(
+                &mut wire,
+                limit,
+                || on_message.call(&mut state, message, &connection, &dependencies),
+                finish_message,
+            )
+            .await;
+            let action = match driven {
+                Driven::Done(action) => action,
+                Driven::Panicked(payload) => {
+                    panicked(&mut wire, std::any::type_name::<FM>(), &*payload);
+                    break false;
+                }
+                Driven::Cut(cut) => {
+                    cut_short(&mut wire, std::any::type_name::<FM>(), cut);
+                    outcome = Outcome::Cut;
+                    break false;
+                }
+            };
+            match action {
+                Ok(Action(Step::Continue)) => {}
+                Ok(Action(Step::Replace(new))) => selector = new,
+                Ok(Action(Step::Add(more))) => selector.add(more),
+                Ok(Action(Step::Remove(key))) => selector.remove(&key),
+                Ok(Action(Step::Stop { code, reason })) => {
+                    wire.close(Cause::Stopped, code, reason);
+                    break false;
+                }
+                Err(error) => {
+                    fail(&mut wire, "on_message", &error);
+                    break false;
+                }
+            }
+        };
+        drop(selector);
+        finish(&mut wire).await;
+        let closed = wire.take_closed();
+
+        let is_in_time = wire
+            .cut_deadline()
+            .is_none_or(|at| at > tokio::time::Instant::now());
+        if normally && is_in_time {
+            let message = Message::ConnectionClosed(closed.clone());
+            let driven = drive(
+                &mut wire,
+                limit,
+                || on_message.call(&mut state, message, &connection, &dependencies),
+                finish_message,
+            )
+            .await;
+            outcome = driven.outcome();
+            match driven {
+                Driven::Done(Ok(_)) => {}
+                Driven::Done(Err(error)) => {
+                    tracing::debug!(
+                        error = &*error as &dyn std::error::Error,
+                        "on_message failed after the end"
+                    );
+                }
+                Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
+                Driven::Cut(_) => {
+                    tracing::warn!("on_message was dropped after the end: its time was up")
+                }
+            }
+        }
+        // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
+        let limit = Some(wire.config().close_time);
+        wire.shield();
+        let driven = drive(
+            &mut wire,
+            limit,
+            || on_close.call(state, closed, &dependencies),
+            identity,
+        )
+        .await;
+        match driven {
+            Driven::Done(()) => {}
+            Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), &*payload),
+            Driven::Cut(_) => {
+                tracing::warn!(
+                    handler = std::any::type_name::<FC>(),
+                    "on_close was dropped: its time was up"
+                );
+                outcome = Outcome::Cut;
+            }
+        }
+        outcome
+    }
+}
+
+/// How a handler's future ended.
+enum Driven<R> {
+    Done(R),
+    Panicked(Box<dyn Any + Send>),
+    Cut(Cut),
+}
+
+impl<R> Driven<R> {
+    const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Cut(_) => Outcome::Cut,
+            Self::Done(_) | Self::Panicked(_) => Outcome::Whole,
+        }
+    }
+}
+
+/// Runs one handler to its end, and the wire beside it whenever the handler waits (L3).
+///
+/// `finish` turns what it returned into what the session needs, before anything else is awaited.
+async fn drive<T, F, R>(
+    wire: &mut Wire<T>,
+    limit: Option<Duration>,
+    start: impl FnOnce() -> F,
+    finish: fn(F::Output) -> R,
+) -> Driven<R>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    F: Future,
+{
+    let future = match catch_unwind(AssertUnwindSafe(start)) {
+        Ok(future) => future,
+        Err(payload) => return Driven::Panicked(payload),
+    };
+    let mut future = pin!(Some(future));
+    let driven = poll_fn(|context| {
+        wire.awake();
+        let Some(running) = future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Driven::Done(finish(output))),
+            Err(payload) => Poll::Ready(Driven::Panicked(payload)),
+            Ok(Poll::Pending) => wire.poll_beside(context, limit).map(Driven::Cut),
+        }
+    })
+    .await;
+    wire.handler_ended();
+    // What the future still holds may panic when it is dropped.
+    match catch_unwind(AssertUnwindSafe(|| future.set(None))) {
+        Ok(()) => driven,
+        Err(payload) => Driven::Panicked(payload),
+    }
+}
+
+/// What the loop does next.
+enum Next<C> {
+    Message(Message<C>),
+    Closed,
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// Waits for the next message, of the peer or of the selector in turn (L4), or for the end.
+async fn next<T, C>(wire: &mut Wire<T>, selector: &mut Selector<C>, turn: &mut Turn) -> Next<C>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|context| {
+        wire.awake();
+        poll_next(wire, selector, turn, context)
+    })
+    .await
+}
+
+fn poll_next<T, C>(
+    wire: &mut Wire<T>,
+    selector: &mut Selector<C>,
+    turn: &mut Turn,
+    context: &mut Context<'_>,
+) -> Poll<Next<C>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        if wire.is_flush_due() {
+            wire.poll_work(context);
+        }
+        if !wire.is_closing() {
+            // Messages that are there already cost tokio's budget, too, or a busy peer would starve its neighbours.
+            let Poll::Ready(budget) = coop::poll_proceed(context) else {
+                work_without_budget(wire, context);
+                return if wire.is_finished() {
+                    Poll::Ready(Next::Closed)
+                } else {
+                    Poll::Pending
+                };
+            };
+            if let Poll::Ready(next) = poll_in_turn(wire, selector, turn, context) {
+                budget.made_progress();
+                if let Some(next) = next {
+                    return Poll::Ready(next);
+                }
+                continue;
+            }
+        }
+        let was_closing = wire.is_closing();
+        wire.poll_work(context);
+        if wire.is_finished() {
+            return Poll::Ready(Next::Closed);
+        }
+        if was_closing == wire.is_closing() && wire.park(context) {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// The next message of the peer or the selector; `Ready(None)`: look again.
+///
+/// A selector that was ready takes turns with the peer. A quiet one is looked at after some messages of the peer, and
+/// whenever the peer is quiet.
+fn poll_in_turn<T, C>(
+    wire: &mut Wire<T>,
+    selector: &mut Selector<C>,
+    turn: &mut Turn,
+    context: &mut Context<'_>,
+) -> Poll<Option<Next<C>>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let selector_first = turn.until_selector == 0 && !selector.is_empty();
+    if selector_first {
+        let polled = poll_selector(selector, context);
+        turn.until_selector = if polled.is_ready() { 1 } else { SELECTOR_EVERY };
+        if polled.is_ready() {
+            return polled;
+        }
+    }
+    let polled = poll_socket(wire, context);
+    if polled.is_ready() {
+        turn.until_selector = turn.until_selector.saturating_sub(1);
+        return polled;
+    }
+    if selector_first || selector.is_empty() {
+        return Poll::Pending;
+    }
+    let polled = poll_selector(selector, context);
+    if polled.is_ready() {
+        turn.until_selector = 1;
+    }
+    polled
+}
+
+/// `Ready(None)`: a close is under way.
+fn poll_socket<T, C>(wire: &mut Wire<T>, context: &mut Context<'_>) -> Poll<Option<Next<C>>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    wire.poll_message(context).map(|message| {
+        message.map(|message| {
+            Next::Message(match message {
+                Inbound::Text(text) => Message::Text(text),
+                Inbound::Binary(bytes) => Message::Binary(bytes),
+            })
+        })
+    })
+}
+
+fn poll_selector<C>(
+    selector: &mut Selector<C>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Next<C>>> {
+    match catch_unwind(AssertUnwindSafe(|| selector.poll_delivery(context))) {
+        Ok(polled) => polled.map(|delivery| {
+            Some(Next::Message(match delivery {
+                Delivery::Message(message) => Message::Custom(message),
+                Delivery::Missed(missed) => Message::Missed(missed),
+            }))
+        }),
+        Err(payload) => Poll::Ready(Some(Next::Panicked(payload))),
+    }
+}
+
+/// How many messages of the peer are handled before the selector is looked at.
+#[derive(Debug, Default)]
+struct Turn {
+    until_selector: u32,
+}
+
+/// The budget is used up: what was sent is still flushed before the task goes to the back of the queue.
+fn work_without_budget<T: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<T>,
+    context: &mut Context<'_>,
+) {
+    let mut work = pin!(coop::unconstrained(poll_fn(|context| {
+        wire.poll_work(context);
+        Poll::Ready(())
+    })));
+    let _ = work.as_mut().poll(context);
+}
+
+/// Waits until the closing handshake is done or its time is up.
+async fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) {
+    poll_fn(|context| {
+        wire.awake();
+        loop {
+            wire.poll_work(context);
+            if wire.is_finished() {
+                return Poll::Ready(());
+            }
+            if wire.park(context) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// A handler returned an error: close as it says, and log it once.
+fn fail<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, error: &BoxError) {
+    let logged: &dyn std::error::Error = &**error;
+    if wire.is_ending() {
+        tracing::debug!(
+            error = logged,
+            "{handler} failed while the connection was closing"
+        );
+        return wire.close(Cause::Failed, CloseCode::INTERNAL, Text::default());
+    }
+    match Verdict::of(logged) {
+        Verdict::Close(code, reason) => {
+            tracing::debug!(error = logged, "{handler} closes the connection");
+            wire.close(Cause::Failed, code, reason);
+        }
+        Verdict::Lagged => {
+            tracing::info!(error = logged, "{handler} failed: the peer does not read");
+            wire.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
+        }
+        Verdict::Failed => {
+            tracing::error!(error = logged, "{handler} failed");
+            wire.close(Cause::Failed, CloseCode::INTERNAL, Text::default());
+        }
+    }
+}
+
+fn panicked<T: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<T>,
+    place: &str,
+    payload: &(dyn Any + Send),
+) {
+    log_panic(place, payload);
+    wire.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
+}
+
+/// L8: place and type at `error`; the payload, which may hold anything, only at `debug`.
+fn log_panic(place: &str, payload: &(dyn Any + Send)) {
+    let (kind, text) = if let Some(text) = payload.downcast_ref::<&'static str>() {
+        ("&str", *text)
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        ("String", text.as_str())
+    } else {
+        ("another type", "")
+    };
+    tracing::error!(handler = place, payload = kind, "a handler panicked");
+    tracing::debug!(handler = place, payload = text, "what it panicked with");
+}
+
+fn cut_short<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, cut: Cut) {
+    match cut {
+        Cut::TimedOut => {
+            tracing::error!(handler, "a handler took longer than it may and was dropped");
+            wire.close(Cause::TimedOut, CloseCode::INTERNAL, Text::default());
+        }
+        Cut::Drained => {
+            tracing::warn!(handler, "a handler was dropped: the drain time is up");
+            wire.close(Cause::Drained, CloseCode::GOING_AWAY, Text::default());
+        }
+    }
+}

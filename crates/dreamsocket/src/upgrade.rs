@@ -1,0 +1,420 @@
+//! From an HTTP request to a session: [`upgrade_websocket`] and its builder [`Upgrade`].
+//!
+//! Answers the request and, if it is a handshake that may pass, spawns the session on the present tokio runtime. What a
+//! handshake must look like is the protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
+
+use std::fmt;
+use std::sync::{Arc, Once};
+
+use bytes::Bytes;
+use dreamsocket_protocol::Role;
+use dreamsocket_protocol::handshake::{self, RequestHandshake};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade as auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tracing::Instrument;
+
+use crate::config::Config;
+use crate::connection::{Connection, Shared};
+use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
+use crate::hub::{Admission, Hub, NotAdmitted};
+use crate::origin::PeerAddr;
+use crate::session::{self, Session};
+
+/// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
+///
+/// Call it inside an ordinary handler and return what it returns: a 101 at once if the request is a valid handshake, else
+/// a plain refusal (405, 426, 400, 403, 503). The session runs on the current tokio runtime, inside the request's
+/// tracing span:
+///
+/// 1. `on_init` runs once and gives the connection its state and, if it wants, a [`Selector`](crate::Selector);
+/// 2. `on_message` gets every message, one at a time, and returns an [`Action`](crate::Action);
+/// 3. `on_close` runs once, after the connection has ended, whatever ended it.
+///
+/// The three are plain `async fn`s, passed by name. One that captures does not build: what handlers need is in
+/// `dependencies`, which is handed to each of them.
+///
+/// The body `B` is the response's: axum's `Body`, `String`, `Full<Bytes>`. Where it can't be inferred, such as for
+/// `impl IntoResponse`, use [`Upgrade`], whose response is a `Response<Full<Bytes>>`.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+///
+/// ```
+/// use axum::extract::{Query, Request};
+/// use axum::response::Response;
+/// use dreamsocket::{Action, Connection, Message, Selector, SendError, continue_connection, upgrade_websocket};
+///
+/// struct Dependencies { greeting: String }
+///
+/// async fn greet(request: Request) -> Response {
+///     upgrade_websocket(request, Dependencies { greeting: "Hello".into() }, on_init, on_message, on_close)
+/// }
+///
+/// async fn on_init(_: &Connection, _: &Dependencies) -> (u32, Option<Selector>) {
+///     (0, None)
+/// }
+///
+/// async fn on_message(count: &mut u32, message: Message, connection: &Connection, dependencies: &Dependencies)
+///     -> Result<Action, SendError>
+/// {
+///     if let Message::Text(name) = message {
+///         *count += 1;
+///         connection.send_text(format!("{}, {name}! You are number {count}.", dependencies.greeting)).await?;
+///     }
+///     Ok(continue_connection())
+/// }
+///
+/// async fn on_close(_count: u32, _: &Dependencies) {}
+///
+/// let app: axum::Router = axum::Router::new().route("/greet", axum::routing::any(greet));
+/// # let _ = app;
+/// ```
+pub fn upgrade_websocket<B, R, D, S, C, FI, FM, FC, M>(
+    request: Request<R>,
+    dependencies: D,
+    on_init: FI,
+    on_message: FM,
+    on_close: FC,
+) -> Response<B>
+where
+    B: From<String>,
+    D: Send + Sync + 'static,
+    S: Send + 'static,
+    C: Send + 'static,
+    FI: for<'a> OnInit<'a, D, S, C>,
+    FM: for<'a> OnMessage<'a, D, S, C>,
+    FC: for<'a> OnClose<'a, D, S, M>,
+    M: 'static,
+{
+    Upgrade::new(request)
+        .answer(dependencies, on_init, on_message, on_close)
+        .map(B::from)
+}
+
+/// [`upgrade_websocket`] with every option.
+///
+/// ```
+/// use axum::extract::Request;
+/// use axum::response::IntoResponse;
+/// use dreamsocket::{Config, Upgrade};
+/// # use dreamsocket::{Action, Connection, Message, Selector, continue_connection};
+/// # async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) { ((), None) }
+/// # async fn on_message(_: &mut (), _: Message, _: &Connection, _: &()) -> Action { continue_connection() }
+/// # async fn on_close(_: (), _: &()) {}
+///
+/// async fn chat(request: Request) -> impl IntoResponse {
+///     Upgrade::new(request)
+///         .with_config(Config::default().with_max_message(4 * 1024))
+///         .with_subprotocols(["chat.v2", "chat.v1"])
+///         .run((), on_init, on_message, on_close)
+/// }
+/// # let _ = axum::Router::<()>::new().route("/", axum::routing::any(chat));
+/// ```
+#[must_use = "an upgrade does nothing until `run`"]
+pub struct Upgrade<R> {
+    request: Request<R>,
+    config: Option<Arc<Config>>,
+    subprotocols: Vec<String>,
+}
+
+impl<R> Upgrade<R> {
+    /// An upgrade of this request.
+    pub const fn new(request: Request<R>) -> Self {
+        Self {
+            request,
+            config: None,
+            subprotocols: Vec::new(),
+        }
+    }
+
+    /// Uses these bounds instead of the hub's. What concerns the hub as a whole (its cap, the drain) stays the hub's.
+    pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// The subprotocols that the application speaks, the preferred one first (U4). The first that the client offers is
+    /// chosen; if it offers none of them, there is none.
+    pub fn with_subprotocols<P: Into<String>>(
+        mut self,
+        subprotocols: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Answers the request and starts the session, as [`upgrade_websocket`] does.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn run<D, S, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Response<Full<Bytes>>
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        C: Send + 'static,
+        FI: for<'a> OnInit<'a, D, S, C>,
+        FM: for<'a> OnMessage<'a, D, S, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        self.answer(dependencies, on_init, on_message, on_close)
+            .map(Full::from)
+    }
+
+    fn answer<D, S, C, FI, FM, FC, M>(
+        mut self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Response<String>
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        C: Send + 'static,
+        FI: for<'a> OnInit<'a, D, S, C>,
+        FM: for<'a> OnMessage<'a, D, S, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        let handlers = Handlers::new(on_init, on_message, on_close);
+        let accepted = match self.accept() {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let Accepted {
+            on_upgrade,
+            admission,
+            config,
+            peer_addr,
+            handshake,
+            subprotocol,
+        } = accepted;
+        let response = switching_protocols(&handshake, subprotocol.as_deref());
+        let session = async move {
+            let upgraded = match on_upgrade.await {
+                Ok(upgraded) => upgraded,
+                Err(error) => {
+                    tracing::debug!(%error, "the client went away before the upgrade");
+                    return;
+                }
+            };
+            let prepare = |peer_addr| prepare(&admission, &config, peer_addr, subprotocol);
+            let outcome = match downcast(upgraded) {
+                Transport::Tcp(io, early) => {
+                    let connection = prepare(io.peer_addr().ok().or(peer_addr));
+                    let session = Session::open(io, &early, Role::Server, connection, config);
+                    // It keeps hyper's 8 KiB buffer alive.
+                    drop(early);
+                    session::run(session, dependencies, handlers).await
+                }
+                Transport::Other(io) => {
+                    let connection = prepare(peer_addr);
+                    let session = Session::open(io, &[], Role::Server, connection, config);
+                    session::run(session, dependencies, handlers).await
+                }
+            };
+            admission.ended(outcome);
+        };
+        tokio::spawn(session.in_current_span());
+        response
+    }
+
+    /// U2, U3: everything that must be right before a handler runs.
+    fn accept(&mut self) -> Result<Accepted, Refusal> {
+        let handshake = handshake::check_request(&self.request).map_err(|error| Refusal {
+            status: error.status(),
+            headers: error.headers(),
+            line: error.to_string(),
+        })?;
+        let hub = self.request.extensions().get::<Hub>().cloned();
+        let config = match (&self.config, &hub) {
+            (Some(config), _) => Arc::clone(config),
+            (None, Some(hub)) => Arc::clone(hub.shared_config()),
+            (None, None) => Arc::new(Config::default()),
+        };
+        config
+            .origins
+            .check(&self.request)
+            .map_err(|error| Refusal::new(StatusCode::FORBIDDEN, error))?;
+        if self.request.extensions().get::<OnUpgrade>().is_none() {
+            tracing::error!(
+                "a valid upgrade request came without hyper's `OnUpgrade`: is it served by hyper, with upgrades?"
+            );
+            return Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this server cannot upgrade its connections",
+            ));
+        }
+        let admission = match hub {
+            Some(hub) => hub.admit().map_err(Refusal::unavailable)?,
+            None => {
+                warn_without_hub();
+                Admission::free()
+            }
+        };
+        let subprotocol = self
+            .subprotocols
+            .iter()
+            .find(|ours| handshake.subprotocols.contains(ours));
+        Ok(Accepted {
+            on_upgrade: hyper::upgrade::on(&mut self.request),
+            admission,
+            config,
+            peer_addr: self
+                .request
+                .extensions()
+                .get::<PeerAddr>()
+                .map(|PeerAddr(addr)| *addr),
+            subprotocol: subprotocol.map(|name| name.as_str().into()),
+            handshake,
+        })
+    }
+}
+
+impl<R> fmt::Debug for Upgrade<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade")
+            .field("uri", self.request.uri())
+            .field("config", &self.config)
+            .field("subprotocols", &self.subprotocols)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Accepted {
+    on_upgrade: OnUpgrade,
+    admission: Admission,
+    config: Arc<Config>,
+    peer_addr: Option<std::net::SocketAddr>,
+    handshake: RequestHandshake,
+    subprotocol: Option<Box<str>>,
+}
+
+/// Why there is no session: a status and one plain line.
+struct Refusal {
+    status: StatusCode,
+    headers: HeaderMap,
+    line: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, line: impl fmt::Display) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            line: line.to_string(),
+        }
+    }
+
+    fn unavailable(reason: NotAdmitted) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+        refusal
+            .headers
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        refusal
+    }
+
+    fn into_response(self) -> Response<String> {
+        tracing::debug!(
+            status = self.status.as_u16(),
+            reason = self.line,
+            "refused an upgrade"
+        );
+        let mut response = Response::new(self.line + "\n");
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        response
+    }
+}
+
+/// RFC 6455 §4.2.2.
+fn switching_protocols(
+    handshake: &RequestHandshake,
+    subprotocol: Option<&str>,
+) -> Response<String> {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept_key.clone());
+    // The client offered this very name, so it is a token.
+    insert(headers, SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(name, value);
+    }
+}
+
+enum Transport<O> {
+    /// The bare stream, with the bytes that came with the request.
+    Tcp(TcpStream, Bytes),
+    Other(O),
+}
+
+/// Takes the bare TCP stream out of hyper's wrappers where there is one (`Server`, `axum::serve`, bare hyper on
+/// `TokioIo<TcpStream>`); anything else is used through hyper's traits.
+fn downcast(upgraded: Upgraded) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
+    }
+}
+
+fn prepare(
+    admission: &Admission,
+    config: &Config,
+    peer_addr: Option<std::net::SocketAddr>,
+    subprotocol: Option<Box<str>>,
+) -> Connection {
+    let shared = Shared::new(
+        config.outbox_permits(),
+        config.send_timeout,
+        peer_addr,
+        subprotocol,
+    );
+    let connection = Connection {
+        shared: Arc::new(shared),
+    };
+    admission.attach(&connection);
+    connection
+}
+
+/// Once a process: this and the buffer pools are all that it shares.
+fn warn_without_hub() {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "a WebSocket was upgraded without a `Hub`: no cap on connections, no drain at shutdown; serve with `Server`, or \
+             add `hub.layer()` to the router"
+        );
+    });
+}
