@@ -480,6 +480,27 @@ mod tests {
     }
 
     #[test]
+    fn an_unfinished_message_is_let_go_when_it_can_end_no_more() {
+        let fresh = Assembler::new(Limits::new());
+        let unfinished = || {
+            let mut engine = client();
+            receive(&mut engine, b"\x01\x04part");
+            assert!(engine.assembler != fresh);
+            engine
+        };
+        let mut closed_by_us = unfinished();
+        closed_by_us.close(CloseCode::NORMAL, "").unwrap();
+        assert!(closed_by_us.poll_close(|| [0; 4], &mut BytesMut::new()));
+        assert!(closed_by_us.assembler == fresh);
+        let mut closed_by_peer = unfinished();
+        receive(&mut closed_by_peer, b"\x88\0");
+        assert!(closed_by_peer.assembler == fresh);
+        let mut violated = unfinished();
+        receive(&mut violated, b"\xff");
+        assert!(violated.assembler == fresh);
+    }
+
+    #[test]
     fn debug_shows_no_payload() {
         let mut engine = client();
         receive(&mut engine, b"\x01\x06secret");

@@ -70,15 +70,13 @@ enum Start {
     Unfinished,
 }
 
-/// Checks a few bytes that may end in the middle of their last character.
+/// Checks the few bytes of one character that may be unfinished.
 fn check_start(bytes: &[u8]) -> Result<Start, InvalidUtf8> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(Start::Whole),
         // `None` is std's word for "may still become valid": surrogates, overlong forms and what
         // lies past U+10FFFF are refused at their second byte.
-        Err(error) if error.error_len().is_none() && error.valid_up_to() == 0 => {
-            Ok(Start::Unfinished)
-        }
+        Err(error) if error.error_len().is_none() => Ok(Start::Unfinished),
         Err(_) => Err(InvalidUtf8),
     }
 }
