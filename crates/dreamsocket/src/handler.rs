@@ -13,15 +13,15 @@ use crate::selector::Selector;
 
 /// `async fn(&Connection, &D) -> (S, Option<Selector<C>>)`, or a `Result` of it.
 #[doc(hidden)]
-pub trait OnInit<'a, D, S, C>: Copy + Send + Sync + 'static {
+pub trait OnInit<'a, D, S, C>: Send + Sync + 'static {
     type Future: Future<Output = Self::Output> + Send + 'a;
     type Output: IntoInit<S, C>;
-    fn call(self, connection: &'a Connection, dependencies: &'a D) -> Self::Future;
+    fn call(&self, connection: &'a Connection, dependencies: &'a D) -> Self::Future;
 }
 
 impl<'a, F, Fut, D, S, C> OnInit<'a, D, S, C> for F
 where
-    F: Fn(&'a Connection, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    F: Fn(&'a Connection, &'a D) -> Fut + Send + Sync + 'static,
     Fut: Future + Send + 'a,
     Fut::Output: IntoInit<S, C>,
     D: 'a,
@@ -29,18 +29,18 @@ where
     type Future = Fut;
     type Output = Fut::Output;
 
-    fn call(self, connection: &'a Connection, dependencies: &'a D) -> Fut {
+    fn call(&self, connection: &'a Connection, dependencies: &'a D) -> Fut {
         self(connection, dependencies)
     }
 }
 
 /// `async fn(&mut S, Message<C>, &Connection, &D) -> Action<C>`, or a `Result` of it.
 #[doc(hidden)]
-pub trait OnMessage<'a, D, S, C>: Copy + Send + Sync + 'static {
+pub trait OnMessage<'a, D, S, C>: Send + Sync + 'static {
     type Future: Future<Output = Self::Output> + Send + 'a;
     type Output: IntoAction<C>;
     fn call(
-        self,
+        &self,
         state: &'a mut S,
         message: Message<C>,
         connection: &'a Connection,
@@ -50,7 +50,7 @@ pub trait OnMessage<'a, D, S, C>: Copy + Send + Sync + 'static {
 
 impl<'a, F, Fut, D, S, C> OnMessage<'a, D, S, C> for F
 where
-    F: Fn(&'a mut S, Message<C>, &'a Connection, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    F: Fn(&'a mut S, Message<C>, &'a Connection, &'a D) -> Fut + Send + Sync + 'static,
     Fut: Future + Send + 'a,
     Fut::Output: IntoAction<C>,
     S: 'a,
@@ -60,7 +60,7 @@ where
     type Output = Fut::Output;
 
     fn call(
-        self,
+        &self,
         state: &'a mut S,
         message: Message<C>,
         connection: &'a Connection,
@@ -71,10 +71,18 @@ where
 }
 
 /// `async fn(S, &D)` or `async fn(S, Closed, &D)`; `Marker` tells which.
+///
+/// With two shapes rustc can't show the one that it expected, so this says it.
+#[diagnostic::on_unimplemented(
+    message = "this is not an `on_close` for state `{S}` and dependencies `{D}`",
+    label = "not an `on_close`",
+    note = "expected `async fn({S}, &{D})` or `async fn({S}, Closed, &{D})`, which returns nothing",
+    note = "the handlers are passed in the order `on_init, on_message, on_close`"
+)]
 #[doc(hidden)]
-pub trait OnClose<'a, D, S, Marker>: Copy + Send + Sync + 'static {
+pub trait OnClose<'a, D, S, Marker>: Send + Sync + 'static {
     type Future: Future<Output = ()> + Send + 'a;
-    fn call(self, state: S, closed: Closed, dependencies: &'a D) -> Self::Future;
+    fn call(&self, state: S, closed: Closed, dependencies: &'a D) -> Self::Future;
 }
 
 /// Marks an `on_close` without the [`Closed`].
@@ -89,26 +97,26 @@ pub struct WithClosed(());
 
 impl<'a, F, Fut, D, S> OnClose<'a, D, S, Plain> for F
 where
-    F: Fn(S, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    F: Fn(S, &'a D) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'a,
     D: 'a,
 {
     type Future = Fut;
 
-    fn call(self, state: S, _: Closed, dependencies: &'a D) -> Fut {
+    fn call(&self, state: S, _: Closed, dependencies: &'a D) -> Fut {
         self(state, dependencies)
     }
 }
 
 impl<'a, F, Fut, D, S> OnClose<'a, D, S, WithClosed> for F
 where
-    F: Fn(S, Closed, &'a D) -> Fut + Copy + Send + Sync + 'static,
+    F: Fn(S, Closed, &'a D) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'a,
     D: 'a,
 {
     type Future = Fut;
 
-    fn call(self, state: S, closed: Closed, dependencies: &'a D) -> Fut {
+    fn call(&self, state: S, closed: Closed, dependencies: &'a D) -> Fut {
         self(state, closed, dependencies)
     }
 }
