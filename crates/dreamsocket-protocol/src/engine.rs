@@ -341,6 +341,18 @@ impl Engine {
 
     /// Appends a message to `output` as one frame.
     ///
+    /// ```
+    /// # use bytes::BytesMut;
+    /// # use dreamsocket_protocol::{Engine, Limits, MessageKind, Role};
+    /// let mut client = Engine::new(Role::Client, Limits::default());
+    /// let mut output = BytesMut::new();
+    /// // A real key is drawn from a generator that the peer can't guess.
+    /// let next_key = || [0x37, 0xfa, 0x21, 0x3d];
+    /// client.encode_message(MessageKind::Text, b"Hello", next_key, &mut output)?;
+    /// assert_eq!(&output[..], b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    /// # Ok::<(), dreamsocket_protocol::EncodeError>(())
+    /// ```
+    ///
     /// The payload of a [`MessageKind::Text`] has to be UTF-8: the engine takes the caller's word.
     /// `next_key` is called once, and by clients only.
     ///

@@ -8,15 +8,14 @@ pub type MaskKey = [u8; 4];
 /// Masking and unmasking are the same operation. The loop over words is one that LLVM vectorises: 41
 /// GB/s on 16 KiB with nothing but the SSE2 of any x86-64.
 pub(crate) fn apply_mask(data: &mut [u8], key: MaskKey, offset: usize) {
-    let mut key = key;
-    key.rotate_left(offset & 3);
-    let [a, b, c, d] = key;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let turn = (offset as u32 & 3) << 3;
+    let key = u64::from(u32::from_le_bytes(key).rotate_right(turn));
+    let word = key | (key << 32);
     let (words, tail) = data.as_chunks_mut::<8>();
     for chunk in words {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+        *chunk = (u64::from_le_bytes(*chunk) ^ word).to_le_bytes();
     }
-    for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
+    for (byte, key) in tail.iter_mut().zip(word.to_le_bytes()) {
         *byte ^= key;
     }
 }

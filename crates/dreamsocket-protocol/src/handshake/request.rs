@@ -39,7 +39,20 @@ pub struct ConnectHandshake {
 /// # Errors
 ///
 /// The first rule that the request breaks. The answer is a response with the error's
-/// [`status`](RequestError::status), [`headers`](RequestError::headers) and text.
+/// [`status`](RequestError::status), [`headers`](RequestError::headers) and text:
+///
+/// ```
+/// # use dreamsocket_protocol::handshake::check_request;
+/// let page_view = http::Request::builder().header("host", "example.com").body(())?;
+/// let error = check_request(&page_view).unwrap_err();
+///
+/// let mut refusal = http::Response::new(format!("{error}\n"));
+/// *refusal.status_mut() = error.status();
+/// refusal.headers_mut().extend(error.headers());
+/// assert_eq!(refusal.status(), 426);
+/// assert_eq!(refusal.headers()["upgrade"], "websocket");
+/// # Ok::<(), http::Error>(())
+/// ```
 pub fn check_request<B>(request: &Request<B>) -> Result<RequestHandshake, RequestError> {
     let headers = request.headers();
     if request.version() != Version::HTTP_11 {
