@@ -5,7 +5,7 @@
 //! buffers are empty while nothing is under way.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use dreamsocket_protocol::{
     CloseCode, CloseFrame, Engine, Event, MAX_CLOSE_REASON, Role, Text, Violation,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::task::coop;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::buffers;
 use super::writer::Writer;
-use crate::config::{Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD};
+use crate::config::{CONTROL_RESERVE, Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD};
 use crate::connection::Shared;
 use crate::message::{Cause, Closed};
 use crate::outbox::{CloseRequest, Outgoing, Wanted};
@@ -84,6 +85,8 @@ pub(super) struct Wire<T> {
     unflushed: bool,
     /// Messages handled since the last flush.
     handled: u32,
+    /// Control frames handled since the last flush.
+    unanswered: u32,
     /// Since when the socket takes nothing.
     stalled: Option<Instant>,
     /// Whether a write has failed.
@@ -128,6 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             writer: Writer::default(),
             unflushed: false,
             handled: 0,
+            unanswered: 0,
             stalled: None,
             is_broken: false,
             heartbeat: Heartbeat::new(config.heartbeat),
@@ -298,8 +302,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             if let Some(noted) = self.noted.take() {
                 if let Noted::End(_) = noted {
-                    // The peer may have shut down only its writing side: what it asked for still goes out.
-                    self.poll_output(context);
+                    self.flush_at_end(context);
                 }
                 self.carry_out(noted);
                 continue;
@@ -310,7 +313,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             match self.decode() {
                 Some(Decoded::Message(message)) => return Poll::Ready(Some(message)),
-                Some(Decoded::Control) => {}
+                Some(Decoded::Control) => self.answer(context),
                 Some(Decoded::Last(noted)) => self.noted = Some(noted),
                 None => {
                     self.ahead_read = 0;
@@ -335,7 +338,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     self.ahead.push_back(message);
                     continue;
                 }
-                Some(Decoded::Control) => continue,
+                Some(Decoded::Control) => {
+                    self.answer(context);
+                    continue;
+                }
                 Some(Decoded::Last(noted)) => noted,
                 None => {
                     let room = READ_AHEAD.saturating_sub(self.ahead_read);
@@ -350,7 +356,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 }
             };
             if let Noted::End(_) = noted {
-                self.poll_output(context);
+                self.flush_at_end(context);
                 // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
                 self.shared.outbox.begin_close();
             }
@@ -506,6 +512,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Writes whatever there is to write, as far as the socket takes it.
     fn poll_output(&mut self, context: &mut Context<'_>) {
         self.handled = 0;
+        self.unanswered = 0;
         loop {
             if let Some(wanted) = self.shared.outbox.take(&mut self.outgoing) {
                 self.handle_wanted(wanted);
@@ -542,6 +549,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Pending => {}
             }
         }
+    }
+
+    /// Flushes before more pongs wait than the engine keeps.
+    fn answer(&mut self, context: &mut Context<'_>) {
+        self.unanswered += 1;
+        if self.unanswered >= CONTROL_RESERVE / 2 {
+            self.poll_output(context);
+        }
+    }
+
+    /// The peer has ended, perhaps only its writing side: what it asked for before still goes out, as far as the socket
+    /// takes it now.
+    fn flush_at_end(&mut self, context: &mut Context<'_>) {
+        let mut flush = pin!(coop::unconstrained(poll_fn(|context| {
+            self.poll_output(context);
+            Poll::Ready(())
+        })));
+        let _ = flush.as_mut().poll(context);
     }
 
     /// Encodes a batch into the empty writer. False if there is nothing to write.
@@ -694,9 +719,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     fn handle_silence(&mut self, context: &mut Context<'_>) {
         if self.heartbeat.is_last() {
             let read = {
-                let mut reading = pin!(tokio::task::coop::unconstrained(std::future::poll_fn(
-                    |context| { Poll::Ready(self.poll_read(context, READ_AHEAD)) }
-                )));
+                let mut reading = pin!(coop::unconstrained(poll_fn(|context| {
+                    Poll::Ready(self.poll_read(context, READ_AHEAD))
+                })));
                 reading.as_mut().poll(context)
             };
             match read {
