@@ -110,9 +110,8 @@ impl<M: Clone> Stream for Channel<M> {
 
 impl<M> Drop for Channel<M> {
     fn drop(&mut self) {
-        // First the subscription: once it is gone nothing more is pushed.
+        // This channel then holds the last reference to the queue: what waits goes with it.
         self.engine.unsubscribe(&self.name, self.key);
-        self.queue.clear();
     }
 }
 

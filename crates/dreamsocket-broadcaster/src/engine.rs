@@ -21,7 +21,7 @@ pub(crate) trait Engine<M>: Send + Sync {
     /// Adds a subscriber. Every publish that begins later reaches it.
     fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberKey;
 
-    /// Removes a subscriber. Once this returns, nothing is delivered to it.
+    /// Removes a subscriber and lets go of its sink. Once this returns, nothing is delivered to it.
     fn unsubscribe(&self, topic: &Name, key: SubscriberKey);
 
     /// How many subscribers the topic has in this process.

@@ -37,8 +37,8 @@
 //!   waits in every channel. Engines that reach other machines keep only the promise above. Nothing is promised across
 //!   topics.
 //! - A publish reaches exactly those who were subscribed at one moment during the call. A channel that was subscribed
-//!   before the call gets the message; one that is subscribed or dropped in the middle of it gets it or not, but never
-//!   a later message without the earlier ones.
+//!   before the call gets the message; one that is subscribed or dropped in the middle of it gets it or not, and what
+//!   it sees from its first message on is without gaps either way.
 //! - No lock is held while code of yours runs (`M::clone`, `M::drop`, a waker): all of it may publish, subscribe and
 //!   drop channels, and may panic. A message that could not be received because its `Clone` panicked counts as missed.
 //!

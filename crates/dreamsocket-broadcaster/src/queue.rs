@@ -117,15 +117,6 @@ impl<M> Queue<M> {
         mem::forget(unreceived);
         message
     }
-
-    /// Drops all that waits.
-    pub(crate) fn clear(&self) {
-        let mut state = self.state.lock();
-        let waiting = mem::take(&mut state.waiting);
-        let waker = state.waker.take();
-        drop(state);
-        drop((waiting, waker));
-    }
 }
 
 impl<M> State<M> {
@@ -223,13 +214,5 @@ mod tests {
         let full = allocated(&queue);
         deliver(&queue, 0..1_000);
         assert_eq!((queue.waiting(), allocated(&queue)), (100, full));
-    }
-
-    #[test]
-    fn a_cleared_queue_holds_nothing() {
-        let queue = queue(100);
-        deliver(&queue, 0..100);
-        queue.clear();
-        assert_eq!((queue.waiting(), allocated(&queue)), (0, 0));
     }
 }

@@ -201,7 +201,7 @@ fn a_waker_may_use_the_broadcaster_and_drop_the_channel_it_wakes() {
 }
 
 #[test]
-fn a_waker_may_use_the_broadcaster_when_it_is_cloned_or_dropped() {
+fn a_waker_may_use_the_broadcaster_when_it_is_dropped() {
     thread_local! {
         static TOPIC: RefCell<Option<Topic<Hooked>>> = const { RefCell::new(None) };
     }
@@ -213,7 +213,6 @@ fn a_waker_may_use_the_broadcaster_when_it_is_cloned_or_dropped() {
         });
     }
 
-    /// A waker is foreign code in all of its functions; `Wake` lets us reach its drop.
     struct OnDrop;
     impl Wake for OnDrop {
         fn wake(self: Arc<Self>) {}
