@@ -12,13 +12,14 @@ use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dreamsocket_protocol::{CloseCode, Text};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::layer::{HubLayer, HubService};
-use self::signal::Signals;
+use self::signal::SignalWatch;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::message::Cause;
@@ -50,10 +51,9 @@ struct Inner {
     registry: Mutex<Registry>,
     /// When the drain started; sessions, servers and `drained` wait for it.
     draining: watch::Sender<Option<Instant>>,
-    /// How many WebSockets there are.
+    /// How many WebSockets there are. Changed only under the registry's lock.
     count: watch::Sender<usize>,
-    /// Whether a signal starts a drain, so that another one ends it.
-    is_signalled: watch::Sender<bool>,
+    signals: SignalWatch,
 }
 
 #[derive(Default)]
@@ -93,7 +93,7 @@ impl Hub {
                 registry: Mutex::default(),
                 draining: watch::Sender::new(None),
                 count: watch::Sender::new(0),
-                is_signalled: watch::Sender::new(false),
+                signals: SignalWatch::default(),
             }),
         }
     }
@@ -131,17 +131,19 @@ impl Hub {
     /// [`drained`](Self::drained) waits. Starting it again changes nothing.
     pub fn drain(&self) {
         let now = Instant::now();
-        let registry = self.inner.lock();
-        let is_first = self
-            .inner
-            .draining
-            .send_if_modified(|since| since.replace(since.unwrap_or(now)).is_none());
-        if !is_first {
-            return;
-        }
-        let count = registry.connections.len();
+        let connections: Vec<Connection> = {
+            let registry = self.inner.lock();
+            if self.is_draining() {
+                return;
+            }
+            // Under the lock, so that a connection is either in the list or finds that the drain has started.
+            self.inner.draining.send_replace(Some(now));
+            registry.connections.values().cloned().collect()
+        };
+        let count = connections.len();
         tracing::info!(count, "draining");
-        for (index, connection) in registry.connections.values().enumerate() {
+        // Without the lock: closing wakes tasks, and what a waker does is not ours.
+        for (index, connection) in connections.iter().enumerate() {
             self.inner.close(connection, now, Some((index, count)));
         }
     }
@@ -149,8 +151,7 @@ impl Hub {
     /// Waits until a drain has started and all WebSockets have ended, at most until the drain time and the time for
     /// `on_close` are up.
     pub async fn drained(&self) -> DrainReport {
-        let since = self.draining().await;
-        let deadline = since + self.inner.config.drain_time + self.inner.config.close_time;
+        let deadline = self.end(self.draining().await);
         let mut count = self.inner.count.subscribe();
         // An error can't come: the sender is in `self`.
         let _ = tokio::time::timeout_at(deadline, count.wait_for(|count| *count == 0)).await;
@@ -169,17 +170,29 @@ impl Hub {
         }
     }
 
+    /// When the handlers of a drain that started at `since` are dropped.
+    pub(crate) fn cut_at(&self, since: Instant) -> Instant {
+        later(since, self.inner.config.drain_time)
+    }
+
+    /// When a drain that started at `since` is over, whatever still runs.
+    fn end(&self, since: Instant) -> Instant {
+        later(self.cut_at(since), self.inner.config.close_time)
+    }
+
     fn report(&self) -> DrainReport {
-        let report = self.inner.lock().report;
+        let registry = self.inner.lock();
         DrainReport {
-            cut: report.cut + self.connections(),
-            ..report
+            cut: registry.report.cut + self.connections(),
+            ..registry.report
         }
     }
 
-    /// Resolves when a drain has started; SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix) start one.
+    /// Resolves when a drain has started; from the first poll on, SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix) start
+    /// one, and under [`run`](Self::run) a second signal ends it at once.
     ///
-    /// The future may outlive the hub's other handles, so that it can be passed to `with_graceful_shutdown`.
+    /// The future may outlive the hub's other handles, so that it can be passed to `with_graceful_shutdown`. It may be
+    /// dropped, too: signals are listened to as long as there is a handle of the hub.
     ///
     /// # Panics
     ///
@@ -187,26 +200,27 @@ impl Hub {
     pub fn drain_on_signal(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let hub = self.clone();
         async move {
-            match Signals::listen() {
-                Ok(mut signals) => {
-                    hub.inner.is_signalled.send_replace(true);
-                    tokio::select! {
-                        () = signals.next() => hub.drain(),
-                        _ = hub.draining() => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "cannot listen to signals: only `Hub::drain` starts a drain");
-                    hub.draining().await;
-                }
+            if let Err(error) = hub.listen_to_signals() {
+                tracing::error!(%error, "cannot listen to signals: only `Hub::drain` starts a drain");
             }
+            hub.draining().await;
         }
     }
 
+    /// From here on signals start a drain.
+    pub(crate) fn listen_to_signals(&self) -> io::Result<()> {
+        let hub = Arc::downgrade(&self.inner);
+        self.inner.signals.listen(move || {
+            if let Some(inner) = hub.upgrade() {
+                Self { inner }.drain();
+            }
+        })
+    }
+
     /// Runs a server until it and all WebSockets are done, or until the drain time and the time for `on_close` are up
-    /// after a drain has started, whichever is first.
+    /// after a drain has started, whichever is first. A server that is not done by then is dropped.
     ///
-    /// A server that ends by itself starts the drain. After [`drain_on_signal`](Self::drain_on_signal) another signal
+    /// A server that ends by itself starts the drain. After [`drain_on_signal`](Self::drain_on_signal) a second signal
     /// returns at once.
     ///
     /// # Errors
@@ -216,37 +230,27 @@ impl Hub {
         &self,
         server: impl IntoFuture<Output = io::Result<()>>,
     ) -> io::Result<DrainReport> {
-        let mut server = pin!(server.into_future());
-        let mut serving = pin!(async {
-            let result = server.as_mut().await;
-            self.drain();
-            let report = self.drained().await;
-            result.map(|()| report)
+        let mut impatience = pin!(async {
+            self.inner.signals.second().await;
+            tracing::warn!("a second signal: ending at once");
         });
-        let bound = async {
+        let overdue = async {
             let since = self.draining().await;
-            tokio::time::sleep_until(
-                since + self.inner.config.drain_time + self.inner.config.close_time,
-            )
-            .await;
+            tokio::time::sleep_until(self.end(since)).await;
         };
-        let impatience = async {
-            self.draining().await;
-            let mut is_signalled = self.inner.is_signalled.subscribe();
-            // An error can't come: the sender is in `self`.
-            let _ = is_signalled.wait_for(|signalled| *signalled).await;
-            match Signals::listen() {
-                Ok(mut signals) => signals.next().await,
-                Err(_) => std::future::pending().await,
-            }
-            tracing::warn!("another signal: ending at once");
-        };
-        tokio::select! {
+        let served = tokio::select! {
             biased;
-            result = &mut serving => result,
-            () = impatience => Ok(self.report()),
-            () = bound => Ok(self.report()),
-        }
+            result = server.into_future() => result,
+            () = &mut impatience => return Ok(self.report()),
+            () = overdue => Ok(()),
+        };
+        self.drain();
+        let report = tokio::select! {
+            biased;
+            report = self.drained() => report,
+            () = &mut impatience => self.report(),
+        };
+        served.map(|()| report)
     }
 
     /// Lets one more WebSocket in.
@@ -256,21 +260,15 @@ impl Hub {
             return Err(NotAdmitted::Draining);
         }
         let limit = self.inner.config.max_connections;
-        let mut is_admitted = false;
-        self.inner.count.send_if_modified(|count| {
-            is_admitted = *count < limit;
-            *count += usize::from(is_admitted);
-            is_admitted
-        });
-        drop(registry);
-        if is_admitted {
-            Ok(Admission {
-                hub: Some(self),
-                id: Mutex::new(None),
-            })
-        } else {
-            Err(NotAdmitted::Full { limit })
+        if self.connections() >= limit {
+            return Err(NotAdmitted::Full { limit });
         }
+        self.inner.count.send_modify(|count| *count += 1);
+        drop(registry);
+        Ok(Admission {
+            hub: Some(self),
+            id: Mutex::new(None),
+        })
     }
 }
 
@@ -284,15 +282,16 @@ impl Inner {
     fn close(&self, connection: &Connection, since: Instant, place: Option<(usize, usize)>) {
         let spread = self.config.drain_spread.min(self.config.drain_time);
         let at = match place {
-            Some((index, count)) if !spread.is_zero() => {
-                Some(since + spread.mul_f64(index as f64 / count.max(1) as f64))
-            }
+            Some((index, count)) if !spread.is_zero() => Some(later(
+                since,
+                spread.mul_f64(index as f64 / count.max(1) as f64),
+            )),
             _ => None,
         };
         connection
             .shared
             .outbox
-            .cut_at(since + self.config.drain_time);
+            .cut_at(later(since, self.config.drain_time));
         connection.shared.outbox.request_close(CloseRequest {
             code: CloseCode::GOING_AWAY,
             reason: Text::from_static("the server is shutting down"),
@@ -351,28 +350,41 @@ impl Admission {
     }
 
     /// The session has ended.
-    pub(crate) fn ended(self, outcome: Outcome) {
-        let Some(hub) = &self.hub else { return };
-        if hub.is_draining() {
-            let report = &mut hub.inner.lock().report;
-            match outcome {
-                Outcome::Whole => report.clean += 1,
-                Outcome::Cut => report.cut += 1,
-            }
-        }
+    pub(crate) fn ended(mut self, outcome: Outcome) {
+        self.leave(Some(outcome));
     }
-}
 
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let Some(hub) = &self.hub else { return };
+    fn leave(&mut self, outcome: Option<Outcome>) {
+        let Some(hub) = self.hub.take() else { return };
         let id = self
             .id
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let removed = id.and_then(|id| hub.inner.lock().connections.remove(&id));
-        drop(removed);
+        let mut registry = hub.inner.lock();
+        let removed = id.and_then(|id| registry.connections.remove(&id));
+        if hub.is_draining() {
+            match outcome {
+                Some(Outcome::Whole) => registry.report.clean += 1,
+                Some(Outcome::Cut) => registry.report.cut += 1,
+                None => {}
+            }
+        }
+        // Under the lock, so that no report counts this one twice.
         hub.inner.count.send_modify(|count| *count -= 1);
+        drop(registry);
+        drop(removed);
     }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.leave(None);
+    }
+}
+
+/// `at` and a while, or some decades where a duration such as [`Duration::MAX`] is past what a clock can say.
+fn later(at: Instant, by: Duration) -> Instant {
+    const DECADES: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    at + by.min(DECADES)
 }

@@ -15,6 +15,7 @@ mod message;
 mod origin;
 mod outbox;
 mod selector;
+mod server;
 mod session;
 mod upgrade;
 
@@ -37,4 +38,5 @@ pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::selector::Selector;
+pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 pub use crate::upgrade::{Upgrade, upgrade_websocket};

@@ -26,6 +26,7 @@ use crate::connection::{Connection, Shared};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, NotAdmitted};
 use crate::origin::PeerAddr;
+use crate::server::SocketPermit;
 use crate::session::{self, Session};
 
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
@@ -201,6 +202,7 @@ impl<R> Upgrade<R> {
         let Accepted {
             on_upgrade,
             admission,
+            socket_permit,
             config,
             peer_addr,
             handshake,
@@ -231,6 +233,7 @@ impl<R> Upgrade<R> {
                 }
             };
             admission.ended(outcome);
+            drop(socket_permit);
         };
         tokio::spawn(session.in_current_span());
         response
@@ -276,6 +279,7 @@ impl<R> Upgrade<R> {
         Ok(Accepted {
             on_upgrade: hyper::upgrade::on(&mut self.request),
             admission,
+            socket_permit: self.request.extensions_mut().remove(),
             config,
             peer_addr: self
                 .request
@@ -301,6 +305,8 @@ impl<R> fmt::Debug for Upgrade<R> {
 struct Accepted {
     on_upgrade: OnUpgrade,
     admission: Admission,
+    /// Under a `Server`: the socket's place under its cap, held until the session ends.
+    socket_permit: Option<SocketPermit>,
     config: Arc<Config>,
     peer_addr: Option<std::net::SocketAddr>,
     handshake: RequestHandshake,

@@ -1,0 +1,276 @@
+//! [`Server`]: an HTTP service on a listener, until a drain has ended.
+//!
+//! Accepts connections within a cap and gives each to hyper, with the [`Hub`] and the peer's address where upgrades find
+//! them. It must not know WebSockets: their sessions outlive hyper's part in their sockets, and the hub ends them.
+
+mod http;
+mod listener;
+mod service;
+mod sockets;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::sync::watch;
+use tracing::Instrument;
+
+pub use self::listener::{IntoListener, Listener};
+pub use self::service::HttpService;
+pub(crate) use self::sockets::SocketPermit;
+use self::sockets::{Log, Sockets};
+use crate::config::Config;
+use crate::hub::{DrainReport, Hub};
+
+/// How long accepting pauses when the system has no files or memory left for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves an axum `Router`, or any tower service, over HTTP/1.1, with a [`Hub`] for its WebSockets.
+///
+/// What it does beyond `axum::serve`: heads of requests are bounded in time and size, TCP connections in number, and
+/// the drain on SIGTERM or SIGINT includes the WebSockets and has an end.
+///
+/// ```no_run
+/// # async fn serve() -> std::io::Result<()> {
+/// use dreamsocket::Server;
+///
+/// let router = axum::Router::new().route("/", axum::routing::get(async || "hello"));
+/// let server = Server::new(router).bind("127.0.0.1:3000").await?;
+/// println!("listening on {}", server.local_addr());
+/// let report = server.run().await?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a server does nothing until it is bound and run"]
+pub struct Server<S> {
+    service: S,
+    hub: Hub,
+}
+
+impl<S: HttpService> Server<S> {
+    /// A server of this service, with the default bounds. The service is cloned for each request.
+    pub fn new(service: S) -> Self {
+        Self {
+            service,
+            hub: Hub::new(Config::default()),
+        }
+    }
+
+    /// Uses these bounds. Makes a new hub: of this and [`with_hub`](Self::with_hub), the last call counts.
+    pub fn with_config(self, config: Config) -> Self {
+        self.with_hub(Hub::new(config))
+    }
+
+    /// Uses this hub and its bounds, such as one that several servers share.
+    ///
+    /// [`Hub::layer`] is not needed under a `Server`. If the service has one for another hub, its WebSockets belong to
+    /// that one, and this server's drain does not close them.
+    pub fn with_hub(mut self, hub: Hub) -> Self {
+        self.hub = hub;
+        self
+    }
+
+    /// The hub of this server's WebSockets.
+    #[must_use]
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Binds a TCP address, such as `"127.0.0.1:3000"` or `([0, 0, 0, 0], 3000)`; port 0 takes a free one. From here on
+    /// connections wait in the system's queue; [`Bound::run`] accepts them.
+    ///
+    /// # Errors
+    ///
+    /// The name does not resolve, or no address can be listened on: it is in use, or not allowed. What the error displays
+    /// is one line that names the address.
+    pub async fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> io::Result<Bound<S>> {
+        let resolved: Vec<SocketAddr> = match tokio::net::lookup_host(&address).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                let line = format!("cannot resolve {address:?}: {error}");
+                return Err(io::Error::new(error.kind(), line));
+            }
+        };
+        match TcpListener::bind(&*resolved).await {
+            Ok(listener) => self.listen_on(listener),
+            Err(error) => {
+                let addresses: Vec<_> = resolved.iter().map(SocketAddr::to_string).collect();
+                let line = format!("cannot listen on {}: {error}", addresses.join(", "));
+                Err(io::Error::new(error.kind(), line))
+            }
+        }
+    }
+
+    /// Takes a listener that somebody else has bound: tokio's or the standard library's, TCP or Unix, which may be a
+    /// descriptor handed in by a supervisor, or your own [`Listener`].
+    ///
+    /// # Errors
+    ///
+    /// The listener can't be made non-blocking, or does not tell its address.
+    ///
+    /// # Panics
+    ///
+    /// A standard listener outside a tokio runtime.
+    pub fn listen_on<L: IntoListener>(self, listener: L) -> io::Result<Bound<S, L::Listener>> {
+        let listener = listener.into_listener()?;
+        let local_addr = listener.local_addr()?;
+        Ok(Bound {
+            server: self,
+            listener,
+            local_addr,
+        })
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("hub", &self.hub)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Server`] with its listener: clients can connect, and wait until it runs.
+#[must_use = "a server accepts nothing until `run`"]
+pub struct Bound<S, L: Listener = TcpListener> {
+    server: Server<S>,
+    listener: L,
+    local_addr: L::Addr,
+}
+
+impl<S: HttpService, L: Listener> Bound<S, L> {
+    /// The address that it listens on, with the port that was taken for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> L::Addr {
+        self.local_addr.clone()
+    }
+
+    /// The hub of this server's WebSockets.
+    #[must_use]
+    pub const fn hub(&self) -> &Hub {
+        &self.server.hub
+    }
+
+    /// Serves until SIGTERM, SIGINT (Ctrl-C elsewhere than on Unix) or [`Hub::drain`], then drains and returns, at most
+    /// [`Config::drain_time`] and [`Config::close_time`] later. A second signal returns at once.
+    ///
+    /// On a drain the listener is closed, idle connections are closed, requests that are being answered may be finished
+    /// within the drain time, and the WebSockets are closed as [`Hub::drain`] says. Dropping the future ends the listener
+    /// and the HTTP connections at once, and leaves the WebSockets to the hub.
+    ///
+    /// Signals lose their default effect on the process for good.
+    ///
+    /// # Errors
+    ///
+    /// Signals can't be listened to. No error of a single connection, or of accepting one, ends the server.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its I/O and time enabled.
+    pub async fn run(self) -> io::Result<DrainReport> {
+        self.server.hub.listen_to_signals()?;
+        self.run_until_drained().await
+    }
+
+    /// Like [`run`](Self::run), without listening to signals: for tests, and where the signals are somebody else's. Only
+    /// [`Hub::drain`] ends it.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its I/O and time enabled.
+    pub async fn run_until_drained(self) -> io::Result<DrainReport> {
+        let hub = self.server.hub.clone();
+        hub.run(async {
+            self.serve().await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Accepts and serves until a drain has started, then waits for the HTTP connections, which see to it that they end in
+    /// time.
+    async fn serve(self) {
+        let Server { service, hub } = self.server;
+        let mut listener = self.listener;
+        // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
+        let (lifeline, connection_lifeline) = watch::channel(());
+        let accepting = async {
+            let sockets = Sockets::new(hub.config().max_sockets);
+            let mut log = Log::default();
+            loop {
+                let permit = sockets.admit(&mut log).await;
+                let (io, peer_addr) = accept(&mut listener, &mut log).await;
+                let connection = http::Connection {
+                    hub: hub.clone(),
+                    peer_addr,
+                    permit,
+                    lifeline: connection_lifeline.clone(),
+                };
+                let serving = connection.serve(io, service.clone());
+                tokio::spawn(serving.in_current_span());
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = hub.draining() => {}
+            () = accepting => {}
+        }
+        drop((listener, service, connection_lifeline));
+        lifeline.closed().await;
+    }
+}
+
+/// The next connection, however long errors last.
+async fn accept<L: Listener>(listener: &mut L, log: &mut Log) -> (L::Io, Option<SocketAddr>) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_one_connection(&error) => {
+                tracing::debug!(%error, "a connection was gone before it was accepted");
+                tokio::task::coop::consume_budget().await;
+            }
+            // Most of all EMFILE, ENFILE, ENOBUFS and ENOMEM. The connection still waits in the system's queue, so
+            // accepting fails again at once until something is freed.
+            Err(error) => {
+                if log.is_due() {
+                    tracing::error!(%error, "cannot accept connections, trying again");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// accept(2): errors that are pending on the new connection are passed on as errors of accepting it.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+            | Kind::PermissionDenied
+            | Kind::Interrupted
+    )
+}
+
+impl<S, L: Listener> fmt::Debug for Bound<S, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("local_addr", &self.local_addr)
+            .field("hub", &self.server.hub)
+            .finish_non_exhaustive()
+    }
+}

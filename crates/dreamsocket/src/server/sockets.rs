@@ -1,0 +1,97 @@
+//! How many connections a server holds at once.
+//!
+//! A permit is taken before a connection is accepted, so that those past the cap wait in the system's queue. It goes with
+//! the requests, in their extensions; an upgrade takes it along, since a WebSocket still is a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// What else the process may have open: its logs, listeners, databases.
+const SPARE_FILES: usize = 64;
+
+/// The cap.
+pub(super) struct Sockets {
+    permits: Arc<Semaphore>,
+    limit: usize,
+}
+
+/// A connection's place under the cap; shared by all that keeps its socket open.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketPermit {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Sockets {
+    /// At most `wanted` connections, less if the process may not have as many files open.
+    pub(super) fn new(wanted: usize) -> Self {
+        let mut limit = wanted.min(Semaphore::MAX_PERMITS);
+        if let Some(open_files) = open_files()
+            && open_files.saturating_sub(SPARE_FILES) < limit
+        {
+            limit = open_files.saturating_sub(SPARE_FILES);
+            tracing::warn!(
+                open_files,
+                "`Config::max_sockets` is {wanted}, but the limit of open files allows {limit} TCP connections"
+            );
+        }
+        // With none at all the server would look alive and never answer.
+        let limit = limit.max(1);
+        Self {
+            permits: Arc::new(Semaphore::new(limit)),
+            limit,
+        }
+    }
+
+    /// Waits for a place.
+    pub(super) async fn admit(&self, log: &mut Log) -> SocketPermit {
+        if self.permits.available_permits() == 0 && log.is_due() {
+            tracing::warn!(
+                limit = self.limit,
+                "accepting pauses: there are as many TCP connections as may be"
+            );
+        }
+        match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => SocketPermit {
+                _permit: Arc::new(permit),
+            },
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// The soft limit of open files.
+#[cfg(unix)]
+fn open_files() -> Option<usize> {
+    // `rlimit` is one safe call over libc, which tokio brings anyway; the standard library has none.
+    let (soft, _) = rlimit::Resource::NOFILE.get().ok()?;
+    usize::try_from(soft).ok()
+}
+
+/// Windows has no limit of sockets that a process could ask for.
+#[cfg(not(unix))]
+fn open_files() -> Option<usize> {
+    None
+}
+
+/// Keeps the log to one line a second, however often something happens.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    last: Option<Instant>,
+}
+
+impl Log {
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self
+            .last
+            .is_none_or(|last| now - last >= Duration::from_secs(1));
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
