@@ -95,7 +95,7 @@ pub trait IntoAction<C> {
 }
 
 impl<C> IntoAction<C> for Action<C> {
-    fn into_action(self) -> Result<Action<C>, BoxError> {
+    fn into_action(self) -> Result<Self, BoxError> {
         Ok(self)
     }
 }

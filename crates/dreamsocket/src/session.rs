@@ -64,11 +64,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 }
 
 /// Runs a connection to its end, `on_close` included.
-pub(crate) fn run<T, D, S, C, FI, FM, FC, M>(
+pub(crate) async fn run<T, D, S, C, FI, FM, FC, M>(
     session: Session<T>,
     dependencies: D,
     handlers: Handlers<FI, FM, FC>,
-) -> impl Future<Output = Outcome> + Send
+) -> Outcome
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
     D: Send + Sync,
@@ -78,145 +78,143 @@ where
     FM: for<'a> OnMessage<'a, D, S, C>,
     FC: for<'a> OnClose<'a, D, S, M>,
 {
-    async move {
-        let Session {
-            mut wire,
-            connection,
-        } = session;
-        let Handlers {
-            on_init,
-            on_message,
-            on_close,
-        } = handlers;
-        let limit = Some(wire.config().init_timeout);
+    let Session {
+        mut wire,
+        connection,
+    } = session;
+    let Handlers {
+        on_init,
+        on_message,
+        on_close,
+    } = handlers;
+    let limit = Some(wire.config().init_timeout);
+    let driven = drive(
+        &mut wire,
+        limit,
+        || on_init.call(&connection, &dependencies),
+        finish_init,
+    )
+    .await;
+    let outcome = driven.outcome();
+    let started = match driven {
+        Driven::Done(started) => started
+            .map_err(|error| fail(&mut wire, "on_init", &error))
+            .ok(),
+        Driven::Panicked(payload) => {
+            panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
+            None
+        }
+        Driven::Cut(cut) => {
+            cut_short(&mut wire, std::any::type_name::<FI>(), cut);
+            None
+        }
+    };
+    let Some((mut state, selector)) = started else {
+        finish(&mut wire).await;
+        return outcome;
+    };
+    let mut selector = selector.unwrap_or_default();
+    let mut turn = Turn::default();
+    let mut outcome = Outcome::Whole;
+    let limit = wire.config().handler_timeout;
+
+    // Whether the last handler returned normally, so that it is told of the end (L5).
+    let normally = loop {
+        let message = match next(&mut wire, &mut selector, &mut turn).await {
+            Next::Message(message) => message,
+            Next::Closed => break true,
+            Next::Panicked(payload) => {
+                panicked(&mut wire, "a selector", &*payload);
+                break false;
+            }
+        };
         let driven = drive(
             &mut wire,
             limit,
-            || on_init.call(&connection, &dependencies),
-            finish_init,
+            || on_message.call(&mut state, message, &connection, &dependencies),
+            finish_message,
         )
         .await;
-        let outcome = driven.outcome();
-        let started = match driven {
-            Driven::Done(started) => started
-                .map_err(|error| fail(&mut wire, "on_init", &error))
-                .ok(),
+        let action = match driven {
+            Driven::Done(action) => action,
             Driven::Panicked(payload) => {
-                panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
-                None
+                panicked(&mut wire, std::any::type_name::<FM>(), &*payload);
+                break false;
             }
             Driven::Cut(cut) => {
-                cut_short(&mut wire, std::any::type_name::<FI>(), cut);
-                None
+                cut_short(&mut wire, std::any::type_name::<FM>(), cut);
+                outcome = Outcome::Cut;
+                break false;
             }
         };
-        let Some((mut state, selector)) = started else {
-            finish(&mut wire).await;
-            return outcome;
-        };
-        let mut selector = selector.unwrap_or_default();
-        let mut turn = Turn::default();
-        let mut outcome = Outcome::Whole;
-        let limit = wire.config().handler_timeout;
-
-        // Whether the last handler returned normally, so that it is told of the end (L5).
-        let normally = loop {
-            let message = match next(&mut wire, &mut selector, &mut turn).await {
-                Next::Message(message) => message,
-                Next::Closed => break true,
-                Next::Panicked(payload) => {
-                    panicked(&mut wire, "a selector", &*payload);
-                    break false;
-                }
-            };
-            let driven = drive(
-                &mut wire,
-                limit,
-                || on_message.call(&mut state, message, &connection, &dependencies),
-                finish_message,
-            )
-            .await;
-            let action = match driven {
-                Driven::Done(action) => action,
-                Driven::Panicked(payload) => {
-                    panicked(&mut wire, std::any::type_name::<FM>(), &*payload);
-                    break false;
-                }
-                Driven::Cut(cut) => {
-                    cut_short(&mut wire, std::any::type_name::<FM>(), cut);
-                    outcome = Outcome::Cut;
-                    break false;
-                }
-            };
-            match action {
-                Ok(Action(Step::Continue)) => {}
-                Ok(Action(Step::Replace(new))) => selector = new,
-                Ok(Action(Step::Add(more))) => selector.add(more),
-                Ok(Action(Step::Remove(key))) => selector.remove(&key),
-                Ok(Action(Step::Stop { code, reason })) => {
-                    wire.close(Cause::Stopped, code, reason);
-                    break false;
-                }
-                Err(error) => {
-                    fail(&mut wire, "on_message", &error);
-                    break false;
-                }
+        match action {
+            Ok(Action(Step::Continue)) => {}
+            Ok(Action(Step::Replace(new))) => selector = new,
+            Ok(Action(Step::Add(more))) => selector.add(more),
+            Ok(Action(Step::Remove(key))) => selector.remove(&key),
+            Ok(Action(Step::Stop { code, reason })) => {
+                wire.close(Cause::Stopped, code, reason);
+                break false;
             }
-        };
-        drop(selector);
-        finish(&mut wire).await;
-        let closed = wire.take_closed();
-
-        let is_in_time = wire
-            .cut_deadline()
-            .is_none_or(|at| at > tokio::time::Instant::now());
-        if normally && is_in_time {
-            let message = Message::ConnectionClosed(closed.clone());
-            let driven = drive(
-                &mut wire,
-                limit,
-                || on_message.call(&mut state, message, &connection, &dependencies),
-                finish_message,
-            )
-            .await;
-            outcome = driven.outcome();
-            match driven {
-                Driven::Done(Ok(_)) => {}
-                Driven::Done(Err(error)) => {
-                    tracing::debug!(
-                        error = &*error as &dyn std::error::Error,
-                        "on_message failed after the end"
-                    );
-                }
-                Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
-                Driven::Cut(_) => {
-                    tracing::warn!("on_message was dropped after the end: its time was up")
-                }
+            Err(error) => {
+                fail(&mut wire, "on_message", &error);
+                break false;
             }
         }
-        // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
-        let limit = Some(wire.config().close_time);
-        wire.shield();
+    };
+    drop(selector);
+    finish(&mut wire).await;
+    let closed = wire.take_closed();
+
+    let is_in_time = wire
+        .cut_deadline()
+        .is_none_or(|at| at > tokio::time::Instant::now());
+    if normally && is_in_time {
+        let message = Message::ConnectionClosed(closed.clone());
         let driven = drive(
             &mut wire,
             limit,
-            || on_close.call(state, closed, &dependencies),
-            identity,
+            || on_message.call(&mut state, message, &connection, &dependencies),
+            finish_message,
         )
         .await;
+        outcome = driven.outcome();
         match driven {
-            Driven::Done(()) => {}
-            Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), &*payload),
-            Driven::Cut(_) => {
-                tracing::warn!(
-                    handler = std::any::type_name::<FC>(),
-                    "on_close was dropped: its time was up"
+            Driven::Done(Ok(_)) => {}
+            Driven::Done(Err(error)) => {
+                tracing::debug!(
+                    error = &*error as &dyn std::error::Error,
+                    "on_message failed after the end"
                 );
-                outcome = Outcome::Cut;
+            }
+            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
+            Driven::Cut(_) => {
+                tracing::warn!("on_message was dropped after the end: its time was up")
             }
         }
-        outcome
     }
+    // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
+    let limit = Some(wire.config().close_time);
+    wire.shield();
+    let driven = drive(
+        &mut wire,
+        limit,
+        || on_close.call(state, closed, &dependencies),
+        identity,
+    )
+    .await;
+    match driven {
+        Driven::Done(()) => {}
+        Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), &*payload),
+        Driven::Cut(_) => {
+            tracing::warn!(
+                handler = std::any::type_name::<FC>(),
+                "on_close was dropped: its time was up"
+            );
+            outcome = Outcome::Cut;
+        }
+    }
+    outcome
 }
 
 /// How a handler's future ended.

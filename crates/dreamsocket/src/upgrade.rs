@@ -240,11 +240,13 @@ impl<R> Upgrade<R> {
     }
 
     /// U2, U3: everything that must be right before a handler runs.
-    fn accept(&mut self) -> Result<Accepted, Refusal> {
-        let handshake = handshake::check_request(&self.request).map_err(|error| Refusal {
-            status: error.status(),
-            headers: error.headers(),
-            line: error.to_string(),
+    fn accept(&mut self) -> Result<Accepted, Box<Refusal>> {
+        let handshake = handshake::check_request(&self.request).map_err(|error| {
+            let refusal = Refusal::new(error.status(), error);
+            Box::new(Refusal {
+                headers: error.headers(),
+                ..*refusal
+            })
         })?;
         let hub = self.request.extensions().get::<Hub>().cloned();
         let config = match (&self.config, &hub) {
@@ -321,15 +323,15 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, line: impl fmt::Display) -> Self {
-        Self {
+    fn new(status: StatusCode, line: impl fmt::Display) -> Box<Self> {
+        Box::new(Self {
             status,
             headers: HeaderMap::new(),
             line: line.to_string(),
-        }
+        })
     }
 
-    fn unavailable(reason: NotAdmitted) -> Self {
+    fn unavailable(reason: NotAdmitted) -> Box<Self> {
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason);
         refusal
             .headers

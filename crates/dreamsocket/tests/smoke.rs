@@ -1,5 +1,7 @@
 //! The whole path once: an HTTP request in, `on_close` out, over a real socket under axum's own server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot connect fails")]
+
 use std::time::Duration;
 
 use axum::extract::{Request, State};

@@ -1,0 +1,76 @@
+//! The pages of the guide that state facts, held to the code.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot read the page fails")]
+
+use dreamsocket::Config;
+
+/// The fields of `Config` as `Debug` writes them, in order: name and value.
+fn fields() -> Vec<(String, String)> {
+    let text = format!("{:?}", Config::default());
+    let inner = text
+        .strip_prefix("Config { ")
+        .and_then(|text| text.strip_suffix(" }"))
+        .unwrap();
+    let mut fields = vec![String::new()];
+    let mut depth = 0;
+    for character in inner.chars() {
+        match character {
+            '(' | '{' | '[' => depth += 1,
+            ')' | '}' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                fields.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        fields.last_mut().unwrap().push(character);
+    }
+    let pairs = fields
+        .iter()
+        .map(|field| field.trim().split_once(": ").unwrap());
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// `1048576` → `1048576 bytes` or `1048576`, `Some(30s)` → `30 s`.
+fn is_said(value: &str, said: &str) -> bool {
+    let value = value.trim_start_matches("Some(").trim_end_matches(')');
+    let value = if value == "0ns" { "0s" } else { value };
+    match value
+        .strip_suffix('s')
+        .and_then(|seconds| seconds.parse::<u64>().ok())
+    {
+        Some(seconds) => said == format!("{seconds} s"),
+        None => said == value || said == format!("{value} bytes"),
+    }
+}
+
+#[test]
+fn the_page_of_limits_says_what_the_code_does() {
+    let page = include_str!("../../../docs/limits.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let fields = fields();
+    let named: Vec<String> = rows
+        .iter()
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .collect();
+    let expected: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(named, expected, "one row a field, in the order of the code");
+    for ((name, value), row) in fields.iter().zip(&rows) {
+        if name == "origins" {
+            assert_eq!(row[1], "same origin");
+            continue;
+        }
+        assert!(
+            is_said(value, row[1]),
+            "{name} is {value}, the page says {}",
+            row[1]
+        );
+        assert!(row[3].len() > 10, "{name} has a reason");
+    }
+}
