@@ -1,0 +1,47 @@
+//! The flags. Apart from what they set, so that the rest reads without them.
+
+use std::num::NonZeroUsize;
+
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+usage: echo [--listen ADDRESS] [--behind N] [--max-message BYTES] [--workers N]
+  --listen ADDRESS      where to listen; port 0 takes a free one (127.0.0.1:9001)
+  --behind N            messages that a subscriber of /sub may fall behind (4096)
+  --max-message BYTES   the largest message (67108864, which is 64 MiB)
+  --workers N           threads that run tasks (one for each core)
+";
+
+pub(crate) struct Args {
+    pub(crate) listen: String,
+    pub(crate) behind: usize,
+    pub(crate) max_message: usize,
+    pub(crate) workers: Option<NonZeroUsize>,
+}
+
+impl Args {
+    /// Reads the command line; `--help` answers and ends the program.
+    pub(crate) fn parse() -> Result<Self, lexopt::Error> {
+        let mut args = Self {
+            listen: "127.0.0.1:9001".to_owned(),
+            behind: 4096,
+            max_message: 64 * 1024 * 1024,
+            workers: None,
+        };
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("listen") => args.listen = parser.value()?.string()?,
+                Long("behind") => args.behind = parser.value()?.parse()?,
+                Long("max-message") => args.max_message = parser.value()?.parse()?,
+                Long("workers") => args.workers = Some(parser.value()?.parse()?),
+                Short('h') | Long("help") => {
+                    eprint!("{USAGE}");
+                    std::process::exit(0);
+                }
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        Ok(args)
+    }
+}
