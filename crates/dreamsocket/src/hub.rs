@@ -339,11 +339,13 @@ impl Admission {
     pub(crate) fn attach(&self, connection: &Connection) {
         let Some(hub) = &self.hub else { return };
         *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.id());
-        let mut registry = hub.inner.lock();
-        registry
-            .connections
-            .insert(connection.id(), connection.clone());
-        let since = *hub.inner.draining.borrow();
+        let since = {
+            let mut registry = hub.inner.lock();
+            registry
+                .connections
+                .insert(connection.id(), connection.clone());
+            *hub.inner.draining.borrow()
+        };
         if let Some(since) = since {
             hub.inner.close(connection, since, None);
         }

@@ -8,6 +8,7 @@ mod listener;
 mod service;
 mod sockets;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -99,7 +100,10 @@ impl<S: HttpService> Server<S> {
             Ok(listener) => self.listen_on(listener),
             Err(error) => {
                 let addresses: Vec<_> = resolved.iter().map(SocketAddr::to_string).collect();
-                let line = format!("cannot listen on {}: {error}", addresses.join(", "));
+                let line = match &*addresses {
+                    [] => format!("cannot listen on {address:?}: {error}"),
+                    _ => format!("cannot listen on {}: {error}", addresses.join(", ")),
+                };
                 Err(io::Error::new(error.kind(), line))
             }
         }
@@ -199,32 +203,38 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
     /// time.
     async fn serve(self) {
         let Server { service, hub } = self.server;
-        let mut listener = self.listener;
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
-        let (lifeline, connection_lifeline) = watch::channel(());
-        let accepting = async {
-            let sockets = Sockets::new(hub.config().max_sockets);
-            let mut log = Log::default();
-            loop {
-                let permit = sockets.admit(&mut log).await;
-                let (io, peer_addr) = accept(&mut listener, &mut log).await;
-                let connection = http::Connection {
-                    hub: hub.clone(),
-                    peer_addr,
-                    permit,
-                    lifeline: connection_lifeline.clone(),
-                };
-                let serving = connection.serve(io, service.clone());
-                tokio::spawn(serving.in_current_span());
-            }
-        };
+        let (lifeline, receiver) = watch::channel(());
         tokio::select! {
             biased;
             _ = hub.draining() => {}
-            () = accepting => {}
+            never = accept_all(self.listener, service, hub.clone(), receiver) => match never {},
         }
-        drop((listener, service, connection_lifeline));
         lifeline.closed().await;
+    }
+}
+
+/// Accepts connections within the cap and starts them, for ever. It owns what it uses, so that a service needs not be
+/// `Sync` and the listener is closed when the future is dropped.
+async fn accept_all<S: HttpService, L: Listener>(
+    mut listener: L,
+    service: S,
+    hub: Hub,
+    lifeline: watch::Receiver<()>,
+) -> Infallible {
+    let sockets = Sockets::new(hub.config().max_sockets);
+    let mut log = Log::default();
+    loop {
+        let permit = sockets.admit(&mut log).await;
+        let (io, peer_addr) = accept(&mut listener, &mut log).await;
+        let connection = http::Connection {
+            hub: hub.clone(),
+            peer_addr,
+            permit,
+            lifeline: lifeline.clone(),
+        };
+        let serving = connection.serve(io, service.clone());
+        tokio::spawn(serving.in_current_span());
     }
 }
 

@@ -44,7 +44,6 @@ where
         poll_fn(|context| self.poll_ready(context))
             .await
             .map_err(Into::into)?;
-        // A statement of its own, so that the error, which need not be `Send`, is not held across the await.
         self.call(request).await.map_err(Into::into)
     }
 }

@@ -1,7 +1,8 @@
 //! How many connections a server holds at once.
 //!
 //! A permit is taken before a connection is accepted, so that those past the cap wait in the system's queue. It goes with
-//! the requests, in their extensions; an upgrade takes it along, since a WebSocket still is a socket.
+//! the requests, in their extensions; [`Upgrade`](crate::Upgrade) takes it along, since a WebSocket still is a socket. An
+//! upgrade by other means gives it back.
 
 use std::sync::Arc;
 use std::time::Duration;

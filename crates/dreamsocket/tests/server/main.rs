@@ -1,0 +1,22 @@
+//! The server and the hub's drain, over real sockets: what clients see, and what the operator gets.
+//!
+//! Nothing here asserts a time; timeouts only turn a hang into a failure.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what fails in a test's helper fails the test; the servers in processes of their own print like a `main`"
+)]
+
+mod app;
+mod client;
+mod drain;
+mod limits;
+mod listeners;
+mod neighbours;
+mod refusals;
+mod services;
+#[cfg(unix)]
+mod signals;
