@@ -12,11 +12,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,9 +51,12 @@ impl Chat {
     }
 
     async fn connect(&self, query: &str) -> Client {
-        let (socket, response) = connect_async(format!("ws://{}/chat?{query}", self.address))
-            .await
-            .unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // A small one, so that a client that does not read is soon behind.
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let stream = socket.connect(self.address.parse().unwrap()).await.unwrap();
+        let url = format!("ws://{}/chat?{query}", self.address);
+        let (socket, response) = client_async(url, stream).await.unwrap();
         assert_eq!(response.status(), 101);
         Client { socket }
     }
@@ -87,7 +90,7 @@ impl Chat {
 }
 
 struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<TcpStream>,
 }
 
 impl Client {
@@ -181,6 +184,38 @@ async fn too_long_a_message_is_refused_and_the_connection_goes_on() {
         .await;
     ada.say(&"é".repeat(10_000)).await;
     ada.expect_close(1009, "").await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_too_slow_is_told_what_passed_it_by() {
+    let chat = Chat::start().await;
+    let (mut grace, grace_id, _) = chat.enter("garden", "Grace").await;
+    let (mut ada, ada_id, _) = chat.enter("garden", "Ada").await;
+
+    // More than the sockets' buffers, the outbox and the channel of the one that does not read can hold.
+    let text = "𝄞".repeat(2_000);
+    for _ in 0..60 {
+        for _ in 0..20 {
+            ada.say(&text).await;
+        }
+        for _ in 0..20 {
+            assert_eq!(ada.receive().await["text"], text);
+        }
+    }
+
+    let missed = loop {
+        let message = grace.receive().await;
+        if message["type"] == "missed" {
+            break message;
+        }
+    };
+    assert!(missed["count"].as_u64() > Some(0), "{missed}");
+    let mut people = [(&ada_id, "Ada"), (&grace_id, "Grace")];
+    people.sort_unstable();
+    let people = people.map(|(id, name)| json!({"id": id, "name": name}));
+    assert_eq!(missed["people"], json!(people));
+    ada.say("Still there?").await;
+    while grace.receive().await["text"] != "Still there?" {}
 }
 
 #[tokio::test]
