@@ -99,6 +99,7 @@ pub(crate) fn router(hub: &Hub) -> (Router, UnboundedReceiver<String>, watch::Se
     };
     let router = Router::new()
         .route("/", any(websocket))
+        .route("/hanging", any(hanging))
         .route("/hello", get(async || "hello"))
         .route("/wait", get(wait))
         .route("/late", any(late))
@@ -139,6 +140,16 @@ async fn on_init(_: &Connection, _: &Dependencies) -> (u32, Option<Selector>) {
     (0, None)
 }
 
+async fn hanging(State(dependencies): State<Dependencies>, request: Request) -> Response {
+    upgrade_websocket(request, dependencies, hang, on_message, on_close)
+}
+
+/// An `on_init` that never ends.
+async fn hang(_: &Connection, dependencies: &Dependencies) -> (u32, Option<Selector>) {
+    let _ = dependencies.notes.send("hanging".into());
+    std::future::pending().await
+}
+
 async fn on_message(
     count: &mut u32,
     message: Message,
@@ -164,6 +175,12 @@ async fn on_message(
             dependencies.notes.send("waiting".into())?;
             let report = dependencies.hub.drained().await;
             dependencies.notes.send(format!("drained: {report}"))?;
+        }
+        "fill" => {
+            dependencies.notes.send("filling".into())?;
+            loop {
+                connection.send_binary(vec![0; 64 * 1024]).await?;
+            }
         }
         "drain" => dependencies.hub.drain(),
         "panic" => panic!("on purpose"),

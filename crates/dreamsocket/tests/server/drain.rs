@@ -89,6 +89,36 @@ async fn l2_a_handler_that_never_returns_is_cut_and_counted_and_on_close_runs() 
     assert_eq!(notes, ["closed after 1: drained"; 2]);
 }
 
+/// Without a state there is no `on_close`.
+#[tokio::test]
+async fn l2_an_on_init_that_never_returns_is_cut_and_counted() {
+    let mut app = App::start(config()).await;
+    let mut client = Client::open(app.address, "/hanging").await;
+    assert_eq!(app.note().await, "hanging");
+    app.hub.drain();
+    client.expect_close(1001).await;
+    let report = app.ended().await;
+    assert_eq!((report.clean, report.cut), (0, 1));
+    assert!(app.notes.try_recv().is_err());
+}
+
+/// The socket takes nothing any more, so neither the handler's sends nor the close frame can leave.
+#[tokio::test]
+async fn a_peer_that_never_reads_does_not_hold_the_drain_up() {
+    let mut app = App::start(config().with_close_time(Duration::from_secs(2))).await;
+    let mut client = Client::open(app.address, "/").await;
+    client.send(TEXT, b"fill").await;
+    assert_eq!(app.note().await, "filling");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let report = app.drain().await;
+    assert_eq!(app.note().await, "closed after 1: drained");
+    assert_eq!(
+        (report.clean, report.cut),
+        (0, 1),
+        "its handler still waited for room"
+    );
+}
+
 #[tokio::test]
 async fn an_on_close_that_never_returns_is_cut_and_counted() {
     let mut app = App::start(config()).await;
