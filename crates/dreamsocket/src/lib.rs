@@ -17,6 +17,8 @@ mod outbox;
 mod selector;
 mod server;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{

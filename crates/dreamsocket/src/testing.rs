@@ -1,0 +1,258 @@
+//! Handlers under test: a session over a transport in memory, on tokio's paused clock, without a port.
+//!
+//! [`connect`] starts a session with the handlers that [`upgrade_websocket`](crate::upgrade_websocket) takes, and returns
+//! the [`Client`] at its other end, which speaks real, masked WebSocket frames. A test says what the client does and
+//! what it expects; an expectation that does not come true panics with a transcript of all that was sent and received.
+//!
+//! ```
+//! use dreamsocket::{Action, Connection, Message, Selector, SendError, continue_connection, testing};
+//!
+//! async fn on_init(_: &Connection, _: &()) -> (u32, Option<Selector>) {
+//!     (0, None)
+//! }
+//!
+//! async fn on_message(count: &mut u32, message: Message, connection: &Connection, _: &())
+//!     -> Result<Action, SendError>
+//! {
+//!     if let Message::Text(text) = message {
+//!         *count += 1;
+//!         connection.send_text(format!("{count}: {text}")).await?;
+//!     }
+//!     Ok(continue_connection())
+//! }
+//!
+//! async fn on_close(_: u32, _: &()) {}
+//!
+//! // In a test: `#[tokio::test(start_paused = true)]`.
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! let mut client = testing::connect((), on_init, on_message, on_close);
+//! client.send_text("hello").await;
+//! client.expect_text("1: hello").await;
+//! client.close(1000, "").await;
+//! client.expect_closed(1000).await;
+//! client.ended().await;
+//! # });
+//! ```
+//!
+//! # The clock
+//!
+//! Tests run on a paused clock: `#[tokio::test(start_paused = true)]`, which needs tokio's feature `test-util`. Then
+//! [`advance`] lets time pass without waiting, and every timer on the way goes off in its order: heartbeats, timeouts,
+//! those of the handlers. What waits for something of the session (`expect_…`, [`Client::receive`], [`Client::ended`])
+//! waits at most [`PATIENCE`] of that clock, which moves by itself when nothing else is left to do; so a test fails
+//! instead of hanging. [`Client::expect_nothing`], [`settle`] and all that sends do not move the clock.
+//!
+//! # Several clients
+//!
+//! Each `connect` is a session of its own on the test's runtime. Give them one [`Hub`] or one
+//! [`Broadcaster`](crate::Broadcaster) through their dependencies, as the application does.
+
+#![expect(clippy::panic, reason = "a test fails by a panic")]
+
+mod client;
+mod frame;
+mod peer;
+mod settling;
+mod transcript;
+mod transport;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dreamsocket_protocol::Role;
+use tracing::Instrument;
+
+pub use self::client::Client;
+pub use self::frame::Frame;
+pub use self::peer::Received;
+pub use self::settling::settle;
+pub use self::transport::Traffic;
+use crate::config::Config;
+use crate::connection::{Connection, Shared};
+use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
+use crate::hub::{Admission, Hub};
+use crate::session::{self, Session};
+
+/// How long an expectation waits, of the runtime's clock: longer than each of [`Config`]'s default times.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many bytes the transport holds in each direction unless [`Builder::with_buffer`] says otherwise.
+const BUFFER: usize = 64 * 1024;
+
+/// Starts a session with default bounds and returns the client at its other end. See the [module](self).
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub fn connect<D, S, C, FI, FM, FC, M>(
+    dependencies: D,
+    on_init: FI,
+    on_message: FM,
+    on_close: FC,
+) -> Client
+where
+    D: Send + Sync + 'static,
+    S: Send + 'static,
+    C: Send + 'static,
+    FI: for<'a> OnInit<'a, D, S, C>,
+    FM: for<'a> OnMessage<'a, D, S, C>,
+    FC: for<'a> OnClose<'a, D, S, M>,
+    M: 'static,
+{
+    Builder::new().connect(dependencies, on_init, on_message, on_close)
+}
+
+/// Lets time pass on the paused clock: every timer on the way goes off in its order, and what it wakes has run when this
+/// returns.
+///
+/// `tokio::time::advance` is different: it jumps, and then all timers go off at once, as they do after a machine was
+/// suspended.
+pub async fn advance(time: Duration) {
+    tokio::time::sleep(time).await;
+    settle().await;
+}
+
+/// [`connect`] with every option.
+///
+/// ```
+/// use std::time::Duration;
+/// use dreamsocket::{Config, testing};
+/// # use dreamsocket::{Action, Connection, Message, Selector, continue_connection};
+/// # async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) { ((), None) }
+/// # async fn on_message(_: &mut (), _: Message, _: &Connection, _: &()) -> Action { continue_connection() }
+/// # async fn on_close(_: (), _: &()) {}
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let mut client = testing::Builder::new()
+///     .with_config(Config::default().with_heartbeat(Some(Duration::from_secs(5))))
+///     .with_subprotocol("chat.v1")
+///     .connect((), on_init, on_message, on_close);
+/// assert_eq!(client.connection().subprotocol(), Some("chat.v1"));
+///
+/// client.stall(); // It reads nothing, so it answers no ping either.
+/// testing::advance(Duration::from_secs(15)).await;
+/// client.ended().await;
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct Builder {
+    config: Option<Arc<Config>>,
+    hub: Option<Hub>,
+    subprotocol: Option<Box<str>>,
+    peer_addr: Option<SocketAddr>,
+    buffer: usize,
+    early: Vec<u8>,
+}
+
+impl Builder {
+    /// Default bounds, no hub.
+    pub const fn new() -> Self {
+        Self {
+            config: None,
+            hub: None,
+            subprotocol: None,
+            peer_addr: None,
+            buffer: BUFFER,
+            early: Vec::new(),
+        }
+    }
+
+    /// Uses these bounds instead of the hub's or the default ones.
+    pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// Makes the connection one of this hub, so that its cap and its drain hold.
+    pub fn with_hub(mut self, hub: &Hub) -> Self {
+        self.hub = Some(hub.clone());
+        self
+    }
+
+    /// The subprotocol that the handshake would have agreed on.
+    pub fn with_subprotocol(mut self, name: impl Into<Box<str>>) -> Self {
+        self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// The address that [`Connection::peer_addr`] gives.
+    pub const fn with_peer_addr(mut self, addr: SocketAddr) -> Self {
+        self.peer_addr = Some(addr);
+        self
+    }
+
+    /// How many bytes the transport holds in each direction before the writer has to wait, at least 1; 64 KiB unless
+    /// told. Small ones make backpressure felt early.
+    pub fn with_buffer(mut self, bytes: usize) -> Self {
+        self.buffer = bytes.max(1);
+        self
+    }
+
+    /// Frames that come in the same packet as the upgrade request.
+    pub fn with_early(mut self, frames: impl IntoIterator<Item = Frame>) -> Self {
+        for frame in frames {
+            self.early.extend_from_slice(&frame.to_bytes());
+        }
+        self
+    }
+
+    /// Starts the session and returns the client at its other end.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, or if the hub lets nobody in: it is full or draining.
+    pub fn connect<D, S, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Client
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        C: Send + 'static,
+        FI: for<'a> OnInit<'a, D, S, C>,
+        FM: for<'a> OnMessage<'a, D, S, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        let handlers = Handlers::new(on_init, on_message, on_close);
+        let config = match (self.config, &self.hub) {
+            (Some(config), _) => config,
+            (None, Some(hub)) => Arc::clone(hub.shared_config()),
+            (None, None) => Arc::default(),
+        };
+        let admission = match self.hub.map(Hub::admit) {
+            Some(Ok(admission)) => admission,
+            Some(Err(refused)) => panic!("the hub refused the connection: {refused}"),
+            None => Admission::free(),
+        };
+        let connection = Connection {
+            shared: Arc::new(Shared::new(
+                config.outbox_permits(),
+                config.send_timeout,
+                self.peer_addr,
+                self.subprotocol,
+            )),
+        };
+        admission.attach(&connection);
+        let (io, far) = transport::pair(self.buffer);
+        let traffic = io.traffic();
+        let session = Session::open(io, &self.early, Role::Server, connection.clone(), config);
+        let session = async move {
+            let outcome = session::run(session, dependencies, handlers).await;
+            admission.ended(outcome);
+        };
+        let session = tokio::spawn(settling::counted(session.in_current_span()));
+        Client::new(far, session, connection, traffic)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

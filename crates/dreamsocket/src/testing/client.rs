@@ -1,0 +1,474 @@
+//! [`Client`]: the peer in a test's hand.
+
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dreamsocket_protocol::{CloseCode, MessageKind, Text};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::PATIENCE;
+use super::frame::Frame;
+use super::peer::{Peer, Received};
+use super::settling::{counted, settle};
+use super::transcript::Shortened;
+use super::transport::{Counts, Traffic};
+use crate::connection::Connection;
+
+/// A WebSocket client in a test, made by [`connect`](super::connect).
+///
+/// It has a task of its own, which answers pings and close frames as a browser does while the test does something else.
+/// Sends queue their bytes and let everything run that is ready ([`settle`](super::settle)), so each one is a segment of
+/// its own; [`send`](Self::send) puts several frames into one. The session may be slow to read: what it has not taken yet
+/// is [`unsent_bytes`](Self::unsent_bytes).
+///
+/// Dropping the client drops the transport, as [`vanish`](Self::vanish) does.
+#[derive(Debug)]
+pub struct Client {
+    peer: Peer,
+    session: Option<JoinHandle<()>>,
+    connection: Connection,
+    counts: Arc<Counts>,
+}
+
+impl Client {
+    pub(super) fn new(
+        io: tokio::io::DuplexStream,
+        session: JoinHandle<()>,
+        connection: Connection,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let peer = Peer::new(io);
+        tokio::spawn(counted(peer.run()));
+        Self {
+            peer,
+            session: Some(session),
+            connection,
+            counts,
+        }
+    }
+
+    /// The handle that the handlers get, to send or close from outside of them.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What the session has read and written so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.counts.traffic()
+    }
+
+    /// How many bytes wait for the session to read: neither it nor the transport has taken them.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.peer.lock().output.len()
+    }
+
+    /// All that was sent and received so far, a line each, with the time since the beginning.
+    #[must_use]
+    pub fn transcript(&self) -> String {
+        self.peer.lock().transcript.to_string()
+    }
+
+    #[track_caller]
+    fn fail(&self, at: &Location<'_>, message: impl Display) -> ! {
+        panic!(
+            "{message}\n  at {at}\nwhat was sent and received:\n{}",
+            self.transcript()
+        )
+    }
+}
+
+/// What the client does.
+impl Client {
+    /// Sends a text message.
+    ///
+    /// # Panics
+    ///
+    /// If the client has sent its close frame.
+    #[track_caller]
+    pub fn send_text(&mut self, text: impl AsRef<str>) -> impl Future<Output = ()> {
+        self.send_message(
+            Location::caller(),
+            MessageKind::Text,
+            text.as_ref().as_bytes(),
+        );
+        settle()
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Panics
+    ///
+    /// If the client has sent its close frame.
+    #[track_caller]
+    pub fn send_binary(&mut self, payload: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+        self.send_message(Location::caller(), MessageKind::Binary, payload.as_ref());
+        settle()
+    }
+
+    /// Sends a value as a text message in JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the value cannot be written as JSON, or if the client has sent its close frame.
+    #[cfg(feature = "json")]
+    #[track_caller]
+    pub fn send_json<T: serde::Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> impl Future<Output = ()> + use<T> {
+        let at = Location::caller();
+        match serde_json::to_string(value) {
+            Ok(text) => self.send_message(at, MessageKind::Text, text.as_bytes()),
+            Err(error) => self.fail(at, format_args!("this cannot be written as JSON: {error}")),
+        }
+        settle()
+    }
+
+    /// Sends a ping.
+    pub async fn ping(&mut self, payload: impl AsRef<[u8]>) {
+        self.send([Frame::ping(Bytes::copy_from_slice(payload.as_ref()))])
+            .await;
+    }
+
+    /// Sends frames as they are, in one segment.
+    pub async fn send(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.peer.update(|peer| {
+            for frame in frames {
+                peer.send_frame(&frame);
+            }
+        });
+        settle().await;
+    }
+
+    /// Sends bytes as they are, in one segment: parts of frames ([`Frame::to_bytes`]), or rubbish.
+    pub async fn send_raw(&mut self, bytes: impl AsRef<[u8]>) {
+        self.peer.update(|peer| {
+            peer.transcript.note_sent("bytes", bytes.as_ref());
+            peer.output.extend_from_slice(bytes.as_ref());
+        });
+        settle().await;
+    }
+
+    /// Sends a close frame. What the session answers is for [`expect_closed`](Self::expect_closed).
+    pub async fn close(&mut self, code: impl Into<CloseCode>, reason: &str) {
+        self.send([Frame::close(code, reason)]).await;
+    }
+
+    /// Drops the transport without a close frame, as a client does that loses its network or is killed.
+    pub async fn vanish(&mut self) {
+        self.peer.update(super::peer::Inner::vanish);
+        settle().await;
+    }
+
+    /// Ends what the client sends without a close frame, and goes on reading.
+    pub async fn shut_down_writing(&mut self) {
+        self.peer.update(|peer| {
+            peer.transcript.note("client ends its writing side");
+            peer.is_shutting_down = true;
+        });
+        settle().await;
+    }
+
+    /// Reads nothing from here on: what the session writes fills the transport, then the outbox. Pings and close frames
+    /// stay without an answer, since the client does not see them.
+    pub fn stall(&mut self) {
+        self.peer.update(|peer| {
+            peer.transcript.note("client stops reading");
+            peer.allowance = Some(0);
+        });
+    }
+
+    /// Reads this many bytes more, and then stalls: a client that is slow. What it got of a frame that is not whole is
+    /// nothing yet.
+    pub async fn stall_after(&mut self, bytes: usize) {
+        self.peer.update(|peer| {
+            peer.transcript
+                .note(format_args!("client reads {bytes} bytes more"));
+            peer.allowance = Some(bytes);
+        });
+        settle().await;
+    }
+
+    /// Reads again.
+    pub async fn unstall(&mut self) {
+        self.peer.update(|peer| {
+            peer.transcript.note("client reads again");
+            peer.allowance = None;
+        });
+        settle().await;
+    }
+
+    /// Answers neither pings nor close frames from here on, though it reads them.
+    pub fn mute(&mut self) {
+        self.peer.update(|peer| peer.is_mute = true);
+    }
+
+    fn send_message(&self, at: &Location<'_>, kind: MessageKind, payload: &[u8]) {
+        if !self.peer.update(|peer| peer.send_message(kind, payload)) {
+            self.fail(
+                at,
+                "the client has sent its close frame, and no message can follow it",
+            );
+        }
+    }
+}
+
+/// What the client expects.
+///
+/// Each waits at most [`PATIENCE`] and then fails the test. Those for messages and the close pass over pings and pongs, as
+/// a browser hides them.
+impl Client {
+    /// The next thing that came, whatever it is.
+    ///
+    /// # Panics
+    ///
+    /// If nothing comes.
+    #[track_caller]
+    pub fn receive(&mut self) -> impl Future<Output = Received> {
+        let at = Location::caller();
+        async move { self.next(at, "anything").await }
+    }
+
+    /// The next text message.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn receive_text(&mut self) -> impl Future<Output = Text> {
+        let at = Location::caller();
+        async move {
+            match self.next_message(at, "a text").await {
+                Received::Text(text) => text,
+                other => self.fail_on(at, "a text", &other),
+            }
+        }
+    }
+
+    /// The next message has to be this text.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn expect_text<T: AsRef<str>>(&mut self, text: T) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let text = text.as_ref();
+            let expected = format!("the text {}", Shortened(text.as_bytes()));
+            match self.next_message(at, &expected).await {
+                Received::Text(received) if received == text => {}
+                other => self.fail_on(at, &expected, &other),
+            }
+        }
+    }
+
+    /// The next message has to be these bytes.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn expect_binary<B: AsRef<[u8]>>(&mut self, payload: B) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let payload = payload.as_ref();
+            let expected = format!("the bytes {}", Shortened(payload));
+            match self.next_message(at, &expected).await {
+                Received::Binary(received) if received == payload => {}
+                other => self.fail_on(at, &expected, &other),
+            }
+        }
+    }
+
+    /// The next message has to be a text that is a `T` in JSON.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[cfg(feature = "json")]
+    #[track_caller]
+    pub fn expect_json<T: serde::de::DeserializeOwned>(&mut self) -> impl Future<Output = T> {
+        let at = Location::caller();
+        async move {
+            let expected = format!("JSON of a {}", std::any::type_name::<T>());
+            let text = match self.next_message(at, &expected).await {
+                Received::Text(text) => text,
+                other => self.fail_on(at, &expected, &other),
+            };
+            serde_json::from_str(&text).unwrap_or_else(|error| {
+                self.fail(
+                    at,
+                    format_args!("expected {expected}, which it is not: {error}"),
+                )
+            })
+        }
+    }
+
+    /// The next thing but pongs has to be a ping; its payload.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn expect_ping(&mut self) -> impl Future<Output = Bytes> {
+        let at = Location::caller();
+        async move {
+            loop {
+                match self.next(at, "a ping").await {
+                    Received::Ping(payload) => return payload,
+                    Received::Pong(_) => {}
+                    other => self.fail_on(at, "a ping", &other),
+                }
+            }
+        }
+    }
+
+    /// The next thing but pings has to be a pong with this payload.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn expect_pong<B: AsRef<[u8]>>(&mut self, payload: B) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let payload = payload.as_ref();
+            let expected = format!("the pong {}", Shortened(payload));
+            loop {
+                match self.next(at, &expected).await {
+                    Received::Pong(received) if received == payload => return,
+                    Received::Ping(_) => {}
+                    other => self.fail_on(at, &expected, &other),
+                }
+            }
+        }
+    }
+
+    /// The next message has to be a close frame with this code; its reason. 1005 is one without a code, and 1006 an end of
+    /// the transport without a close frame (RFC 6455 §7.1.5).
+    ///
+    /// # Panics
+    ///
+    /// If something else comes, or nothing.
+    #[track_caller]
+    pub fn expect_closed<C: Into<CloseCode>>(&mut self, code: C) -> impl Future<Output = Text> {
+        let at = Location::caller();
+        async move {
+            let code = code.into();
+            let expected = format!("a close with {code}");
+            match self.next_message(at, &expected).await {
+                Received::Close(received, reason) if received == code => reason,
+                Received::Ended if code == CloseCode::ABNORMAL => Text::default(),
+                other => self.fail_on(at, &expected, &other),
+            }
+        }
+    }
+
+    /// Lets everything run that is ready, without moving the clock; then no message, close or end may have come. Pings and
+    /// pongs may, and are passed over.
+    ///
+    /// # Panics
+    ///
+    /// If something came.
+    #[track_caller]
+    pub fn expect_nothing(&mut self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            settle().await;
+            let mut inner = self.peer.lock();
+            let is_closed = inner.is_close_received;
+            let came = std::mem::take(&mut inner.received)
+                .into_iter()
+                .find(|received| match received {
+                    Received::Ping(_) | Received::Pong(_) => false,
+                    Received::Ended => !is_closed,
+                    _ => true,
+                });
+            drop(inner);
+            if let Some(came) = came {
+                self.fail_on(at, "nothing", &came);
+            }
+        }
+    }
+
+    /// Waits until the session's task is done: `on_close` has run.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end, or if it panicked itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let Some(session) = self.session.as_mut() else {
+                return;
+            };
+            match timeout(PATIENCE, session).await {
+                Ok(Ok(())) => self.session = None,
+                Ok(Err(error)) => self.fail(at, format_args!("the session's task failed: {error}")),
+                Err(_) => self.fail(
+                    at,
+                    format_args!("the session has not ended within {PATIENCE:?}"),
+                ),
+            }
+        }
+    }
+
+    /// Whether the session's task is done: `on_close` has run.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.session.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    async fn next_message(&self, at: &Location<'_>, expected: &str) -> Received {
+        loop {
+            match self.next(at, expected).await {
+                Received::Ping(_) | Received::Pong(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    async fn next(&self, at: &Location<'_>, expected: &str) -> Received {
+        let received = poll_fn(|context| self.peer.poll_received(context));
+        match timeout(PATIENCE, received).await {
+            Ok(Some(received)) => received,
+            Ok(None) => self.fail(
+                at,
+                format_args!("expected {expected}, but the session broke the protocol"),
+            ),
+            Err(_) => self.fail(
+                at,
+                format_args!("expected {expected}, but nothing came within {PATIENCE:?}"),
+            ),
+        }
+    }
+
+    fn fail_on(&self, at: &Location<'_>, expected: &str, received: &Received) -> ! {
+        let received = match received {
+            Received::Text(text) => format!("the text {}", Shortened(text.as_bytes())),
+            Received::Binary(bytes) => format!("the bytes {}", Shortened(bytes)),
+            Received::Ping(payload) => format!("the ping {}", Shortened(payload)),
+            Received::Pong(payload) => format!("the pong {}", Shortened(payload)),
+            Received::Close(code, reason) => {
+                format!("a close with {code} {}", Shortened(reason.as_bytes()))
+            }
+            Received::Ended => "the end of the transport".to_owned(),
+        };
+        self.fail(at, format_args!("expected {expected}, got {received}"))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.peer.update(super::peer::Inner::vanish);
+    }
+}

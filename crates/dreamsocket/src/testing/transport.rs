@@ -1,0 +1,116 @@
+//! The session's end of the transport, which counts what the session does with it: on a socket, each of these reads and
+//! writes would be a system call.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// What the session has done on its transport so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// How often it has read something.
+    pub reads: usize,
+    /// How many bytes it has read.
+    pub bytes_read: usize,
+    /// How often it has written something.
+    pub writes: usize,
+    /// How many bytes it has written.
+    pub bytes_written: usize,
+}
+
+/// Both ends: the session's, and the client's.
+pub(super) fn pair(buffer: usize) -> (Transport, DuplexStream) {
+    let (near, far) = tokio::io::duplex(buffer);
+    let counts = Arc::default();
+    (Transport { io: near, counts }, far)
+}
+
+#[derive(Debug)]
+pub(super) struct Transport {
+    io: DuplexStream,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    reads: AtomicUsize,
+    bytes_read: AtomicUsize,
+    writes: AtomicUsize,
+    bytes_written: AtomicUsize,
+}
+
+impl Counts {
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            reads: self.reads.load(Ordering::Relaxed),
+            bytes_read: self.bytes_read.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+            bytes_written: self.bytes_written.load(Ordering::Relaxed),
+        }
+    }
+
+    fn note_written(&self, bytes: usize) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Transport {
+    pub(super) fn traffic(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        self.counts.reads.fetch_add(1, Ordering::Relaxed);
+        self.counts.bytes_read.fetch_add(count, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write(context, bytes))?;
+        self.counts.note_written(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(context, slices))?;
+        self.counts.note_written(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
