@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use dreamsocket_protocol::Limits;
+use tokio::time::Instant;
 
 use crate::origin::OriginPolicy;
 
@@ -69,7 +70,8 @@ config! {
     /// Bytes of one frame from the peer at most; past it 1009. Default: 1 MiB.
     max_frame, with_max_frame: usize = 1024 * 1024;
     /// Bytes that wait in the outbox at most: payloads, and 64 for each message. A send waits for room; a message
-    /// larger than the whole bound is admitted alone. Default: 1 MiB. At most 4 GiB − 1, larger values count as that.
+    /// larger than the whole bound is admitted alone. Default: 1 MiB. At most 4 GiB − 1, larger values count as that;
+    /// with 0 one message at a time waits.
     outbox, with_outbox: usize = 1024 * 1024;
     /// How long `on_init` may take; past it 1011. Default: 10 s.
     init_timeout, with_init_timeout: Duration = Duration::from_secs(10);
@@ -116,8 +118,14 @@ impl Config {
 
     /// The outbox bound as permits of a semaphore.
     pub(crate) fn outbox_permits(&self) -> u32 {
-        u32::try_from(self.outbox)
+        u32::try_from(self.outbox.max(1))
             .unwrap_or(u32::MAX)
             .min((tokio::sync::Semaphore::MAX_PERMITS) as u32)
     }
+}
+
+/// `at` and a while, or some decades where a duration such as [`Duration::MAX`] is past what a clock can say.
+pub(crate) fn later(at: Instant, by: Duration) -> Instant {
+    const DECADES: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    at + by.min(DECADES)
 }

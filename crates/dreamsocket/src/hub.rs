@@ -12,7 +12,6 @@ use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use dreamsocket_protocol::{CloseCode, Text};
 use tokio::sync::watch;
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 
 pub use self::layer::{HubLayer, HubService};
 use self::signal::SignalWatch;
-use crate::config::Config;
+use crate::config::{Config, later};
 use crate::connection::{Connection, ConnectionId};
 use crate::message::Cause;
 use crate::outbox::CloseRequest;
@@ -383,10 +382,4 @@ impl Drop for Admission {
     fn drop(&mut self) {
         self.leave(None);
     }
-}
-
-/// `at` and a while, or some decades where a duration such as [`Duration::MAX`] is past what a clock can say.
-fn later(at: Instant, by: Duration) -> Instant {
-    const DECADES: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-    at + by.min(DECADES)
 }

@@ -42,3 +42,12 @@ pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 pub use crate::upgrade::{Upgrade, upgrade_websocket};
+
+/// The pages whose code is compiled, and run where it ends by itself.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/serving.md")]
+    struct Serving;
+}

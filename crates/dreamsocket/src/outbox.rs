@@ -69,6 +69,8 @@ pub(crate) struct Outbox {
     parked: AtomicBool,
     /// Whether somebody found the outbox full since the socket last accepted a byte.
     refused: AtomicBool,
+    /// Whether `wanted` holds anything. Written under the lock; read without it, so that looking costs nothing.
+    is_wanted: AtomicBool,
     /// Told when sends begin to fail.
     closed: Notify,
 }
@@ -80,8 +82,6 @@ struct Inner {
     /// Sends that wait for room; a close frame lets those pass that waited before it was queued.
     waiting: usize,
     wanted: Wanted,
-    /// Whether `wanted` holds anything.
-    is_wanted: bool,
     waker: Option<Waker>,
 }
 
@@ -102,13 +102,13 @@ impl Outbox {
                 phase: Phase::Open,
                 waiting: 0,
                 wanted: Wanted::default(),
-                is_wanted: false,
                 waker: None,
             }),
             room: Semaphore::new(limit as usize),
             limit,
             parked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(false),
             closed: Notify::new(),
         }
     }
@@ -223,7 +223,7 @@ impl Outbox {
             return Err(SendError::Full);
         }
         inner.wanted.pings += 1;
-        inner.is_wanted = true;
+        self.is_wanted.store(true, Ordering::Release);
         self.wake(inner);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Outbox {
             inner.phase = Phase::Closing;
         }
         inner.wanted.close = Some(request);
-        inner.is_wanted = true;
+        self.is_wanted.store(true, Ordering::Release);
         self.wake(inner);
         self.closed_if_closing();
     }
@@ -253,7 +253,7 @@ impl Outbox {
     pub(crate) fn cut_at(&self, at: Instant) {
         let mut inner = self.lock();
         inner.wanted.cut_at = Some(at);
-        inner.is_wanted = true;
+        self.is_wanted.store(true, Ordering::Release);
         self.wake(inner);
     }
 
@@ -288,10 +288,14 @@ impl Outbox {
         if taken.is_empty() {
             std::mem::swap(&mut inner.queue, taken);
         }
-        inner.is_wanted.then(|| {
-            inner.is_wanted = false;
-            std::mem::take(&mut inner.wanted)
-        })
+        self.is_wanted
+            .swap(false, Ordering::Relaxed)
+            .then(|| std::mem::take(&mut inner.wanted))
+    }
+
+    /// Whether anything is asked of the session.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
     }
 
     /// Gives the room of written messages back.
@@ -324,7 +328,7 @@ impl Outbox {
     /// The session is about to sleep. False if there is something to do.
     pub(crate) fn park(&self, context: &Context<'_>, takes_messages: bool) -> bool {
         let mut inner = self.lock();
-        if inner.is_wanted || (takes_messages && !inner.queue.is_empty()) {
+        if self.is_wanted() || (takes_messages && !inner.queue.is_empty()) {
             return false;
         }
         match &inner.waker {

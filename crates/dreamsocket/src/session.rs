@@ -4,7 +4,9 @@
 //! does everything on the transport's side and works on while a handler waits.
 
 mod alarm;
+mod bucket;
 mod buffers;
+mod heartbeat;
 mod wire;
 mod writer;
 
@@ -98,7 +100,7 @@ where
     let outcome = driven.outcome();
     let started = match driven {
         Driven::Done(started) => started
-            .map_err(|error| fail(&mut wire, "on_init", &error))
+            .map_err(|error| fail(&mut wire, "on_init", error))
             .ok(),
         Driven::Panicked(payload) => {
             panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
@@ -149,22 +151,27 @@ where
         };
         match action {
             Ok(Action(Step::Continue)) => {}
-            Ok(Action(Step::Replace(new))) => selector = new,
-            Ok(Action(Step::Add(more))) => selector.add(more),
-            Ok(Action(Step::Remove(key))) => selector.remove(&key),
             Ok(Action(Step::Stop { code, reason })) => {
                 wire.close(Cause::Stopped, code, reason);
                 break false;
             }
+            Ok(Action(step)) => {
+                if let Err(payload) = guard(|| apply(step, &mut selector)) {
+                    panicked(&mut wire, "a selector", &*payload);
+                    break false;
+                }
+            }
             Err(error) => {
-                fail(&mut wire, "on_message", &error);
+                fail(&mut wire, "on_message", error);
                 break false;
             }
         }
     };
-    drop(selector);
+    if let Err(payload) = guard(|| drop(selector)) {
+        log_panic("a selector", &*payload);
+    }
     finish(&mut wire).await;
-    let closed = wire.take_closed();
+    let closed = wire.closed();
 
     let is_in_time = wire
         .cut_deadline()
@@ -182,10 +189,7 @@ where
         match driven {
             Driven::Done(Ok(_)) => {}
             Driven::Done(Err(error)) => {
-                tracing::debug!(
-                    error = &*error as &dyn std::error::Error,
-                    "on_message failed after the end"
-                );
+                fail(&mut wire, "on_message", error);
             }
             Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
             Driven::Cut(_) => {
@@ -246,7 +250,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     F: Future,
 {
-    let future = match catch_unwind(AssertUnwindSafe(start)) {
+    let future = match guard(start) {
         Ok(future) => future,
         Err(payload) => return Driven::Panicked(payload),
     };
@@ -256,8 +260,8 @@ where
         let Some(running) = future.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
-            Ok(Poll::Ready(output)) => Poll::Ready(Driven::Done(finish(output))),
+        match guard(|| running.poll(context).map(finish)) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Driven::Done(output)),
             Err(payload) => Poll::Ready(Driven::Panicked(payload)),
             Ok(Poll::Pending) => wire.poll_beside(context, limit).map(Driven::Cut),
         }
@@ -265,7 +269,7 @@ where
     .await;
     wire.handler_ended();
     // What the future still holds may panic when it is dropped.
-    match catch_unwind(AssertUnwindSafe(|| future.set(None))) {
+    match guard(|| future.set(None)) {
         Ok(()) => driven,
         Err(payload) => Driven::Panicked(payload),
     }
@@ -300,6 +304,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
+        wire.heed();
         if wire.is_flush_due() {
             wire.poll_work(context);
         }
@@ -387,7 +392,7 @@ fn poll_selector<C>(
     selector: &mut Selector<C>,
     context: &mut Context<'_>,
 ) -> Poll<Option<Next<C>>> {
-    match catch_unwind(AssertUnwindSafe(|| selector.poll_delivery(context))) {
+    match guard(|| selector.poll_delivery(context)) {
         Ok(polled) => polled.map(|delivery| {
             Some(Next::Message(match delivery {
                 Delivery::Message(message) => Message::Custom(message),
@@ -433,28 +438,59 @@ async fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) {
     .await;
 }
 
+/// Runs code of the application's, which may panic. What it leaves half-done is the application's, too, and ends with the
+/// connection.
+fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(code))
+}
+
+/// Carries out what concerns the selector. What is replaced or removed is dropped.
+fn apply<C>(step: Step<C>, selector: &mut Selector<C>) {
+    match step {
+        Step::Replace(new) => *selector = new,
+        Step::Add(more) => selector.add(more),
+        Step::Remove(key) => selector.remove(&key),
+        Step::Continue | Step::Stop { .. } => {}
+    }
+}
+
 /// A handler returned an error: close as it says, and log it once.
-fn fail<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, error: &BoxError) {
+fn fail<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, error: BoxError) {
+    // The error's own `source`, `Display` and drop are code of the application's.
+    let is_ending = wire.is_ending();
+    let judged = guard(move || {
+        let judged = judge(is_ending, handler, &error);
+        drop(error);
+        judged
+    });
+    match judged {
+        Ok((cause, code, reason)) => wire.close(cause, code, reason),
+        Err(payload) => panicked(wire, handler, &*payload),
+    }
+}
+
+/// What an error means for the close.
+fn judge(is_ending: bool, handler: &str, error: &BoxError) -> (Cause, CloseCode, Text) {
     let logged: &dyn std::error::Error = &**error;
-    if wire.is_ending() {
+    if is_ending {
         tracing::debug!(
             error = logged,
             "{handler} failed while the connection was closing"
         );
-        return wire.close(Cause::Failed, CloseCode::INTERNAL, Text::default());
+        return (Cause::Failed, CloseCode::INTERNAL, Text::default());
     }
     match Verdict::of(logged) {
         Verdict::Close(code, reason) => {
             tracing::debug!(error = logged, "{handler} closes the connection");
-            wire.close(Cause::Failed, code, reason);
+            (Cause::Failed, code, reason)
         }
         Verdict::Lagged => {
             tracing::info!(error = logged, "{handler} failed: the peer does not read");
-            wire.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
+            (Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default())
         }
         Verdict::Failed => {
             tracing::error!(error = logged, "{handler} failed");
-            wire.close(Cause::Failed, CloseCode::INTERNAL, Text::default());
+            (Cause::Failed, CloseCode::INTERNAL, Text::default())
         }
     }
 }

@@ -21,9 +21,11 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
+use super::bucket::ControlBucket;
 use super::buffers;
+use super::heartbeat::Heartbeat;
 use super::writer::Writer;
-use crate::config::{CONTROL_RESERVE, Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD};
+use crate::config::{CONTROL_RESERVE, Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD, later};
 use crate::connection::Shared;
 use crate::message::{Cause, Closed};
 use crate::outbox::{CloseRequest, Outgoing, Wanted};
@@ -74,7 +76,7 @@ pub(super) struct Wire<T> {
     read: BytesMut,
     /// Whole messages that were decoded while a handler ran.
     ahead: VecDeque<Inbound>,
-    /// Bytes read since all that was read had been handed out.
+    /// Bytes read behind the message that was handed out last.
     ahead_read: usize,
     noted: Option<Noted>,
 
@@ -165,8 +167,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// How it ended, once it has.
-    pub(super) fn take_closed(&mut self) -> Closed {
-        self.finished.take().unwrap_or_else(|| lost(None))
+    pub(super) fn closed(&self) -> Closed {
+        self.finished.clone().unwrap_or_else(|| lost(None))
     }
 
     /// When running handlers are dropped because of a drain.
@@ -209,7 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     fn begin_close(&mut self, closed: Closed) {
-        let deadline = Instant::now() + self.config.close_time;
+        let deadline = later(Instant::now(), self.config.close_time);
         self.shared.outbox.begin_close();
         self.closing = Some(Closing {
             closed,
@@ -297,6 +299,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if let Some(message) = self.ahead.pop_front() {
                 if self.ahead.is_empty() {
                     self.ahead = VecDeque::new();
+                    self.ahead_read = self.read.len();
                 }
                 return Poll::Ready(Some(message));
             }
@@ -312,15 +315,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 return Poll::Pending;
             }
             match self.decode() {
-                Some(Decoded::Message(message)) => return Poll::Ready(Some(message)),
+                Some(Decoded::Message(message)) => {
+                    self.ahead_read = self.read.len();
+                    return Poll::Ready(Some(message));
+                }
                 Some(Decoded::Control) => self.answer(context),
                 Some(Decoded::Last(noted)) => self.noted = Some(noted),
                 None => {
-                    self.ahead_read = 0;
-                    match self.poll_read(context, usize::MAX) {
+                    // All that is known to be missing of a large frame, but never much of what stands behind it.
+                    let limit = self.engine.bytes_wanted().max(READ_AHEAD);
+                    match self.poll_read(context, limit) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(end)) => self.noted = Some(end),
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => {
+                            self.ahead_read = 0;
+                            return Poll::Pending;
+                        }
                     }
                 }
             }
@@ -448,6 +458,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn handler_ended(&mut self) {
         self.handled += 1;
         self.handler_deadline = None;
+        self.heed();
+    }
+
+    /// Lets what handles asked for take effect now: their close comes before what the handler returned, and before
+    /// messages that no handler has seen (L5).
+    pub(super) fn heed(&mut self) {
+        if self.shared.outbox.is_wanted()
+            && let Some(wanted) = self.shared.outbox.take(&mut self.outgoing)
+        {
+            self.handle_wanted(wanted);
+        }
     }
 
     /// Whether what handlers sent is to be flushed before the next message.
@@ -463,7 +484,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         limit: Option<Duration>,
     ) -> Poll<Cut> {
         if self.handler_deadline.is_none() {
-            self.handler_deadline = limit.map(|limit| Instant::now() + limit);
+            self.handler_deadline = limit.map(|limit| later(Instant::now(), limit));
         }
         loop {
             self.read_ahead(context);
@@ -668,7 +689,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             heartbeat,
             paused,
             self.closing.as_ref().map(|closing| closing.deadline),
-            self.stalled.map(|since| since + self.config.stall_timeout),
+            self.stalled
+                .map(|since| later(since, self.config.stall_timeout)),
             self.postponed.as_ref().and_then(|request| request.at),
             self.handler_deadline,
             self.cut_at,
@@ -695,7 +717,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.close(request.cause, request.code, request.reason);
             return true;
         }
-        if is_past(self.stalled.map(|since| since + self.config.stall_timeout)) {
+        if is_past(
+            self.stalled
+                .map(|since| later(since, self.config.stall_timeout)),
+        ) {
             self.stalled = Some(now);
             if self.shared.outbox.is_full() && self.closing.is_none() {
                 tracing::info!("closing: the peer has read nothing for the stall timeout");
@@ -750,133 +775,6 @@ enum Decoded {
     Message(Inbound),
     Control,
     Last(Noted),
-}
-
-/// Finds a peer that is gone: a ping after a silence, another, and after a third it is lost.
-#[derive(Debug)]
-struct Heartbeat {
-    interval: Option<Duration>,
-    heard: Instant,
-    /// Pings sent into the present silence.
-    silent: u32,
-    /// Since when nothing can be read, so that the clock stands still (L9).
-    frozen: Option<Instant>,
-    pings: u64,
-    sent: Option<Instant>,
-}
-
-/// How many unanswered pings make a lost peer.
-const HEARTBEATS: u32 = 2;
-
-impl Heartbeat {
-    fn new(interval: Option<Duration>) -> Self {
-        Self {
-            interval,
-            heard: Instant::now(),
-            silent: 0,
-            frozen: None,
-            pings: 0,
-            sent: None,
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match (self.interval, self.frozen) {
-            (Some(interval), None) => Some(self.heard + interval * (self.silent + 1)),
-            _ => None,
-        }
-    }
-
-    fn heard(&mut self) {
-        self.heard = Instant::now();
-        self.silent = 0;
-    }
-
-    fn is_last(&self) -> bool {
-        self.silent >= HEARTBEATS
-    }
-
-    fn note_silence(&mut self) {
-        self.silent += 1;
-    }
-
-    fn freeze(&mut self) {
-        self.frozen.get_or_insert_with(Instant::now);
-    }
-
-    fn thaw(&mut self) {
-        if let Some(since) = self.frozen.take() {
-            self.heard += since.elapsed();
-        }
-    }
-
-    fn next_ping(&mut self) -> [u8; 8] {
-        self.pings += 1;
-        self.sent = Some(Instant::now());
-        self.pings.to_be_bytes()
-    }
-
-    /// The round-trip time, if this answers the latest ping.
-    fn handle_pong(&mut self, payload: &[u8]) -> Option<Duration> {
-        if payload != self.pings.to_be_bytes() {
-            return None;
-        }
-        self.sent.take().map(|sent| sent.elapsed())
-    }
-}
-
-/// The bucket of control frames that a peer may send.
-#[derive(Debug)]
-struct ControlBucket {
-    size: u32,
-    left: u32,
-    /// When it was last full or refilled.
-    at: Instant,
-    paused_until: Option<Instant>,
-}
-
-impl ControlBucket {
-    fn new(size: u32) -> Self {
-        let size = size.max(1);
-        Self {
-            size,
-            left: size,
-            at: Instant::now(),
-            paused_until: None,
-        }
-    }
-
-    fn take(&mut self) {
-        if self.left == 0 {
-            self.refill(Instant::now());
-        }
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
-            let now = Instant::now();
-            self.refill(now);
-            if self.left == 0 {
-                // A tenth of a second's worth at a time, at least one.
-                self.paused_until = Some(now + Duration::from_secs(1) / self.size.min(10));
-            }
-        }
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let earned = (now - self.at).as_secs_f64() * f64::from(self.size);
-        if earned >= 1.0 {
-            self.left = self.left.saturating_add(earned as u32).min(self.size);
-            self.at = now;
-        }
-        self.paused_until = None;
-    }
-
-    fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
-    }
-
-    fn paused_until(&self) -> Option<Instant> {
-        self.paused_until
-    }
 }
 
 fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {

@@ -1,0 +1,220 @@
+//! L9: when a peer is called dead and when not; round trips; the bucket of control frames.
+
+use std::time::Duration;
+
+use dreamsocket::Config;
+use dreamsocket::testing::{Frame, Received, advance, settle};
+use tokio::time::Instant;
+
+use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_silent_peer_is_pinged_after_30_and_60_seconds_and_lost_after_90() {
+    let (mut client, stage) = Stage::new(IGNORE).connect();
+    client.mute();
+    let begin = Instant::now();
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 30 * SECOND);
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 60 * SECOND);
+    client.expect_closed(1006).await;
+    assert_eq!(begin.elapsed(), 90 * SECOND);
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 90 * SECOND);
+    assert_eq!(stage.messages(), ["closed 1006 lost unclean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_peer_that_answers_stays() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    advance(3_600 * SECOND).await;
+    client.send_text("still here").await;
+    client.expect_text("still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_any_byte_is_a_sign_of_life() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    client.mute();
+    for byte in Frame::text("slowly").to_bytes() {
+        advance(29 * SECOND).await;
+        client.send_raw([byte]).await;
+    }
+    assert_eq!(client.receive().await, Received::Text("slowly".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_no_heartbeat_if_there_is_to_be_none() {
+    let config = Config::default().with_heartbeat(None);
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
+    advance(3_600 * SECOND).await;
+    client.send_text("hello").await;
+    assert_eq!(client.receive().await, Received::Text("hello".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_the_heartbeat_goes_on_while_a_handler_runs() {
+    let config = Config::default().with_handler_timeout(None);
+    let (mut client, _stage) = Stage::new(HOLD_AND_ECHO).with_config(config).connect();
+    client.send_text("hold").await;
+    client.mute();
+    let begin = Instant::now();
+    client.expect_ping().await;
+    client.expect_ping().await;
+    client.expect_closed(1006).await;
+    assert_eq!(begin.elapsed(), 90 * SECOND);
+    client.connection().closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_the_clock_stands_still_while_the_read_ahead_is_full() {
+    let config = Config::default().with_handler_timeout(None);
+    let (mut client, stage) = Stage::new(HOLD_AND_ECHO)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(256))
+        .connect();
+    client.mute();
+    client.send_text("hold").await;
+    advance(20 * SECOND).await;
+    for _ in 0..20 {
+        client.send_binary(vec![0; 1_000]).await;
+    }
+    assert!(client.unsent_bytes() > 0);
+    // What the peer says now could not be read, so that it says nothing proves nothing.
+    advance(3_600 * SECOND).await;
+    client.expect_nothing().await;
+    assert!(!client.connection().is_closed());
+    stage.release();
+    client.expect_text("hold").await;
+    // The silence counts from here.
+    let begin = Instant::now();
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 30 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_process_that_was_suspended_does_not_lose_its_peers() {
+    // The clock jumps past all three deadlines, and the peer had no chance to answer.
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    settle().await;
+    tokio::time::advance(1_000 * SECOND).await;
+    settle().await;
+    assert!(!client.connection().is_closed());
+    client.send_text("still here").await;
+    client.expect_text("still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_what_could_be_read_is_read_before_a_peer_is_called_dead() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    client.mute();
+    advance(89 * SECOND).await;
+    // The last second passes while the session does not run, and the peer's bytes are there when it does.
+    drop(client.send_text("just in time"));
+    tokio::time::advance(10 * SECOND).await;
+    client.expect_text("just in time").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_round_trip_time_is_that_of_the_last_ping_that_was_answered() {
+    let config = Config::default().with_heartbeat(None);
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
+    let connection = client.connection().clone();
+    assert_eq!(connection.round_trip_time(), None);
+    connection.ping().await.unwrap();
+    let ping = client.expect_ping().await;
+    advance(25 * MILLISECOND).await;
+    client.send([Frame::pong("unasked")]).await;
+    assert_eq!(connection.round_trip_time(), None);
+    client.send([Frame::pong(ping.clone())]).await;
+    assert_eq!(connection.round_trip_time(), Some(25 * MILLISECOND));
+    // The same answer again is none.
+    advance(SECOND).await;
+    client.send([Frame::pong(ping)]).await;
+    assert_eq!(connection.round_trip_time(), Some(25 * MILLISECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_round_trip_time_is_known_when_pings_overtake_their_answers() {
+    let config = Config::default().with_heartbeat(None);
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
+    let connection = client.connection().clone();
+    // A ping every 100 ms over a way that takes 150.
+    connection.ping().await.unwrap();
+    let first = client.expect_ping().await;
+    advance(100 * MILLISECOND).await;
+    connection.ping().await.unwrap();
+    let second = client.expect_ping().await;
+    advance(50 * MILLISECOND).await;
+    client.send([Frame::pong(first)]).await;
+    assert_eq!(connection.round_trip_time(), Some(150 * MILLISECOND));
+    advance(150 * MILLISECOND).await;
+    client.send([Frame::pong(second)]).await;
+    assert_eq!(connection.round_trip_time(), Some(200 * MILLISECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_measures_round_trips() {
+    let (client, _stage) = Stage::new(ECHO).connect();
+    advance(31 * SECOND).await;
+    assert_eq!(client.connection().round_trip_time(), Some(Duration::ZERO));
+}
+
+// ---- the bucket of control frames
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_pings_are_answered_in_the_end_and_nothing_is_closed() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    let begin = Instant::now();
+    client
+        .send((0..1_000).map(|number| Frame::ping(number.to_string())))
+        .await;
+    client.send_text("and a message").await;
+    for number in 0..1_000 {
+        client.expect_pong(number.to_string()).await;
+    }
+    client.expect_text("and a message").await;
+    let took = begin.elapsed();
+    assert!((8 * SECOND..=10 * SECOND).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_a_hundred_control_frames_reading_pauses() {
+    let check = async |idle: Duration| {
+        let (mut client, _stage) = Stage::new(ECHO).connect();
+        advance(idle).await;
+        client.send((0..150).map(|_| Frame::ping("x"))).await;
+        client.send_text("behind").await;
+        let mut answered = 0;
+        let now = Instant::now();
+        while let Ok(Received::Pong(_)) = tokio::time::timeout(MILLISECOND, client.receive()).await
+        {
+            answered += 1;
+        }
+        assert!(now.elapsed() <= 150 * MILLISECOND);
+        assert!(answered <= 115, "{answered} after {idle:?}");
+        client.expect_text("behind").await;
+    };
+    check(Duration::ZERO).await;
+    // A bucket does not overflow while it is full.
+    check(25 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_the_clock_stands_still_while_reading_pauses() {
+    // A bucket of one, refilled at one a second, and a heartbeat that is quicker than that.
+    let config = Config::default()
+        .with_control_frames(1)
+        .with_heartbeat(Some(SECOND / 10));
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
+    client.send((0..5).map(|_| Frame::pong("unasked"))).await;
+    advance(4 * SECOND).await;
+    assert!(!client.connection().is_closed());
+}

@@ -1,0 +1,19 @@
+//! The contract of the loop (docs: the contract, L1–L10, S1, S2, closing, defaults), a file an area. Each test is named
+//! by the number that it holds the loop to. No sockets and no real clock: `dreamsocket::testing` throughout.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails in a test's helper fails the test"
+)]
+
+mod closing;
+mod errors;
+mod heartbeat;
+mod limits;
+mod logs;
+mod panics;
+mod selectors;
+mod sending;
+mod stage;
+mod the_loop;

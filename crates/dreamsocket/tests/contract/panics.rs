@@ -1,0 +1,310 @@
+//! L8: a panic, wherever the application's code may panic, ends that connection and nothing else.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dreamsocket::testing::{self, Builder, Client, advance, settle};
+use dreamsocket::{
+    Action, BoxError, Closed, Config, Connection, Message, Selector, continue_connection,
+    continue_connection_with_selector, stop_connection,
+};
+use tracing::Level;
+
+use crate::logs;
+use crate::stage::{Act, ECHO, Stage, act};
+
+/// The library's panics are the application's: the default hook would only clutter the test's output.
+fn quietly() {
+    std::panic::set_hook(Box::new(|info| {
+        let is_on_purpose = info
+            .payload_as_str()
+            .is_none_or(|text| text.starts_with("on purpose"));
+        if !is_on_purpose {
+            eprintln!("{info}");
+        }
+    }));
+}
+
+/// Ends with 1011 towards the peer, and the session's task with it, unharmed.
+async fn expect_panicked(mut client: Client) {
+    client.expect_closed(1011).await;
+    client.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_on_message_ends_one_connection_and_on_close_gets_the_state_as_it_was_left() {
+    quietly();
+    const PANIC: Act = act!(|state, message, _, _| match message {
+        Message::Text(text) if text == "panic" => {
+            *state = 42;
+            tokio::task::yield_now().await;
+            panic!("on purpose: secret");
+        }
+        _ => Ok(continue_connection()),
+    });
+    let logs = logs::capture();
+    let (mut other, _other_stage) = Stage::new(ECHO).connect();
+    let (mut client, stage) = Stage::new(PANIC).connect();
+    client.send_text("panic").await;
+    client.expect_closed(1011).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "panic", "on_close 42, closed 1011 panicked clean"]
+    );
+    other.send_text("still here").await;
+    other.expect_text("still here").await;
+
+    // Place and type in the log, once; the payload only at `debug`.
+    let loud = logs.loud();
+    assert_eq!(loud.len(), 1, "{loud:?}");
+    assert!(loud[0].starts_with("ERROR"), "{loud:?}");
+    assert!(loud[0].contains("contract::stage::on_message"), "{loud:?}");
+    assert!(
+        loud[0].contains("String") || loud[0].contains("str"),
+        "{loud:?}"
+    );
+    assert!(!loud[0].contains("secret"), "{loud:?}");
+    let quiet = logs.at(Level::DEBUG);
+    assert!(
+        quiet.iter().any(|line| line.contains("secret")),
+        "{quiet:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_on_init_runs_nothing_else() {
+    quietly();
+    async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) {
+        panic!("on purpose")
+    }
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &()) -> Action {
+        unreachable!()
+    }
+    async fn on_close((): (), _: &()) {
+        unreachable!()
+    }
+    let mut client = testing::connect((), on_init, on_message, on_close);
+    client.send_text("early").await;
+    expect_panicked(client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_on_connection_closed_still_runs_on_close() {
+    quietly();
+    const PANIC: Act = act!(|_, message, _, _| {
+        if let Message::ConnectionClosed(_) = message {
+            panic!("on purpose");
+        }
+        Ok(continue_connection())
+    });
+    let logs = logs::capture();
+    let (mut client, stage) = Stage::new(PANIC).connect();
+    client.close(1000, "").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        [
+            "init",
+            "closed 1000 peer clean",
+            "on_close 1, closed 1000 peer clean"
+        ]
+    );
+    assert_eq!(logs.loud().len(), 1, "{:?}", logs.loud());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_on_close_ends_the_session_as_usual() {
+    quietly();
+    async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) {
+        ((), None)
+    }
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &()) -> Action {
+        stop_connection()
+    }
+    async fn on_close((): (), _: &()) {
+        panic!("on purpose")
+    }
+    let logs = logs::capture();
+    let mut client = testing::connect((), on_init, on_message, on_close);
+    client.send_text("stop").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(logs.loud().len(), 1, "{:?}", logs.loud());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_a_selectors_map_function() {
+    quietly();
+    let (sender, selector) = Selector::channel(1);
+    let selector = selector.map(|_: u32| -> String { panic!("on purpose") });
+    let (client, stage) = Stage::new(ECHO).with_selector(selector).connect();
+    sender.send(1).await.unwrap();
+    expect_panicked(client).await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "on_close 0, closed 1011 panicked clean"]
+    );
+}
+
+/// A future and a stream that panics when it is dropped, and never does anything else.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("on purpose");
+        }
+    }
+}
+
+impl Future for Bomb {
+    type Output = Action;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Action> {
+        Poll::Pending
+    }
+}
+
+impl futures_core::Stream for Bomb {
+    type Item = String;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<String>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_while_the_future_is_made() {
+    quietly();
+    async fn on_init(_: &Connection, _: &Arc<Mutex<u32>>) -> (u32, Option<Selector>) {
+        (7, None)
+    }
+    fn on_message(
+        state: &mut u32,
+        _: Message,
+        _: &Connection,
+        _: &Arc<Mutex<u32>>,
+    ) -> Ready<Action> {
+        *state += 1;
+        if *state > 0 {
+            panic!("on purpose");
+        }
+        ready(continue_connection())
+    }
+    async fn on_close(state: u32, seen: &Arc<Mutex<u32>>) {
+        *seen.lock().unwrap() = state;
+    }
+    let seen: Arc<Mutex<u32>> = Arc::default();
+    let mut client = testing::connect(Arc::clone(&seen), on_init, on_message, on_close);
+    client.send_text("go").await;
+    expect_panicked(client).await;
+    assert_eq!(*seen.lock().unwrap(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_a_future_that_is_cut() {
+    quietly();
+    type Seen = Arc<Mutex<Option<Closed>>>;
+    async fn on_init(_: &Connection, _: &Seen) -> ((), Option<Selector>) {
+        ((), None)
+    }
+    fn on_message((): &mut (), _: Message, _: &Connection, _: &Seen) -> Bomb {
+        Bomb
+    }
+    async fn on_close((): (), closed: Closed, seen: &Seen) {
+        *seen.lock().unwrap() = Some(closed);
+    }
+    let seen: Seen = Arc::default();
+    let config = Config::default().with_handler_timeout(Some(Duration::from_secs(1)));
+    let mut client = Builder::new().with_config(config).connect(
+        Arc::clone(&seen),
+        on_init,
+        on_message,
+        on_close,
+    );
+    client.send_text("go").await;
+    advance(Duration::from_secs(1)).await;
+    expect_panicked(client).await;
+    assert_eq!(seen.lock().unwrap().as_ref().unwrap().code, 1011.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_a_selector() {
+    quietly();
+    // Dropped because the connection ends.
+    let (mut client, stage) = Stage::new(ECHO)
+        .with_selector(Selector::new().select(Bomb))
+        .connect();
+    client.close(1000, "").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(
+        stage
+            .seen()
+            .iter()
+            .filter(|line| line.starts_with("on_close"))
+            .count(),
+        1
+    );
+
+    // Dropped because another takes its place.
+    const REPLACE: Act = act!(|_, _, _, _| Ok(continue_connection_with_selector(Selector::new())));
+    let (mut client, stage) = Stage::new(REPLACE)
+        .with_selector(Selector::new().select(Bomb))
+        .connect();
+    client.send_text("replace").await;
+    expect_panicked(client).await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "replace", "on_close 1, closed 1011 panicked clean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_while_the_error_is_boxed() {
+    quietly();
+    struct Odd;
+    impl From<Odd> for BoxError {
+        fn from(_: Odd) -> Self {
+            panic!("on purpose")
+        }
+    }
+    async fn on_init(_: &Connection, _: &Arc<Mutex<u32>>) -> (u32, Option<Selector>) {
+        (7, None)
+    }
+    async fn on_message(
+        _: &mut u32,
+        _: Message,
+        _: &Connection,
+        _: &Arc<Mutex<u32>>,
+    ) -> Result<Action, Odd> {
+        Err(Odd)
+    }
+    async fn on_close(state: u32, seen: &Arc<Mutex<u32>>) {
+        *seen.lock().unwrap() = state;
+    }
+    let seen: Arc<Mutex<u32>> = Arc::default();
+    let mut client = testing::connect(Arc::clone(&seen), on_init, on_message, on_close);
+    client.send_text("go").await;
+    expect_panicked(client).await;
+    assert_eq!(*seen.lock().unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_messages_behind_a_panic_are_dropped() {
+    quietly();
+    const PANIC: Act = act!(|_, _, _, _| panic!("on purpose"));
+    let (mut client, stage) = Stage::new(PANIC).connect();
+    client.send(["one", "two"].map(testing::Frame::text)).await;
+    client.expect_closed(1011).await;
+    settle().await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "one", "on_close 1, closed 1011 panicked clean"]
+    );
+}
