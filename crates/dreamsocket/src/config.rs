@@ -103,7 +103,7 @@ config! {
     /// How long the head of a request may take to come; past it the connection is cut (`Server` only). Default: 10 s.
     head_timeout, with_head_timeout: Duration = Duration::from_secs(10);
     /// How many TCP connections a `Server` holds at most; at it accepting pauses. Default: 12,000. The limit of open
-    /// files less 64 holds where that is less.
+    /// files less 64 holds where that is less; `usize::MAX` asks for just that.
     max_sockets, with_max_sockets: usize = 12_000;
     /// From which origins browsers may connect; else 403. Default: the same host and port as the request's own.
     origins, with_origins: OriginPolicy = OriginPolicy::same_origin();

@@ -33,10 +33,13 @@ impl Sockets {
             && open_files.saturating_sub(SPARE_FILES) < limit
         {
             limit = open_files.saturating_sub(SPARE_FILES);
-            tracing::warn!(
-                open_files,
-                "`Config::max_sockets` is {wanted}, but the limit of open files allows {limit} TCP connections"
-            );
+            // Whoever asks for as many as there are gets them.
+            if wanted != usize::MAX {
+                tracing::warn!(
+                    open_files,
+                    "`Config::max_sockets` is {wanted}, but the limit of open files allows {limit} TCP connections"
+                );
+            }
         }
         // With none at all the server would look alive and never answer.
         let limit = limit.max(1);
