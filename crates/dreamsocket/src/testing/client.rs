@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dreamsocket_protocol::{CloseCode, MessageKind, Text};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::PATIENCE;
 use super::frame::Frame;
@@ -232,8 +232,8 @@ impl Client {
     /// If nothing comes.
     #[track_caller]
     pub fn receive(&mut self) -> impl Future<Output = Received> {
-        let at = Location::caller();
-        async move { self.next(at, "anything").await }
+        let wait = Wait::begin();
+        async move { self.next(wait, "anything").await }
     }
 
     /// The next text message.
@@ -243,11 +243,11 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn receive_text(&mut self) -> impl Future<Output = Text> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
-            match self.next_message(at, "a text").await {
+            match self.next_message(wait, "a text").await {
                 Received::Text(text) => text,
-                other => self.fail_on(at, "a text", &other),
+                other => self.fail_on(wait.at, "a text", &other),
             }
         }
     }
@@ -259,13 +259,13 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn expect_text<T: AsRef<str>>(&mut self, text: T) -> impl Future<Output = ()> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             let text = text.as_ref();
             let expected = format!("the text {}", Shortened(text.as_bytes()));
-            match self.next_message(at, &expected).await {
+            match self.next_message(wait, &expected).await {
                 Received::Text(received) if received == text => {}
-                other => self.fail_on(at, &expected, &other),
+                other => self.fail_on(wait.at, &expected, &other),
             }
         }
     }
@@ -277,13 +277,13 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn expect_binary<B: AsRef<[u8]>>(&mut self, payload: B) -> impl Future<Output = ()> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             let payload = payload.as_ref();
             let expected = format!("the bytes {}", Shortened(payload));
-            match self.next_message(at, &expected).await {
+            match self.next_message(wait, &expected).await {
                 Received::Binary(received) if received == payload => {}
-                other => self.fail_on(at, &expected, &other),
+                other => self.fail_on(wait.at, &expected, &other),
             }
         }
     }
@@ -296,16 +296,16 @@ impl Client {
     #[cfg(feature = "json")]
     #[track_caller]
     pub fn expect_json<T: serde::de::DeserializeOwned>(&mut self) -> impl Future<Output = T> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             let expected = format!("JSON of a {}", std::any::type_name::<T>());
-            let text = match self.next_message(at, &expected).await {
+            let text = match self.next_message(wait, &expected).await {
                 Received::Text(text) => text,
-                other => self.fail_on(at, &expected, &other),
+                other => self.fail_on(wait.at, &expected, &other),
             };
             serde_json::from_str(&text).unwrap_or_else(|error| {
                 self.fail(
-                    at,
+                    wait.at,
                     format_args!("expected {expected}, which it is not: {error}"),
                 )
             })
@@ -319,13 +319,13 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn expect_ping(&mut self) -> impl Future<Output = Bytes> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             loop {
-                match self.next(at, "a ping").await {
+                match self.next(wait, "a ping").await {
                     Received::Ping(payload) => return payload,
                     Received::Pong(_) => {}
-                    other => self.fail_on(at, "a ping", &other),
+                    other => self.fail_on(wait.at, "a ping", &other),
                 }
             }
         }
@@ -338,15 +338,15 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn expect_pong<B: AsRef<[u8]>>(&mut self, payload: B) -> impl Future<Output = ()> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             let payload = payload.as_ref();
             let expected = format!("the pong {}", Shortened(payload));
             loop {
-                match self.next(at, &expected).await {
+                match self.next(wait, &expected).await {
                     Received::Pong(received) if received == payload => return,
                     Received::Ping(_) => {}
-                    other => self.fail_on(at, &expected, &other),
+                    other => self.fail_on(wait.at, &expected, &other),
                 }
             }
         }
@@ -360,14 +360,14 @@ impl Client {
     /// If something else comes, or nothing.
     #[track_caller]
     pub fn expect_closed<C: Into<CloseCode>>(&mut self, code: C) -> impl Future<Output = Text> {
-        let at = Location::caller();
+        let wait = Wait::begin();
         async move {
             let code = code.into();
             let expected = format!("a close with {code}");
-            match self.next_message(at, &expected).await {
+            match self.next_message(wait, &expected).await {
                 Received::Close(received, reason) if received == code => reason,
                 Received::Ended if code == CloseCode::ABNORMAL => Text::default(),
-                other => self.fail_on(at, &expected, &other),
+                other => self.fail_on(wait.at, &expected, &other),
             }
         }
     }
@@ -428,25 +428,25 @@ impl Client {
         self.session.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    async fn next_message(&self, at: &Location<'_>, expected: &str) -> Received {
+    async fn next_message(&self, wait: Wait, expected: &str) -> Received {
         loop {
-            match self.next(at, expected).await {
+            match self.next(wait, expected).await {
                 Received::Ping(_) | Received::Pong(_) => {}
                 message => return message,
             }
         }
     }
 
-    async fn next(&self, at: &Location<'_>, expected: &str) -> Received {
+    async fn next(&self, wait: Wait, expected: &str) -> Received {
         let received = poll_fn(|context| self.peer.poll_received(context));
-        match timeout(PATIENCE, received).await {
+        match timeout_at(wait.deadline, received).await {
             Ok(Some(received)) => received,
             Ok(None) => self.fail(
-                at,
+                wait.at,
                 format_args!("expected {expected}, but the session broke the protocol"),
             ),
             Err(_) => self.fail(
-                at,
+                wait.at,
                 format_args!("expected {expected}, but nothing came within {PATIENCE:?}"),
             ),
         }
@@ -464,6 +464,23 @@ impl Client {
             Received::Ended => "the end of the transport".to_owned(),
         };
         self.fail(at, format_args!("expected {expected}, got {received}"))
+    }
+}
+
+/// Where an expectation is written, and until when it waits: one bound for all of it, whatever it passes over.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    at: &'static Location<'static>,
+    deadline: Instant,
+}
+
+impl Wait {
+    #[track_caller]
+    fn begin() -> Self {
+        Self {
+            at: Location::caller(),
+            deadline: Instant::now() + PATIENCE,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "what fails in a test's helper fails the test"
 )]
@@ -10,6 +11,7 @@
 mod closing;
 mod errors;
 mod heartbeat;
+mod kit;
 mod limits;
 mod logs;
 mod panics;
