@@ -103,7 +103,7 @@ where
             .map_err(|error| fail(&mut wire, "on_init", error))
             .ok(),
         Driven::Panicked(payload) => {
-            panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
+            panicked(&mut wire, std::any::type_name::<FI>(), payload);
             None
         }
         Driven::Cut(cut) => {
@@ -126,7 +126,7 @@ where
             Next::Message(message) => message,
             Next::Closed => break true,
             Next::Panicked(payload) => {
-                panicked(&mut wire, "a selector", &*payload);
+                panicked(&mut wire, "a selector", payload);
                 break false;
             }
         };
@@ -140,7 +140,7 @@ where
         let action = match driven {
             Driven::Done(action) => action,
             Driven::Panicked(payload) => {
-                panicked(&mut wire, std::any::type_name::<FM>(), &*payload);
+                panicked(&mut wire, std::any::type_name::<FM>(), payload);
                 break false;
             }
             Driven::Cut(cut) => {
@@ -157,7 +157,7 @@ where
             }
             Ok(Action(step)) => {
                 if let Err(payload) = guard(|| apply(step, &mut selector)) {
-                    panicked(&mut wire, "a selector", &*payload);
+                    panicked(&mut wire, "a selector", payload);
                     break false;
                 }
             }
@@ -168,7 +168,7 @@ where
         }
     };
     if let Err(payload) = guard(|| drop(selector)) {
-        log_panic("a selector", &*payload);
+        log_panic("a selector", payload);
     }
     finish(&mut wire).await;
     let closed = wire.closed();
@@ -191,7 +191,7 @@ where
             Driven::Done(Err(error)) => {
                 fail(&mut wire, "on_message", error);
             }
-            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
+            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
             Driven::Cut(_) => {
                 tracing::warn!("on_message was dropped after the end: its time was up")
             }
@@ -209,7 +209,7 @@ where
     .await;
     match driven {
         Driven::Done(()) => {}
-        Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), &*payload),
+        Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), payload),
         Driven::Cut(_) => {
             tracing::warn!(
                 handler = std::any::type_name::<FC>(),
@@ -465,7 +465,7 @@ fn fail<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, er
     });
     match judged {
         Ok((cause, code, reason)) => wire.close(cause, code, reason),
-        Err(payload) => panicked(wire, handler, &*payload),
+        Err(payload) => panicked(wire, handler, payload),
     }
 }
 
@@ -498,14 +498,14 @@ fn judge(is_ending: bool, handler: &str, error: &BoxError) -> (Cause, CloseCode,
 fn panicked<T: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<T>,
     place: &str,
-    payload: &(dyn Any + Send),
+    payload: Box<dyn Any + Send>,
 ) {
     log_panic(place, payload);
     wire.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
 }
 
 /// L8: place and type at `error`; the payload, which may hold anything, only at `debug`.
-fn log_panic(place: &str, payload: &(dyn Any + Send)) {
+fn log_panic(place: &str, payload: Box<dyn Any + Send>) {
     let (kind, text) = if let Some(text) = payload.downcast_ref::<&'static str>() {
         ("&str", *text)
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -515,6 +515,10 @@ fn log_panic(place: &str, payload: &(dyn Any + Send)) {
     };
     tracing::error!(handler = place, payload = kind, "a handler panicked");
     tracing::debug!(handler = place, payload = text, "what it panicked with");
+    // Its drop may panic, too; then that one's payload is not worth another try.
+    if let Err(again) = guard(|| drop(payload)) {
+        std::mem::forget(again);
+    }
 }
 
 fn cut_short<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, cut: Cut) {
