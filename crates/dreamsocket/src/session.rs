@@ -533,3 +533,83 @@ fn cut_short<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &st
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::connection::Shared;
+    use crate::{Closed, continue_connection};
+
+    /// A peer that breaks the protocol and then sends without end, over a transport that is ready without end.
+    struct Flood {
+        reads: u32,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            assert!(self.reads < 10_000, "nobody else gets a turn");
+            let room = buffer.remaining();
+            buffer.put_slice(&vec![0; room]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Flood {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) {
+        ((), None)
+    }
+
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &()) -> Action {
+        continue_connection()
+    }
+
+    async fn on_close((): (), closed: Closed, _: &()) {
+        assert_eq!(closed.code, CloseCode::PROTOCOL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
+        let config = Arc::new(Config::default());
+        let shared = Shared::new(1024, config.send_timeout, None, None);
+        let connection = Connection {
+            shared: Arc::new(shared),
+        };
+        let flood = Flood { reads: 0 };
+        let session = Session::open(flood, &[], Role::Server, connection, config);
+        let session = tokio::spawn(run(
+            session,
+            (),
+            Handlers::new(on_init, on_message, on_close),
+        ));
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(session.await.unwrap(), Outcome::Whole);
+    }
+}

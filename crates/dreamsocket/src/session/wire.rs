@@ -63,6 +63,9 @@ struct Closing {
     is_shut: bool,
 }
 
+/// After how many reads of what nobody wants any more the task lets others run.
+const DISCARDED_READS: u32 = 32;
+
 #[derive(Debug)]
 pub(super) struct Wire<T> {
     /// `None` once the connection is over.
@@ -380,7 +383,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Reads and forgets while a close is under way, until the peer's close frame or its end.
     fn discard(&mut self, context: &mut Context<'_>) {
-        while self.closing.is_some() {
+        for _ in 0..DISCARDED_READS {
+            if self.closing.is_none() {
+                return;
+            }
             while self.engine.handle_input(&mut self.read).is_some() {}
             if self.engine.is_close_received() && self.engine.violation().is_none() {
                 return;
@@ -391,6 +397,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Pending => return,
             }
         }
+        // A peer that floods keeps the task neither from its deadlines nor from letting others run.
+        self.wake(context);
     }
 
     fn decode(&mut self) -> Option<Decoded> {
@@ -689,12 +697,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             heartbeat,
             paused,
             self.closing.as_ref().map(|closing| closing.deadline),
-            self.stalled
-                .map(|since| later(since, self.config.stall_timeout)),
+            self.stall_deadline(),
             self.postponed.as_ref().and_then(|request| request.at),
             self.handler_deadline,
             self.cut_at,
         ])
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        // One that is over at once would be looked at without end.
+        let timeout = self.config.stall_timeout.max(Duration::from_millis(1));
+        self.stalled.map(|since| later(since, timeout))
     }
 
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
@@ -717,10 +730,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.close(request.cause, request.code, request.reason);
             return true;
         }
-        if is_past(
-            self.stalled
-                .map(|since| later(since, self.config.stall_timeout)),
-        ) {
+        if is_past(self.stall_deadline()) {
             self.stalled = Some(now);
             if self.shared.outbox.is_full() && self.closing.is_none() {
                 tracing::info!("closing: the peer has read nothing for the stall timeout");
