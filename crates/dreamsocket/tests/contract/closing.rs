@@ -117,6 +117,20 @@ async fn l5_messages_before_an_end_without_a_close_frame_are_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l5_a_peer_that_ends_only_its_writing_side_gets_what_it_asked_for() {
+    let (mut client, stage) = Stage::new(ECHO).connect();
+    settle().await;
+    drop(client.send_text("one"));
+    drop(client.send_text("two"));
+    client.shut_down_writing().await;
+    client.expect_text("one").await;
+    client.expect_text("two").await;
+    client.expect_closed(1006).await;
+    client.ended().await;
+    assert_eq!(stage.messages(), ["one", "two", "closed 1006 lost unclean"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l5_messages_before_a_violation_are_delivered() {
     let (mut client, stage) = Stage::new(HOLD_AND_ECHO).connect();
     client.send_text("hold").await;
