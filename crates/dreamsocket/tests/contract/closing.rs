@@ -231,6 +231,29 @@ async fn l5_connection_closed_is_delivered_after_a_drain_and_a_close_of_another_
 }
 
 #[tokio::test(start_paused = true)]
+async fn l5_a_handler_that_runs_at_a_drain_may_finish_and_is_told_of_the_end() {
+    let hub = Hub::new(Config::default());
+    let (mut client, stage) = Stage::new(act!(|_, message, connection, stage| {
+        if let Message::Text(_) = message {
+            stage.hold().await;
+            assert!(connection.is_closed());
+        }
+        Ok(continue_connection())
+    }))
+    .with_hub(&hub)
+    .connect();
+    client.send_text("hold").await;
+    client.send_text("never seen").await;
+    hub.drain();
+    client.expect_closed(1001).await;
+    advance(9 * SECOND).await;
+    stage.release();
+    client.ended().await;
+    assert_eq!(stage.messages(), ["hold", "closed 1001 drained clean"]);
+    assert_eq!(hub.drained().await.clean, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l5_stop_while_the_peers_close_waits_is_the_peers_close() {
     const STOP: Act = act!(|_, _, _, stage| {
         stage.hold().await;

@@ -449,6 +449,20 @@ async fn s2_large_and_small_messages_leave_with_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s2_what_a_handler_sent_and_its_close_leave_with_one_write() {
+    const STOP: Act = act!(|_, _, connection, _| {
+        connection.send_text("goodbye").await?;
+        Ok(stop_connection())
+    });
+    let (mut client, _stage) = Stage::new(STOP).connect();
+    client.send_text("go").await;
+    client.expect_text("goodbye").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(client.traffic().writes, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn s2_an_echo_is_one_read_and_one_write() {
     let (mut client, _stage) = Stage::new(ECHO).connect();
     for number in 1..=5 {
