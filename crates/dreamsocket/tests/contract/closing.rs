@@ -1,5 +1,7 @@
 //! L5, L6 and the close codes: who closes, with what, and what is still delivered and sent.
 
+use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use dreamsocket::testing::{Frame, Received, advance, settle};
@@ -10,7 +12,7 @@ use dreamsocket::{
 use tracing::Level;
 
 use crate::logs;
-use crate::stage::{Act, ECHO, HOLD_AND_ECHO, Stage, act};
+use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,7 +91,10 @@ async fn l5_messages_before_an_end_without_a_close_frame_are_delivered() {
     client.send_text("hold").await;
     client.send(["two", "three"].map(Frame::text)).await;
     client.vanish().await;
-    client.connection().closed().await;
+    assert!(
+        client.connection().is_closed(),
+        "sends do not wait for messages"
+    );
     stage.release();
     client.ended().await;
     // The echo of the first one fails, since the peer has gone; that ends it.
@@ -192,6 +197,19 @@ async fn l5_custom_messages_behind_a_close_of_ours_are_dropped() {
         stage.messages(),
         ["custom one", "closed 1000 stopped clean"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_close_of_another_task_comes_before_messages_that_no_handler_has_seen() {
+    let (sender, selector) = dreamsocket::Selector::channel(8);
+    let (mut client, stage) = Stage::new(IGNORE).with_selector(selector).connect();
+    settle().await;
+    // Both are there when the session runs again.
+    sender.try_send("never seen".to_owned()).unwrap();
+    client.connection().close(4000, "").await.unwrap();
+    client.expect_closed(4000).await;
+    client.ended().await;
+    assert_eq!(stage.messages(), ["closed 4000 stopped clean"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,6 +344,31 @@ async fn l6_a_send_that_waits_for_room_leaves_before_a_close_that_follows_it() {
     client.ended().await;
     sending.await.unwrap();
     assert_eq!(stage.messages(), ["closed 4001 stopped clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_close_does_not_wait_for_a_send_that_was_dropped() {
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, _stage) = Stage::new(ECHO)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(100))
+        .connect();
+    client.stall();
+    let connection = client.connection().clone();
+    connection.send_binary(vec![1; 500]).await.unwrap();
+    let mut waiting = Box::pin(connection.send_binary(vec![2; 900]));
+    let polled = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    connection.close(4000, "").await.unwrap();
+    // There is room for it now, but nobody polls it, and it goes before the close frame.
+    client.unstall().await;
+    client.expect_binary(vec![1; 500]).await;
+    client.expect_nothing().await;
+    let begin = tokio::time::Instant::now();
+    drop(waiting);
+    client.expect_closed(4000).await;
+    client.ended().await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use dreamsocket::testing::{Frame, Received, advance, settle};
-use dreamsocket::{Config, Selector, continue_connection};
+use dreamsocket::{Config, continue_connection};
 use tokio::time::Instant;
 
-use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage, act};
+use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -98,9 +98,8 @@ async fn l9_the_clock_stands_still_while_the_read_ahead_is_full() {
 
 #[tokio::test(start_paused = true)]
 async fn l9_the_heartbeat_and_pongs_go_on_under_a_selector_that_is_always_ready() {
-    let always = tokio_stream::iter(std::iter::repeat(String::new()));
     let (mut client, stage) = Stage::new(act!(|_, _, _, _| Ok(continue_connection())))
-        .with_selector(Selector::new().select(always))
+        .with_selector(always(std::iter::repeat(String::new())))
         .connect();
     client.mute();
     // Nothing is ever idle here, so the clock moves only by hand, and nothing settles.
@@ -186,6 +185,20 @@ async fn the_heartbeat_measures_round_trips() {
     let (client, _stage) = Stage::new(ECHO).connect();
     advance(31 * SECOND).await;
     assert_eq!(client.connection().round_trip_time(), Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_the_silence_counts_from_where_reading_goes_on() {
+    let config = Config::default()
+        .with_control_frames(1)
+        .with_heartbeat(Some(SECOND));
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
+    let begin = Instant::now();
+    client.send([Frame::pong("unasked")]).await;
+    // It takes a second until the next control frame may come, and nothing is there then.
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 2 * SECOND);
 }
 
 // ---- the bucket of control frames

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dreamsocket::testing::{Frame, settle};
 use dreamsocket::{Config, Hub, Selector, continue_connection};
+use tokio::time::Instant;
 
 use crate::logs;
 use crate::stage::{ECHO, IGNORE, Stage};
@@ -16,9 +17,15 @@ async fn check(config: Config, frames: Vec<Frame>, code: u16, expected: &str) {
     let (mut client, stage) = Stage::new(ECHO).with_config(config).connect();
     client.send_text("fine").await;
     client.expect_text("fine").await;
+    let begin = Instant::now();
     client.send(frames).await;
     client.expect_closed(code).await;
     client.ended().await;
+    assert_eq!(
+        begin.elapsed(),
+        Duration::ZERO,
+        "it is told that nothing comes"
+    );
     assert_eq!(
         stage.seen(),
         [

@@ -10,7 +10,7 @@ use dreamsocket::{
 use tokio::time::Instant;
 
 use crate::logs;
-use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act};
+use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MIB: usize = 1024 * 1024;
@@ -521,7 +521,7 @@ async fn s2_flushed_after_64_messages_at_the_latest_even_if_more_are_always_read
         }
         Ok(continue_connection())
     });
-    let always = Selector::new().select(tokio_stream::iter((0..50_000).map(|_| String::new())));
+    let always = always((0..50_000).map(|_| String::new()));
     let (mut client, stage) = Stage::new(WATCH).with_selector(always).connect();
     for _ in 0..20 {
         drop(client.send_text("go"));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dreamsocket::testing::{Builder, Client};
@@ -167,6 +168,24 @@ pub(crate) const ECHO: Act = act!(|_, message, connection, _| {
     }
     Ok(continue_connection())
 });
+
+/// A source that is ready as long as it has anything, unlike `tokio_stream::iter`, which pauses now and then.
+pub(crate) fn always<I>(items: I) -> Selector<String>
+where
+    I: Iterator<Item = String> + Send + Unpin + 'static,
+{
+    struct Always<I>(I);
+
+    impl<I: Iterator + Unpin> futures_core::Stream for Always<I> {
+        type Item = I::Item;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    Selector::new().select(Always(items))
+}
 
 /// Waits on "hold" until it is released, and sends every text back.
 pub(crate) const HOLD_AND_ECHO: Act = act!(|_, message, connection, stage| {

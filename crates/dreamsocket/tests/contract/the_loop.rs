@@ -13,7 +13,7 @@ use dreamsocket::{
 use tokio::time::Instant;
 
 use crate::logs;
-use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act};
+use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
 
 const SECOND: Duration = Duration::from_secs(1);
 const READ_AHEAD: usize = 16 * 1024;
@@ -620,7 +620,7 @@ async fn l4_messages_arrive_in_order_however_they_are_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn l4_a_selector_that_is_always_ready_and_a_peer_that_always_sends_both_get_their_turn() {
-    let selector = Selector::new().select(tokio_stream::iter((0..2_000).map(|n| n.to_string())));
+    let selector = always((0..2_000).map(|number| number.to_string()));
     let (mut client, stage) = Stage::new(IGNORE).with_selector(selector).connect();
     client.send((0..2_000).map(|_| Frame::text("peer"))).await;
     let messages = stage.messages();
@@ -663,7 +663,7 @@ async fn l4_a_busy_connection_does_not_starve_its_neighbours() {
         TAKEN.fetch_add(1, Ordering::Relaxed);
         String::new()
     });
-    let selector = Selector::new().select(tokio_stream::iter(endless));
+    let selector = always(endless);
     async fn on_init(
         _: &Connection,
         selector: &std::sync::Mutex<Option<Selector<String>>>,
