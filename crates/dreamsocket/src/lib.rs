@@ -9,11 +9,13 @@ mod action;
 mod config;
 mod connection;
 mod error;
+mod forward;
 mod handler;
 mod hub;
 mod message;
 mod origin;
 mod outbox;
+mod prepared;
 mod selector;
 mod server;
 mod session;
@@ -34,11 +36,13 @@ pub use crate::action::{
 pub use crate::config::Config;
 pub use crate::connection::{Connection, ConnectionId};
 pub use crate::error::{BoxError, Close, SendError};
+pub use crate::forward::{Forward, OnMissed};
 #[doc(hidden)]
 pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
 pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
+pub use crate::prepared::Prepared;
 pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 pub use crate::upgrade::{Upgrade, upgrade_websocket};

@@ -7,15 +7,18 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dreamsocket_broadcaster::Delivery;
 use dreamsocket_protocol::{
     CloseCode, CloseFrame, Engine, Event, MAX_CLOSE_REASON, Role, Text, Violation,
 };
+use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::Instant;
@@ -27,6 +30,7 @@ use super::heartbeat::Heartbeat;
 use super::writer::Writer;
 use crate::config::{CONTROL_RESERVE, Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD, later};
 use crate::connection::Shared;
+use crate::forward::{Forwarding, OnMissed};
 use crate::message::{Cause, Closed};
 use crate::outbox::{CloseRequest, Outgoing, Wanted};
 
@@ -83,6 +87,9 @@ pub(super) struct Wire<T> {
     /// Messages taken from the outbox and not encoded yet.
     outgoing: VecDeque<Outgoing>,
     writer: Writer,
+    is_server: bool,
+    /// Channels whose messages go out without a handler.
+    forwards: VecDeque<Forwarding>,
     /// Whether bytes were written that a buffering transport may still hold.
     unflushed: bool,
     /// Messages handled since the last flush.
@@ -131,6 +138,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             noted: None,
             outgoing: VecDeque::new(),
             writer: Writer::default(),
+            is_server: role == Role::Server,
+            forwards: VecDeque::new(),
             unflushed: false,
             handled: 0,
             unanswered: 0,
@@ -213,6 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     fn begin_close(&mut self, closed: Closed) {
         let deadline = later(Instant::now(), self.config.close_time);
         self.shared.outbox.begin_close();
+        self.forwards = VecDeque::new();
         self.closing = Some(Closing {
             closed,
             deadline,
@@ -268,6 +278,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.noted = None;
         self.ahead = VecDeque::new();
         self.outgoing = VecDeque::new();
+        self.forwards = VecDeque::new();
         self.writer = Writer::default();
         self.read = BytesMut::new();
         if self.finished.is_none() {
@@ -538,7 +549,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if let Some(wanted) = self.shared.outbox.take(&mut self.outgoing) {
                 self.handle_wanted(wanted);
             }
-            if self.writer.is_empty() && !self.encode_batch() {
+            if self.writer.is_empty() && !self.encode_batch(context) {
                 break;
             }
             let Some(io) = self.io.as_mut() else { return };
@@ -591,7 +602,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// Encodes a batch into the empty writer. False if there is nothing to write.
-    fn encode_batch(&mut self) -> bool {
+    fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
         if self.engine.has_control() {
             self.engine.poll_control(mask_key, self.writer.tail());
         }
@@ -599,7 +610,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             && let Some(message) = self.outgoing.pop_front()
         {
             self.writer.charge += self.shared.outbox.charge(message.payload().len()) as usize;
-            self.writer.push(&mut self.engine, message, mask_key);
+            self.writer
+                .push(&mut self.engine, message, self.is_server, mask_key);
+        }
+        if !self.forwards.is_empty() {
+            self.encode_forwards(context);
         }
         if self.closing.is_some()
             && self.engine.has_close()
@@ -611,7 +626,72 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         !self.writer.is_empty()
     }
 
+    /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
+    fn encode_forwards(&mut self, context: &mut Context<'_>) {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        forwards.retain(|forwarding| !forwarding.is_stopped());
+        let mut left = forwards.len();
+        while left > 0 && self.closing.is_none() && !self.writer.is_full() {
+            left -= 1;
+            let Some(mut forwarding) = forwards.pop_front() else {
+                break;
+            };
+            if self.encode_forward(&mut forwarding, context) {
+                forwards.push_back(forwarding);
+            }
+        }
+        if self.closing.is_none() {
+            self.forwards = forwards;
+        }
+    }
+
+    /// Takes messages out of one channel until it is empty, the writer is full or there is no room. False when it has
+    /// ended.
+    fn encode_forward(&mut self, forwarding: &mut Forwarding, context: &mut Context<'_>) -> bool {
+        while !self.writer.is_full() {
+            let message = match forwarding.held.take() {
+                Some(message) => message,
+                None => match Pin::new(&mut forwarding.channel).poll_next(context) {
+                    Poll::Pending => return true,
+                    Poll::Ready(None) => return false,
+                    Poll::Ready(Some(Delivery::Message(message))) => message,
+                    Poll::Ready(Some(Delivery::Missed(missed))) => {
+                        let on_missed = forwarding.on_missed;
+                        match catch_unwind(AssertUnwindSafe(|| on_missed(missed))) {
+                            Ok(OnMissed::Notice(notice)) => notice,
+                            Ok(OnMissed::End) => {
+                                tracing::info!("closing: the peer lags behind a forwarded channel");
+                                self.close(
+                                    Cause::Lagged,
+                                    CloseCode::TRY_AGAIN_LATER,
+                                    Text::default(),
+                                );
+                                return false;
+                            }
+                            Err(payload) => {
+                                super::log_panic("on_missed", &*payload);
+                                self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
+                                return false;
+                            }
+                        }
+                    }
+                },
+            };
+            let charge = self.shared.outbox.charge(message.payload().len());
+            if !self.shared.outbox.try_charge(charge) {
+                forwarding.held = Some(message);
+                return true;
+            }
+            self.writer.charge += charge as usize;
+            let message = Outgoing::Prepared(message);
+            self.writer
+                .push(&mut self.engine, message, self.is_server, mask_key);
+        }
+        true
+    }
+
     fn handle_wanted(&mut self, wanted: Wanted) {
+        self.forwards.extend(wanted.forwards);
         for _ in 0..wanted.pings {
             self.ping();
         }
