@@ -664,7 +664,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                                 self.close(
                                     Cause::Lagged,
                                     CloseCode::TRY_AGAIN_LATER,
-                                    Text::default(),
+                                    Text::from_static("too far behind"),
                                 );
                                 return false;
                             }
