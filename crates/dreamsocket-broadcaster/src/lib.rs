@@ -50,18 +50,26 @@
 
 mod broadcaster;
 mod channel;
+mod counts;
 mod deferred;
 mod delivery;
+mod directory;
 mod engine;
 mod error;
+mod fingerprint;
+mod keyer;
 mod local;
 mod lock;
+mod options;
 mod queue;
 mod subscribers;
 mod topic;
 
 pub use broadcaster::Broadcaster;
-pub use channel::{Channel, ChannelOptions};
+pub use channel::{Channel, End};
+pub use counts::{ChannelCounts, Counts};
 pub use delivery::{Delivery, Missed};
+pub use engine::SubscriberId;
 pub use error::{PublishError, TryRecvError};
+pub use options::ChannelOptions;
 pub use topic::{Published, Topic};

@@ -72,7 +72,7 @@ fn numbers(channel: &mut Channel<Hooked>) -> Vec<Result<u32, u64>> {
     std::iter::from_fn(|| number(channel).ok()).collect()
 }
 
-fn one() -> ChannelOptions {
+fn one() -> ChannelOptions<Hooked> {
     ChannelOptions::new().capacity(1)
 }
 

@@ -20,7 +20,7 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-fn options(capacity: usize) -> ChannelOptions {
+fn options<M>(capacity: usize) -> ChannelOptions<M> {
     ChannelOptions::new().capacity(capacity)
 }
 
