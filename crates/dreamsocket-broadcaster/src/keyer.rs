@@ -67,6 +67,16 @@ impl<M> fmt::Debug for Keyer<M> {
     }
 }
 
+impl KeyerId {
+    /// For a key function that is not a `fn`: no function is at address 0.
+    pub(crate) fn of_type<T: 'static>() -> Self {
+        Self {
+            address: 0,
+            key: TypeId::of::<T>(),
+        }
+    }
+}
+
 /// The keys of one message, by key function. Empty unless a subscriber asked for the latest per key.
 #[derive(Default)]
 pub(crate) struct Keys(Vec<(KeyerId, Option<Fingerprint>)>);

@@ -100,6 +100,18 @@ impl<M> Local<M> {
         counts.add(walked);
         walked.delivered
     }
+
+    /// Ends all sinks.
+    pub(crate) fn end(&self) {
+        let mut deferred = Deferred::new();
+        let mut ended = Vec::new();
+        for entry in self.topics.drain() {
+            let _turn = entry.turn.lock();
+            ended.push(entry.subscribers.lock().end(&mut deferred));
+        }
+        drop(deferred);
+        drop(ended);
+    }
 }
 
 impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
@@ -170,14 +182,7 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
     }
 
     fn abandon(&self) {
-        let mut deferred = Deferred::new();
-        let mut ended = Vec::new();
-        for entry in self.topics.drain() {
-            let _turn = entry.turn.lock();
-            ended.push(entry.subscribers.lock().end(&mut deferred));
-        }
-        drop(deferred);
-        drop(ended);
+        self.end();
     }
 }
 
