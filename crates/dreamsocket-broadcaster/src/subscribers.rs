@@ -293,6 +293,81 @@ mod tests {
         }
     }
 
+    /// Between two batches others have the lock: who leaves before its turn gets nothing, who joins gets the next message,
+    /// and nobody gets one twice, however the list moves under the walk.
+    #[test]
+    fn b2_leaving_and_joining_in_the_middle_of_a_walk() {
+        let count = BATCH * 4;
+        let mut fixture = Fixture::new(count);
+        let keys = Keys::new();
+        let mut deferred = Deferred::new();
+        let except = BATCH as u64 * 3;
+        let mut walk = fixture.subscribers.walk(Arc::new(()), &keys, Some(except));
+        assert!(fixture.subscribers.deliver(&mut walk, &mut deferred));
+        // So many leave that the holes are closed: some who have it, some who have not, and who would be next.
+        for number in (0..100).chain(BATCH as u64..BATCH as u64 * 3 - 10) {
+            fixture.subscribers.remove(number);
+        }
+        let sink = Arc::new(Named(count, Arc::clone(&fixture.called)));
+        fixture.subscribers.add(count as u64, sink);
+        while fixture.subscribers.deliver(&mut walk, &mut deferred) {}
+
+        let expected: Vec<usize> = (0..BATCH)
+            .chain(BATCH * 3 - 10..BATCH * 3)
+            .chain(BATCH * 3 + 1..count)
+            .collect();
+        let called = mem::take(&mut *fixture.called.lock().unwrap());
+        assert_eq!(called, expected);
+        assert_eq!(walk.counts.delivered, expected.len() as u64);
+
+        let next: Vec<usize> = (100..BATCH).chain(BATCH * 3 - 10..=count).collect();
+        assert_eq!(fixture.delivered_to(), next);
+    }
+
+    #[test]
+    fn a_walk_of_whole_batches_gives_the_last_one_the_publishers_reference() {
+        struct Keep(Mutex<Option<Arc<()>>>);
+
+        impl Sink<()> for Keep {
+            fn deliver(&self, message: Arc<()>, _: &Keys, _: &mut Deferred<()>) -> Outcome {
+                *self.0.lock().unwrap() = Some(message);
+                Outcome {
+                    missed: 0,
+                    is_done: false,
+                }
+            }
+
+            fn end(&self, _: &mut Deferred<()>) {}
+
+            fn keyer(&self) -> Option<&Keyer<()>> {
+                None
+            }
+        }
+
+        for count in [1, BATCH - 1, BATCH, BATCH + 1, BATCH * 2] {
+            let mut subscribers = Subscribers::new();
+            let sinks: Vec<_> = (0..count)
+                .map(|_| Arc::new(Keep(Mutex::default())))
+                .collect();
+            for (number, sink) in (0..).zip(&sinks) {
+                subscribers.add(number, Arc::clone(sink) as Arc<dyn Sink<()>>);
+            }
+            let keys = Keys::new();
+            let mut walk = subscribers.walk(Arc::new(()), &keys, None);
+            while subscribers.deliver(&mut walk, &mut Deferred::new()) {}
+            let messages: Vec<_> = sinks
+                .iter()
+                .filter_map(|sink| sink.0.lock().unwrap().take())
+                .collect();
+            assert_eq!(messages.len(), count);
+            assert_eq!(
+                Arc::strong_count(&messages[0]),
+                count,
+                "none is the publisher's"
+            );
+        }
+    }
+
     #[test]
     fn memory_is_given_back_as_subscribers_leave() {
         let mut fixture = Fixture::new(10_000);
