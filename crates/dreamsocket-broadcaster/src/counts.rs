@@ -50,7 +50,9 @@ impl SharedCounts {
             .fetch_add(counts.published, Ordering::Relaxed);
         self.delivered
             .fetch_add(counts.delivered, Ordering::Relaxed);
-        self.missed.fetch_add(counts.missed, Ordering::Relaxed);
+        if counts.missed > 0 {
+            self.missed.fetch_add(counts.missed, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn read(&self) -> Counts {

@@ -74,7 +74,7 @@ pub(crate) trait Sink<M>: Send + Sync {
     fn end(&self, deferred: &mut Deferred<M>);
 
     /// The function whose keys the sink looks up in what [`deliver`](Self::deliver) brings.
-    fn keyer(&self) -> Option<&Keyer<M>>;
+    fn keyer(&self) -> Option<Keyer<M>>;
 }
 
 /// What a sink did with a message.

@@ -20,48 +20,54 @@ use crate::options::{ChannelOptions, Policy};
 /// Room for this many messages (8 bytes each) is kept when the queue is empty, so that a steady flow allocates nothing.
 const KEPT: usize = 16;
 
+/// There is one for each subscriber, and a publish touches them all: what only some policies need is boxed.
 pub(crate) struct Queue<M> {
     capacity: usize,
-    /// The policy's, if it is the latest per key.
-    keyer: Option<Keyer<M>>,
     state: Lock<State<M>>,
 }
 
 pub(crate) struct State<M> {
     /// Never more than the capacity.
     waiting: VecDeque<Arc<M>>,
-    /// The number of the message at the front of `waiting`, or of the next one if nothing waits: counted by what was let
-    /// in.
-    front: u64,
     /// Dropped and not yet told. All of them came before the front of `waiting`.
     missed: u64,
-    when_full: WhenFull,
+    when_full: WhenFull<M>,
     /// The parked reader's. Only set while nothing waits.
     waker: Option<Waker>,
-    /// That of a reader who has no use for messages now, but wants to know of the end.
-    end_waker: Option<Waker>,
+    /// That of a reader who has no use for messages now, but wants to know of the end. Few have one.
+    end_waker: Option<Box<Waker>>,
     ended: Option<End>,
-    /// Without those that wait.
-    counts: ChannelCounts,
+    received_ever: u64,
+    missed_ever: u64,
 }
 
 /// What happens to a message too many, with what that takes to remember.
-enum WhenFull {
+enum WhenFull<M> {
     DropOldest,
-    /// Gaps behind the front of `waiting`, with the number of the message that follows. At most one before each message,
-    /// and one behind the last.
-    DropNewest(VecDeque<(u64, u64)>),
+    DropNewest(Box<Gaps>),
     /// As `DropOldest`, once every message that waits has a key of its own.
-    LatestPerKey(Box<Latest>),
+    LatestPerKey(Box<Latest<M>>),
     End,
 }
 
-/// Which message stands for which key.
+/// Gaps behind the front of what waits.
 #[derive(Default)]
-struct Latest {
+struct Gaps {
+    /// The number of the message at the front, or of the next one if nothing waits: counted by what was let in.
+    front: u64,
+    /// Each with the number of the message that follows it. At most one before each message, and one behind the last.
+    marks: VecDeque<(u64, u64)>,
+}
+
+/// Which message stands for which key.
+struct Latest<M> {
+    keyer: Keyer<M>,
+    /// As in [`Gaps`].
+    front: u64,
     /// The keys of what waits, in the same order. None has no key if its function panicked.
     keys: VecDeque<Option<Fingerprint>>,
     numbers: HashMap<Fingerprint, u64, BuildHasherDefault<Prehashed>>,
+    coalesced_ever: u64,
 }
 
 /// What was taken out of the queue.
@@ -78,25 +84,30 @@ pub(crate) enum Take<M> {
 
 impl<M> Queue<M> {
     pub(crate) fn new(options: ChannelOptions<M>) -> Self {
-        let (when_full, keyer) = match options.policy {
-            Policy::DropOldest => (WhenFull::DropOldest, None),
-            Policy::DropNewest => (WhenFull::DropNewest(VecDeque::new()), None),
-            Policy::LatestPerKey(keyer) => (WhenFull::LatestPerKey(Box::default()), Some(keyer)),
-            Policy::End => (WhenFull::End, None),
+        let when_full = match options.policy {
+            Policy::DropOldest => WhenFull::DropOldest,
+            Policy::DropNewest => WhenFull::DropNewest(Box::default()),
+            Policy::LatestPerKey(keyer) => WhenFull::LatestPerKey(Box::new(Latest {
+                keyer,
+                front: 0,
+                keys: VecDeque::new(),
+                numbers: HashMap::default(),
+                coalesced_ever: 0,
+            })),
+            Policy::End => WhenFull::End,
         };
         let state = State {
             waiting: VecDeque::new(),
-            front: 0,
             missed: 0,
             when_full,
             waker: None,
             end_waker: None,
             ended: None,
-            counts: ChannelCounts::default(),
+            received_ever: 0,
+            missed_ever: 0,
         };
         Self {
             capacity: options.capacity,
-            keyer,
             state: Lock::new(state),
         }
     }
@@ -104,8 +115,13 @@ impl<M> Queue<M> {
     pub(crate) fn counts(&self) -> ChannelCounts {
         let state = self.state.lock();
         ChannelCounts {
+            received: state.received_ever,
+            missed: state.missed_ever,
+            coalesced: match &state.when_full {
+                WhenFull::LatestPerKey(latest) => latest.coalesced_ever,
+                WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => 0,
+            },
             waiting: state.waiting.len(),
-            ..state.counts
         }
     }
 
@@ -120,15 +136,11 @@ impl<M> Queue<M> {
 
     /// As [`take`](Self::take), but parks the reader if the queue is empty.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Taken<M>>> {
-        self.poll(
-            cx,
-            |state| match state.take() {
-                Take::Some(taken) => Some(Some(taken)),
-                Take::Ended => Some(None),
-                Take::Empty => None,
-            },
-            |state| &mut state.waker,
-        )
+        self.poll(cx, |state| match state.take() {
+            Take::Some(taken) => Some(Some(taken)),
+            Take::Ended => Some(None),
+            Take::Empty => None,
+        })
     }
 
     /// Hands up to `limit` messages and gaps to `each` under one lock, and tells how many they were: 0 is the end. Parks
@@ -139,33 +151,46 @@ impl<M> Queue<M> {
         limit: usize,
         mut each: impl FnMut(Taken<M>),
     ) -> Poll<usize> {
-        self.poll(
-            cx,
-            |state| {
-                for count in 0..limit {
-                    match state.take() {
-                        Take::Some(taken) => each(taken),
-                        Take::Empty if count == 0 => return None,
-                        Take::Empty | Take::Ended => return Some(count),
-                    }
+        self.poll(cx, |state| {
+            for count in 0..limit {
+                match state.take() {
+                    Take::Some(taken) => each(taken),
+                    Take::Empty if count == 0 => return None,
+                    Take::Empty | Take::Ended => return Some(count),
                 }
-                Some(limit)
-            },
-            |state| &mut state.waker,
-        )
+            }
+            Some(limit)
+        })
     }
 
     /// Parks a reader that waits for the end alone.
     pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
-        self.poll(cx, |state| state.end(), |state| &mut state.end_waker)
+        // As in `poll`.
+        let mut clone: Option<Box<Waker>> = None;
+        let _old: Option<Box<Waker>>;
+        loop {
+            let mut state = self.state.lock();
+            if let Some(end) = state.end() {
+                return Poll::Ready(end);
+            }
+            if let Some(clone) = clone.take() {
+                _old = state.end_waker.replace(clone);
+                return Poll::Pending;
+            }
+            let parked = state.end_waker.as_ref();
+            if parked.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            drop(state);
+            clone = Some(Box::new(cx.waker().clone()));
+        }
     }
 
-    /// Looks at the state until there is something in it, and parks in `slot` meanwhile.
+    /// Looks at the state until there is something in it, and parks the reader meanwhile.
     fn poll<R>(
         &self,
         cx: &Context<'_>,
         mut look: impl FnMut(&mut State<M>) -> Option<R>,
-        slot: impl Fn(&mut State<M>) -> &mut Option<Waker>,
     ) -> Poll<R> {
         // `Waker::clone` is foreign code: it runs between two looks at the queue, not under the lock. These two are
         // declared before the guard, so that they drop after it.
@@ -176,15 +201,12 @@ impl<M> Queue<M> {
             if let Some(found) = look(&mut state) {
                 return Poll::Ready(found);
             }
-            let waker = slot(&mut state);
-            if waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
+            let parked = state.waker.as_ref();
+            if parked.is_some_and(|waker| waker.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
             if let Some(clone) = clone.take() {
-                _old = waker.replace(clone);
+                _old = state.waker.replace(clone);
                 return Poll::Pending;
             }
             drop(state);
@@ -204,8 +226,8 @@ impl<M> Queue<M> {
             fn drop(&mut self) {
                 let mut state = self.0.state.lock();
                 state.missed += 1;
-                state.counts.missed += 1;
-                state.counts.received -= 1;
+                state.missed_ever += 1;
+                state.received_ever -= 1;
             }
         }
 
@@ -233,7 +255,7 @@ impl<M> State<M> {
                 Take::Empty
             };
         };
-        self.counts.received += 1;
+        self.received_ever += 1;
         if self.waiting.is_empty() {
             self.shrink();
         }
@@ -243,19 +265,18 @@ impl<M> State<M> {
     /// Takes the front out, and what is remembered of it. A gap behind it comes to the front.
     fn pop(&mut self) -> Option<Arc<M>> {
         let message = self.waiting.pop_front()?;
-        let number = self.front;
-        self.front += 1;
         match &mut self.when_full {
             WhenFull::DropOldest | WhenFull::End => {}
             WhenFull::DropNewest(gaps) => {
-                if let Some((_, count)) = gaps.pop_front_if(|(next, _)| *next == self.front) {
+                gaps.front += 1;
+                let front = gaps.front;
+                if let Some((_, count)) = gaps.marks.pop_front_if(|(next, _)| *next == front) {
                     self.missed += count;
                 }
             }
             WhenFull::LatestPerKey(latest) => {
-                if let Some(Some(key)) = latest.keys.pop_front()
-                    && latest.numbers.get(&key) == Some(&number)
-                {
+                latest.front += 1;
+                if let Some(Some(key)) = latest.keys.pop_front() {
                     latest.numbers.remove(&key);
                 }
             }
@@ -268,7 +289,7 @@ impl<M> State<M> {
         self.waiting.shrink_to(KEPT);
         match &mut self.when_full {
             WhenFull::DropOldest | WhenFull::End => {}
-            WhenFull::DropNewest(gaps) => gaps.shrink_to(KEPT),
+            WhenFull::DropNewest(gaps) => gaps.marks.shrink_to(KEPT),
             WhenFull::LatestPerKey(latest) => {
                 latest.keys.shrink_to(KEPT);
                 latest.numbers.shrink_to(KEPT);
@@ -280,16 +301,20 @@ impl<M> State<M> {
     fn push(
         &mut self,
         message: Arc<M>,
-        key: Option<Fingerprint>,
+        keys: &Keys,
         capacity: usize,
         deferred: &mut Deferred<M>,
     ) -> u64 {
-        if let (WhenFull::LatestPerKey(latest), Some(key)) = (&self.when_full, key)
+        let key = match &self.when_full {
+            WhenFull::LatestPerKey(latest) => keys.of(latest.keyer.id()),
+            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
+        };
+        if let (WhenFull::LatestPerKey(latest), Some(key)) = (&mut self.when_full, key)
             && let Some(number) = latest.numbers.get(&key)
-            && let Ok(index) = usize::try_from(number - self.front)
+            && let Ok(index) = usize::try_from(number - latest.front)
             && let Some(place) = self.waiting.get_mut(index)
         {
-            self.counts.coalesced += 1;
+            latest.coalesced_ever += 1;
             deferred.discard(mem::replace(place, message));
             return 0;
         }
@@ -306,10 +331,10 @@ impl<M> State<M> {
                 }
                 WhenFull::DropNewest(gaps) => {
                     deferred.discard(message);
-                    let next = self.front + self.waiting.len() as u64;
-                    match gaps.back_mut().filter(|(before, _)| *before == next) {
+                    let next = gaps.front + self.waiting.len() as u64;
+                    match gaps.marks.back_mut().filter(|(before, _)| *before == next) {
                         Some((_, count)) => *count += 1,
-                        None => gaps.push_back((next, 1)),
+                        None => gaps.marks.push_back((next, 1)),
                     }
                     return 1;
                 }
@@ -322,7 +347,7 @@ impl<M> State<M> {
         if let WhenFull::LatestPerKey(latest) = &mut self.when_full {
             latest.keys.push_back(key);
             if let Some(key) = key {
-                let number = self.front + self.waiting.len() as u64;
+                let number = latest.front + self.waiting.len() as u64;
                 latest.numbers.insert(key, number);
             }
         }
@@ -350,17 +375,16 @@ impl<M> State<M> {
         if self.ended.is_some()
             && let Some(waker) = self.end_waker.take()
         {
-            deferred.wake(waker);
+            deferred.wake(*waker);
         }
     }
 }
 
 impl<M: Send + Sync> Sink<M> for Queue<M> {
     fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome {
-        let key = self.keyer.as_ref().and_then(|keyer| keys.of(keyer.id()));
         let mut state = self.state.lock();
-        let missed = state.push(message, key, self.capacity, deferred);
-        state.counts.missed += missed;
+        let missed = state.push(message, keys, self.capacity, deferred);
+        state.missed_ever += missed;
         state.wake(deferred);
         Outcome {
             missed,
@@ -374,8 +398,11 @@ impl<M: Send + Sync> Sink<M> for Queue<M> {
         state.wake(deferred);
     }
 
-    fn keyer(&self) -> Option<&Keyer<M>> {
-        self.keyer.as_ref()
+    fn keyer(&self) -> Option<Keyer<M>> {
+        match &self.state.lock().when_full {
+            WhenFull::LatestPerKey(latest) => Some(latest.keyer.clone()),
+            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
+        }
     }
 }
 
@@ -449,7 +476,7 @@ mod tests {
             let WhenFull::DropNewest(gaps) = &state.when_full else {
                 unreachable!()
             };
-            assert!(gaps.len() <= 8);
+            assert!(gaps.marks.len() <= 8);
         }
     }
 }

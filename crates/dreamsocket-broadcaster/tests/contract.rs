@@ -235,6 +235,7 @@ fn b3_a_key_function_runs_once_a_publish_for_all_its_subscribers() {
     struct Counted(Arc<AtomicUsize>);
 
     let topic = Broadcaster::new().topic("prices");
+    let _plain = topic.subscribe();
     let by_key = ChannelOptions::new().latest_per_key(|message: &Counted| {
         message.0.fetch_add(1, Ordering::Relaxed);
     });

@@ -478,6 +478,21 @@ fn b3_a_key_function_that_panics_replaces_nothing_and_harms_nobody() {
 }
 
 #[test]
+fn b3_a_channel_that_has_lagged_tells_no_gap_before_its_end() {
+    let topic = Broadcaster::new().topic("orders");
+    let mut lagging = topic.subscribe_with(one().end_when_full());
+    let _other = topic.subscribe();
+    topic
+        .publish(Hooked::new(1).on_clone(|| panic!("clone")))
+        .unwrap();
+    assert!(is_panic(|| drop(lagging.try_recv())));
+    topic.publish(Hooked::new(2)).unwrap();
+    topic.publish(Hooked::new(3)).unwrap();
+    assert_eq!(number(&mut lagging), Err(TryRecvError::Ended));
+    assert_eq!(lagging.counts().missed, 3);
+}
+
+#[test]
 fn what_an_ended_channel_drops_may_use_the_broadcaster() {
     let topic = Broadcaster::new().topic("orders");
     let mut lagging = topic.subscribe_with(one().end_when_full());
