@@ -24,7 +24,9 @@ pub mod testing;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, Missed, PublishError, Published, Topic,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Member, Missed,
+    Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published, SubscriberId, Topic,
+    TryRecvError, WatchOptions,
 };
 pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
 
@@ -54,4 +56,6 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../../docs/serving.md")]
     struct Serving;
+    #[doc = include_str!("../../../docs/broadcasting.md")]
+    struct Broadcasting;
 }

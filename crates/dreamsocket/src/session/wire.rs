@@ -7,18 +7,15 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dreamsocket_broadcaster::Delivery;
 use dreamsocket_protocol::{
     CloseCode, CloseFrame, Engine, Event, MAX_CLOSE_REASON, Role, Text, Violation,
 };
-use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::Instant;
@@ -30,7 +27,7 @@ use super::heartbeat::Heartbeat;
 use super::writer::Writer;
 use crate::config::{CONTROL_RESERVE, Config, FLUSH_BYTES, FLUSH_MESSAGES, READ_AHEAD, later};
 use crate::connection::Shared;
-use crate::forward::{Forwarding, OnMissed};
+use crate::forward::{Forwarded, Forwarding};
 use crate::message::{Cause, Closed};
 use crate::outbox::{CloseRequest, Outgoing, Wanted};
 
@@ -568,6 +565,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
                 Poll::Pending => {
                     self.stalled.get_or_insert_with(Instant::now);
+                    self.watch_forwards(context);
                     break;
                 }
             }
@@ -626,13 +624,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         !self.writer.is_empty()
     }
 
+    /// The peer is too far behind a channel that its subscriber wants to end then (B3).
+    pub(super) fn lag(&mut self) {
+        tracing::info!("closing: the peer is too far behind a channel");
+        let reason = Text::from_static("too far behind");
+        self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, reason);
+    }
+
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
     fn encode_forwards(&mut self, context: &mut Context<'_>) {
         let mut forwards = std::mem::take(&mut self.forwards);
         forwards.retain(|forwarding| !forwarding.is_stopped());
-        let mut left = forwards.len();
-        while left > 0 && self.closing.is_none() && !self.writer.is_full() {
-            left -= 1;
+        for _ in 0..forwards.len() {
             let Some(mut forwarding) = forwards.pop_front() else {
                 break;
             };
@@ -648,46 +651,52 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Takes messages out of one channel until it is empty, the writer is full or there is no room. False when it has
     /// ended.
     fn encode_forward(&mut self, forwarding: &mut Forwarding, context: &mut Context<'_>) -> bool {
-        while !self.writer.is_full() {
-            let message = match forwarding.held.take() {
-                Some(message) => message,
-                None => match Pin::new(&mut forwarding.channel).poll_next(context) {
-                    Poll::Pending => return true,
-                    Poll::Ready(None) => return false,
-                    Poll::Ready(Some(Delivery::Message(message))) => message,
-                    Poll::Ready(Some(Delivery::Missed(missed))) => {
-                        let on_missed = forwarding.on_missed;
-                        match catch_unwind(AssertUnwindSafe(|| on_missed(missed))) {
-                            Ok(OnMissed::Notice(notice)) => notice,
-                            Ok(OnMissed::End) => {
-                                tracing::info!("closing: the peer lags behind a forwarded channel");
-                                self.close(
-                                    Cause::Lagged,
-                                    CloseCode::TRY_AGAIN_LATER,
-                                    Text::from_static("too far behind"),
-                                );
-                                return false;
-                            }
-                            Err(payload) => {
-                                super::log_panic("on_missed", &*payload);
-                                self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
-                                return false;
-                            }
-                        }
-                    }
-                },
+        while self.closing.is_none() && !self.writer.is_full() {
+            let message = match forwarding.poll_message(context) {
+                Poll::Pending => return true,
+                Poll::Ready(Forwarded::Message(message)) => message,
+                Poll::Ready(Forwarded::Ended) => return false,
+                Poll::Ready(Forwarded::Lagged) => {
+                    self.lag();
+                    return false;
+                }
+                Poll::Ready(Forwarded::Panicked(payload)) => {
+                    super::log_panic("on_missed", &*payload);
+                    self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
+                    return false;
+                }
             };
             let charge = self.shared.outbox.charge(message.payload().len());
             if !self.shared.outbox.try_charge(charge) {
-                forwarding.held = Some(message);
-                return true;
+                forwarding.hold(message);
+                break;
             }
             self.writer.charge += charge as usize;
             let message = Outgoing::Prepared(message);
             self.writer
                 .push(&mut self.engine, message, self.is_server, mask_key);
         }
-        true
+        self.watch_forward(forwarding, context)
+    }
+
+    /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
+    fn watch_forwards(&mut self, context: &mut Context<'_>) {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        forwards.retain_mut(|forwarding| {
+            !forwarding.is_stopped() && self.watch_forward(forwarding, context)
+        });
+        if self.closing.is_none() {
+            self.forwards = forwards;
+        }
+    }
+
+    /// The end of a channel is heeded also while nothing is taken out of it. False when it has ended.
+    fn watch_forward(&mut self, forwarding: &mut Forwarding, context: &mut Context<'_>) -> bool {
+        let lagged = forwarding.poll_lagged(context);
+        if lagged {
+            self.lag();
+        }
+        !lagged
     }
 
     fn handle_wanted(&mut self, wanted: Wanted) {

@@ -10,6 +10,7 @@
 
 mod closing;
 mod errors;
+mod forwarding;
 mod heartbeat;
 mod kit;
 mod limits;
