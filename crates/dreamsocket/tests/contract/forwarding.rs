@@ -235,3 +235,18 @@ async fn b3_a_selected_channel_that_ends_closes_with_1013() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_peer_that_takes_nothing_of_a_forwarded_topic_is_closed_after_the_stall_timeout() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(4);
+    let (client, _stage, _forward) = stalled(&topic, options, tell);
+    for _ in 0..100 {
+        topic.publish(Prepared::binary(vec![0; 500])).unwrap();
+        tokio::task::yield_now().await;
+    }
+    dreamsocket::testing::advance(std::time::Duration::from_secs(29)).await;
+    assert!(!client.connection().is_closed());
+    dreamsocket::testing::advance(std::time::Duration::from_secs(2)).await;
+    assert!(client.connection().is_closed());
+}

@@ -62,7 +62,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 .map(|since| later(since, self.config.stall_timeout)),
         ) {
             self.stalled = Some(now);
-            if self.shared.outbox.is_full() && self.closing.is_none() {
+            let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
+            if something_waits && self.closing.is_none() {
                 tracing::info!("closing: the peer has read nothing for the stall timeout");
                 self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
             }
