@@ -10,7 +10,7 @@
 //! that adds something takes the flag back and wakes; so a handler that sends within its own session wakes nobody.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -66,8 +66,10 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
-    /// Free bytes of the bound.
+    /// Free bytes of the bound. A send that waits holds some of them already.
     room: Semaphore,
+    /// Bytes of the bound that messages take. Written under the lock, but for the session giving room back.
+    buffered: AtomicUsize,
     limit: u32,
     /// Whether the session sleeps and wants to be woken. Set under the lock; taken back under the lock by whoever wakes,
     /// and without it by the session itself.
@@ -110,6 +112,7 @@ impl Outbox {
                 waker: None,
             }),
             room: Semaphore::new(limit as usize),
+            buffered: AtomicUsize::new(0),
             limit,
             parked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
@@ -132,7 +135,7 @@ impl Outbox {
 
     /// Bytes accepted and not yet taken by the socket.
     pub(crate) fn buffered(&self) -> usize {
-        (self.limit as usize).saturating_sub(self.room.available_permits())
+        self.buffered.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -202,6 +205,8 @@ impl Outbox {
         message: Outgoing,
         permit: SemaphorePermit<'_>,
     ) {
+        self.buffered
+            .fetch_add(permit.num_permits(), Ordering::Relaxed);
         permit.forget();
         inner.queue.push_back(message);
         self.wake(inner);
@@ -278,6 +283,8 @@ impl Outbox {
     pub(crate) fn try_charge(&self, charge: u32) -> bool {
         match self.room.try_acquire_many(charge) {
             Ok(permit) => {
+                self.buffered
+                    .fetch_add(permit.num_permits(), Ordering::Relaxed);
                 permit.forget();
                 true
             }
@@ -310,6 +317,7 @@ impl Outbox {
         inner.phase = Phase::Closed;
         let queue = std::mem::take(&mut inner.queue);
         let forwards = std::mem::take(&mut inner.wanted.forwards);
+        self.buffered.store(0, Ordering::Relaxed);
         drop(inner);
         // Payloads may be foreign memory whose release runs foreign code.
         drop((queue, forwards));
@@ -338,6 +346,7 @@ impl Outbox {
     /// Gives the room of written messages back.
     pub(crate) fn release(&self, charge: usize) {
         self.refused.store(false, Ordering::Relaxed);
+        self.buffered.fetch_sub(charge, Ordering::Relaxed);
         self.room.add_permits(charge);
     }
 

@@ -102,7 +102,7 @@ where
             .map_err(|error| fail(&mut wire, "on_init", error))
             .ok(),
         Driven::Panicked(payload) => {
-            panicked(&mut wire, std::any::type_name::<FI>(), &*payload);
+            panicked(&mut wire, std::any::type_name::<FI>(), payload);
             None
         }
         Driven::Cut(cut) => {
@@ -125,7 +125,7 @@ where
             Next::Message(message) => message,
             Next::Closed => break true,
             Next::Panicked(payload) => {
-                panicked(&mut wire, "a selector", &*payload);
+                panicked(&mut wire, "a selector", payload);
                 break false;
             }
         };
@@ -139,7 +139,7 @@ where
         let action = match driven {
             Driven::Done(action) => action,
             Driven::Panicked(payload) => {
-                panicked(&mut wire, std::any::type_name::<FM>(), &*payload);
+                panicked(&mut wire, std::any::type_name::<FM>(), payload);
                 break false;
             }
             Driven::Cut(cut) => {
@@ -156,7 +156,7 @@ where
             }
             Ok(Action(step)) => {
                 if let Err(payload) = guard(|| apply(step, &mut selector)) {
-                    panicked(&mut wire, "a selector", &*payload);
+                    panicked(&mut wire, "a selector", payload);
                     break false;
                 }
             }
@@ -167,7 +167,7 @@ where
         }
     };
     if let Err(payload) = guard(|| drop(selector)) {
-        log_panic("a selector", &*payload);
+        log_panic("a selector", payload);
     }
     finish(&mut wire).await;
     let closed = wire.closed();
@@ -190,7 +190,7 @@ where
             Driven::Done(Err(error)) => {
                 fail(&mut wire, "on_message", error);
             }
-            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), &*payload),
+            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
             Driven::Cut(_) => {
                 tracing::warn!("on_message was dropped after the end: its time was up")
             }
@@ -208,7 +208,7 @@ where
     .await;
     match driven {
         Driven::Done(()) => {}
-        Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), &*payload),
+        Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), payload),
         Driven::Cut(_) => {
             tracing::warn!(
                 handler = std::any::type_name::<FC>(),
@@ -473,7 +473,7 @@ fn fail<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, er
     });
     match judged {
         Ok((cause, code, reason)) => wire.close(cause, code, reason),
-        Err(payload) => panicked(wire, handler, &*payload),
+        Err(payload) => panicked(wire, handler, payload),
     }
 }
 
@@ -506,14 +506,14 @@ fn judge(is_ending: bool, handler: &str, error: &BoxError) -> (Cause, CloseCode,
 fn panicked<T: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<T>,
     place: &str,
-    payload: &(dyn Any + Send),
+    payload: Box<dyn Any + Send>,
 ) {
     log_panic(place, payload);
     wire.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
 }
 
 /// L8: place and type at `error`; the payload, which may hold anything, only at `debug`.
-fn log_panic(place: &str, payload: &(dyn Any + Send)) {
+fn log_panic(place: &str, payload: Box<dyn Any + Send>) {
     let (kind, text) = if let Some(text) = payload.downcast_ref::<&'static str>() {
         ("&str", *text)
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -523,6 +523,10 @@ fn log_panic(place: &str, payload: &(dyn Any + Send)) {
     };
     tracing::error!(handler = place, payload = kind, "a handler panicked");
     tracing::debug!(handler = place, payload = text, "what it panicked with");
+    // Its drop may panic, too; then that one's payload is not worth another try.
+    if let Err(again) = guard(|| drop(payload)) {
+        std::mem::forget(again);
+    }
 }
 
 fn cut_short<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &str, cut: Cut) {
@@ -535,5 +539,85 @@ fn cut_short<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>, handler: &st
             tracing::warn!(handler, "a handler was dropped: the drain time is up");
             wire.close(Cause::Drained, CloseCode::GOING_AWAY, Text::default());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::connection::Shared;
+    use crate::{Closed, continue_connection};
+
+    /// A peer that breaks the protocol and then sends without end, over a transport that is ready without end.
+    struct Flood {
+        reads: u32,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            assert!(self.reads < 10_000, "nobody else gets a turn");
+            let room = buffer.remaining();
+            buffer.put_slice(&vec![0; room]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Flood {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) {
+        ((), None)
+    }
+
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &()) -> Action {
+        continue_connection()
+    }
+
+    async fn on_close((): (), closed: Closed, _: &()) {
+        assert_eq!(closed.code, CloseCode::PROTOCOL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
+        let config = Arc::new(Config::default());
+        let shared = Shared::new(1024, config.send_timeout, None, None);
+        let connection = Connection {
+            shared: Arc::new(shared),
+        };
+        let flood = Flood { reads: 0 };
+        let session = Session::open(flood, &[], Role::Server, connection, config);
+        let session = tokio::spawn(run(
+            session,
+            (),
+            Handlers::new(on_init, on_message, on_close),
+        ));
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(session.await.unwrap(), Outcome::Whole);
     }
 }

@@ -84,7 +84,7 @@ impl Client {
     }
 }
 
-/// What the client does.
+/// What the client does: at the call, not only when it is awaited. Awaiting it lets everything run that is ready.
 impl Client {
     /// Sends a text message.
     ///
@@ -107,7 +107,7 @@ impl Client {
     ///
     /// If the client has sent its close frame.
     #[track_caller]
-    pub fn send_binary(&mut self, payload: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+    pub fn send_binary<B: AsRef<[u8]>>(&mut self, payload: B) -> impl Future<Output = ()> {
         self.send_message(Location::caller(), MessageKind::Binary, payload.as_ref());
         settle()
     }
@@ -122,7 +122,7 @@ impl Client {
     pub fn send_json<T: serde::Serialize + ?Sized>(
         &mut self,
         value: &T,
-    ) -> impl Future<Output = ()> + use<T> {
+    ) -> impl Future<Output = ()> {
         let at = Location::caller();
         match serde_json::to_string(value) {
             Ok(text) => self.send_message(at, MessageKind::Text, text.as_bytes()),
@@ -132,48 +132,47 @@ impl Client {
     }
 
     /// Sends a ping.
-    pub async fn ping(&mut self, payload: impl AsRef<[u8]>) {
+    pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> impl Future<Output = ()> {
         self.send([Frame::ping(Bytes::copy_from_slice(payload.as_ref()))])
-            .await;
     }
 
     /// Sends frames as they are, in one segment.
-    pub async fn send(&mut self, frames: impl IntoIterator<Item = Frame>) {
+    pub fn send(&mut self, frames: impl IntoIterator<Item = Frame>) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             for frame in frames {
                 peer.send_frame(&frame);
             }
         });
-        settle().await;
+        settle()
     }
 
     /// Sends bytes as they are, in one segment: parts of frames ([`Frame::to_bytes`]), or rubbish.
-    pub async fn send_raw(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send_raw(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             peer.transcript.note_sent("bytes", bytes.as_ref());
             peer.output.extend_from_slice(bytes.as_ref());
         });
-        settle().await;
+        settle()
     }
 
     /// Sends a close frame. What the session answers is for [`expect_closed`](Self::expect_closed).
-    pub async fn close(&mut self, code: impl Into<CloseCode>, reason: &str) {
-        self.send([Frame::close(code, reason)]).await;
+    pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> impl Future<Output = ()> {
+        self.send([Frame::close(code, reason)])
     }
 
     /// Drops the transport without a close frame, as a client does that loses its network or is killed.
-    pub async fn vanish(&mut self) {
+    pub fn vanish(&mut self) -> impl Future<Output = ()> {
         self.peer.update(super::peer::Inner::vanish);
-        settle().await;
+        settle()
     }
 
     /// Ends what the client sends without a close frame, and goes on reading.
-    pub async fn shut_down_writing(&mut self) {
+    pub fn shut_down_writing(&mut self) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             peer.transcript.note("client ends its writing side");
             peer.is_shutting_down = true;
         });
-        settle().await;
+        settle()
     }
 
     /// Reads nothing from here on: what the session writes fills the transport, then the outbox. Pings and close frames
@@ -187,22 +186,22 @@ impl Client {
 
     /// Reads this many bytes more, and then stalls: a client that is slow. What it got of a frame that is not whole is
     /// nothing yet.
-    pub async fn stall_after(&mut self, bytes: usize) {
+    pub fn stall_after(&mut self, bytes: usize) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             peer.transcript
                 .note(format_args!("client reads {bytes} bytes more"));
             peer.allowance = Some(bytes);
         });
-        settle().await;
+        settle()
     }
 
     /// Reads again.
-    pub async fn unstall(&mut self) {
+    pub fn unstall(&mut self) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             peer.transcript.note("client reads again");
             peer.allowance = None;
         });
-        settle().await;
+        settle()
     }
 
     /// Answers neither pings nor close frames from here on, though it reads them.

@@ -117,6 +117,20 @@ async fn l5_messages_before_an_end_without_a_close_frame_are_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l5_a_peer_that_ends_only_its_writing_side_gets_what_it_asked_for() {
+    let (mut client, stage) = Stage::new(ECHO).connect();
+    settle().await;
+    drop(client.send_text("one"));
+    drop(client.send_text("two"));
+    client.shut_down_writing().await;
+    client.expect_text("one").await;
+    client.expect_text("two").await;
+    client.expect_closed(1006).await;
+    client.ended().await;
+    assert_eq!(stage.messages(), ["one", "two", "closed 1006 lost unclean"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l5_messages_before_a_violation_are_delivered() {
     let (mut client, stage) = Stage::new(HOLD_AND_ECHO).connect();
     client.send_text("hold").await;
@@ -214,6 +228,29 @@ async fn l5_connection_closed_is_delivered_after_a_drain_and_a_close_of_another_
     client.connection().close(1000, "").await.unwrap();
     client.ended().await;
     assert_eq!(stage.messages(), ["closed 1000 stopped clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_handler_that_runs_at_a_drain_may_finish_and_is_told_of_the_end() {
+    let hub = Hub::new(Config::default());
+    let (mut client, stage) = Stage::new(act!(|_, message, connection, stage| {
+        if let Message::Text(_) = message {
+            stage.hold().await;
+            assert!(connection.is_closed());
+        }
+        Ok(continue_connection())
+    }))
+    .with_hub(&hub)
+    .connect();
+    client.send_text("hold").await;
+    client.send_text("never seen").await;
+    hub.drain();
+    client.expect_closed(1001).await;
+    advance(9 * SECOND).await;
+    stage.release();
+    client.ended().await;
+    assert_eq!(stage.messages(), ["hold", "closed 1001 drained clean"]);
+    assert_eq!(hub.drained().await.clean, 1);
 }
 
 #[tokio::test(start_paused = true)]

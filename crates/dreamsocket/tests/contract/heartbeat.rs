@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use dreamsocket::Config;
 use dreamsocket::testing::{Frame, Received, advance, settle};
+use dreamsocket::{Config, Selector, continue_connection};
 use tokio::time::Instant;
 
-use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage};
+use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage, act};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -94,6 +94,28 @@ async fn l9_the_clock_stands_still_while_the_read_ahead_is_full() {
     let begin = Instant::now();
     client.expect_ping().await;
     assert_eq!(begin.elapsed(), 30 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_the_heartbeat_and_pongs_go_on_under_a_selector_that_is_always_ready() {
+    let always = tokio_stream::iter(std::iter::repeat(String::new()));
+    let (mut client, stage) = Stage::new(act!(|_, _, _, _| Ok(continue_connection())))
+        .with_selector(Selector::new().select(always))
+        .connect();
+    client.mute();
+    // Nothing is ever idle here, so the clock moves only by hand, and nothing settles.
+    tokio::time::advance(30 * SECOND).await;
+    drop(client.ping("from the peer"));
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    client.connection().close(4000, "").await.unwrap();
+    client.expect_closed(4000).await;
+    let transcript = client.transcript();
+    for expected in ["session -> ping", "session -> pong"] {
+        assert!(transcript.contains(expected), "{transcript}");
+    }
+    assert!(stage.seen().len() > 100, "it was not always ready");
 }
 
 #[tokio::test(start_paused = true)]

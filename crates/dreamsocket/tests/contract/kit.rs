@@ -67,8 +67,8 @@ async fn what_is_not_as_expected_fails_with_the_place_and_the_transcript() {
     )
     .await;
     check(
-        async |client| drop(client.expect_json::<u32>().await),
-        "expected JSON of a u32, which it is not",
+        async |client| drop(client.expect_json::<String>().await),
+        "expected JSON of a alloc::string::String, which it is not",
     )
     .await;
 }

@@ -8,6 +8,7 @@
     reason = "what fails in a test's helper fails the test"
 )]
 
+mod any_order;
 mod closing;
 mod errors;
 mod forwarding;

@@ -308,3 +308,40 @@ async fn l8_messages_behind_a_panic_are_dropped() {
         ["init", "one", "on_close 1, closed 1011 panicked clean"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_whose_payload_panics_when_it_is_dropped() {
+    quietly();
+    const PANIC: Act = act!(|_, _, _, _| std::panic::panic_any(Bomb));
+    let (mut client, stage) = Stage::new(PANIC).connect();
+    client.send_text("go").await;
+    client.expect_closed(1011).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "go", "on_close 1, closed 1011 panicked clean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_while_the_error_is_shown() {
+    quietly();
+    #[derive(Debug)]
+    struct Odd;
+    impl std::fmt::Display for Odd {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose")
+        }
+    }
+    impl std::error::Error for Odd {}
+    const FAIL: Act = act!(|_, _, _, _| Err(Odd.into()));
+    let _logs = logs::capture();
+    let (mut client, stage) = Stage::new(FAIL).connect();
+    client.send_text("go").await;
+    client.expect_closed(1011).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "go", "on_close 1, closed 1011 panicked clean"]
+    );
+}

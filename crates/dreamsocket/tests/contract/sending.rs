@@ -230,6 +230,27 @@ async fn s1_nobody_overtakes_a_send_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s1_buffered_bytes_are_those_that_were_accepted() {
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, _stage) = stalled(Stage::new(IGNORE).with_config(config), 1);
+    let connection = client.connection().clone();
+    connection.send_binary(vec![1; 500]).await.unwrap();
+    assert_eq!(connection.buffered_bytes(), 564);
+    // What waits for room is not in it.
+    let other = connection.clone();
+    let waiting = tokio::spawn(async move { other.send_binary(vec![2; 900]).await });
+    settle().await;
+    assert_eq!(connection.buffered_bytes(), 564);
+    client.vanish().await;
+    assert!(waiting.await.unwrap().is_err());
+    assert_eq!(
+        connection.buffered_bytes(),
+        0,
+        "nothing waits in what is closed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn s1_a_send_that_is_dropped_while_it_waits_sends_nothing_and_leaves_its_room() {
     let config = Config::default().with_outbox(1_000);
     let (mut client, _stage) = stalled(Stage::new(IGNORE).with_config(config), 1);
@@ -428,6 +449,20 @@ async fn s2_large_and_small_messages_leave_with_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s2_what_a_handler_sent_and_its_close_leave_with_one_write() {
+    const STOP: Act = act!(|_, _, connection, _| {
+        connection.send_text("goodbye").await?;
+        Ok(stop_connection())
+    });
+    let (mut client, _stage) = Stage::new(STOP).connect();
+    client.send_text("go").await;
+    client.expect_text("goodbye").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(client.traffic().writes, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn s2_an_echo_is_one_read_and_one_write() {
     let (mut client, _stage) = Stage::new(ECHO).connect();
     for number in 1..=5 {
@@ -522,4 +557,32 @@ async fn s1_sends_of_on_init_are_sent() {
     async fn on_close((): (), _: &()) {}
     let mut client = Builder::new().connect((), on_init, on_message, on_close);
     client.expect_text("welcome").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn l6_threads_that_send_at_once_wake_the_session_every_time() {
+    // A wake-up that is lost leaves a message in the outbox for ever.
+    let config = Config::default().with_outbox(4_000).with_heartbeat(None);
+    let (mut client, _stage) = Stage::new(IGNORE).with_config(config).connect();
+    let send = |task: u32, connection: Connection| async move {
+        for number in 0..2_000_u32 {
+            let text = format!("{task} {number}");
+            connection.send_text(text).await.unwrap();
+            if number % 64 == task {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    for task in 0..8 {
+        tokio::spawn(send(task, client.connection().clone()));
+    }
+    let mut next = [0; 8];
+    for _ in 0..16_000 {
+        let text = client.receive_text().await;
+        let (task, number) = text.split_once(' ').unwrap();
+        let next = &mut next[task.parse::<usize>().unwrap()];
+        assert_eq!(number.parse::<u32>().unwrap(), *next);
+        *next += 1;
+    }
+    assert_eq!(next, [2_000; 8]);
 }

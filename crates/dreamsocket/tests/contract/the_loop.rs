@@ -280,6 +280,30 @@ async fn l2_a_drain_whose_time_is_up_cuts_the_handler_and_still_runs_on_close() 
     assert_eq!(hub.drained().await.cut, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn l2_on_close_runs_after_connection_closed_was_cut() {
+    const HANG: Act = act!(|_, message, _, _| {
+        if let Message::ConnectionClosed(_) = message {
+            std::future::pending::<()>().await;
+        }
+        Ok(continue_connection())
+    });
+    let (mut client, stage) = Stage::new(HANG).connect();
+    let begin = Instant::now();
+    client.close(1000, "").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 60 * SECOND);
+    assert_eq!(
+        stage.seen(),
+        [
+            "init",
+            "closed 1000 peer clean",
+            "on_close 1, closed 1000 peer clean"
+        ]
+    );
+}
+
 // ---- L3
 
 #[tokio::test(start_paused = true)]
@@ -794,5 +818,35 @@ async fn every_time_may_be_without_end() {
     client.expect_text("hold").await;
     client.close(1000, "").await;
     client.expect_closed(1000).await;
+    client.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_time_may_be_nothing() {
+    // Of no use, but nothing spins or panics.
+    let config = Config::default()
+        .with_init_timeout(Duration::ZERO)
+        .with_handler_timeout(Some(Duration::ZERO))
+        .with_send_timeout(Duration::ZERO)
+        .with_heartbeat(None)
+        .with_close_time(Duration::ZERO)
+        .with_stall_timeout(Duration::ZERO);
+    let (mut client, _stage) = Stage::new(ECHO)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(10))
+        .connect();
+    client.stall();
+    client.send_text("hello").await;
+    client.send_text("hello again").await;
+    advance(SECOND).await;
+    client.unstall().await;
+    client.expect_text("hello").await;
+    client.expect_text("hello again").await;
+    client.connection().close(1000, "").await.unwrap();
+    client.ended().await;
+
+    let config = Config::default().with_heartbeat(Some(Duration::ZERO));
+    let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
+    client.mute();
     client.ended().await;
 }

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use dreamsocket_protocol::{CloseCode, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,12 +30,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             heartbeat,
             paused,
             self.closing.as_ref().map(|closing| closing.deadline),
-            self.stalled
-                .map(|since| later(since, self.config.stall_timeout)),
+            self.stall_deadline(),
             self.postponed.as_ref().and_then(|request| request.at),
             self.handler_deadline,
             self.cut_at,
         ])
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        // One that is over at once would be looked at without end.
+        let timeout = self.config.stall_timeout.max(Duration::from_millis(1));
+        self.stalled.map(|since| later(since, timeout))
     }
 
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
@@ -57,10 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.close(request.cause, request.code, request.reason);
             return true;
         }
-        if is_past(
-            self.stalled
-                .map(|since| later(since, self.config.stall_timeout)),
-        ) {
+        if is_past(self.stall_deadline()) {
             self.stalled = Some(now);
             let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
             if something_waits && self.closing.is_none() {

@@ -13,6 +13,9 @@ use super::super::buffers;
 use super::{Inbound, Noted, Wire};
 use crate::config::READ_AHEAD;
 
+/// After how many reads of what nobody wants any more the task lets others run.
+const DISCARDED_READS: u32 = 32;
+
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The next message of the peer, in order. `Ready(None)` once a close is under way.
     pub(in crate::session) fn poll_message(
@@ -107,7 +110,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Reads and forgets while a close is under way, until the peer's close frame or its end.
     pub(super) fn discard(&mut self, context: &mut Context<'_>) {
-        while self.closing.is_some() {
+        for _ in 0..DISCARDED_READS {
+            if self.closing.is_none() {
+                return;
+            }
             while self.engine.handle_input(&mut self.read).is_some() {}
             if self.engine.is_close_received() && self.engine.violation().is_none() {
                 return;
@@ -118,6 +124,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Pending => return,
             }
         }
+        // A peer that floods keeps the task neither from its deadlines nor from letting others run.
+        self.wake(context);
     }
 
     fn decode(&mut self) -> Option<Decoded> {

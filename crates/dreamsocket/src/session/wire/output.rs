@@ -138,7 +138,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     return false;
                 }
                 Poll::Ready(Forwarded::Panicked(payload)) => {
-                    super::super::log_panic("on_missed", &*payload);
+                    super::super::log_panic("on_missed", payload);
                     self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
                     return false;
                 }
