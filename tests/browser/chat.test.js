@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
+import { connect as connectSocket } from "node:net";
 import { createInterface } from "node:readline";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -23,8 +24,8 @@ let contexts = [];
 let wrongs = []; // What no page may do: fail in a script, break the policy, ask another host.
 
 /// Starts the chat and waits until it accepts. On Unix `cargo run` becomes the program, so its pid is the chat's.
-async function startServer(listen = "127.0.0.1:0") {
-  const flags = ["run", "--quiet", "--release", "--locked", "-p", "chat", "--", "--listen", listen];
+async function startServer(listen = "127.0.0.1:0", ...more) {
+  const flags = ["run", "--quiet", "--release", "--locked", "-p", "chat", "--", "--listen", listen, ...more];
   const program = spawn("cargo", flags, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => program.once("exit", resolve));
   for await (const line of createInterface({ input: program.stdout })) {
@@ -62,10 +63,15 @@ afterEach(async () => {
   assert.deepEqual(found, []);
 });
 
-async function openPage({ viewport = WIDE, colorScheme = "light" } = {}) {
+async function openContext(viewport, colorScheme) {
   const context = await browser.newContext({ viewport, colorScheme });
   context.setDefaultTimeout(20_000);
   contexts.push(context);
+  return context;
+}
+
+async function openPage({ viewport = WIDE, colorScheme = "light", context: shared } = {}) {
+  const context = shared ?? await openContext(viewport, colorScheme);
   const page = await context.newPage();
   page.on("pageerror", (error) => wrongs.push(String(error)));
   page.on("dialog", (dialog) => wrongs.push(`a dialog: ${dialog.message()}`));
@@ -119,7 +125,7 @@ test("two pages see each other come, talk and go", async () => {
   assert.equal(await ada.locator(".own .bubble").textContent(), "Good evening, Grace.");
   assert.equal(await grace.locator(".own .bubble").textContent(), "Good evening!");
 
-  await grace.getByRole("button", { name: "Leave" }).click();
+  await grace.getByRole("button", { name: "Leave", exact: true }).click();
   await grace.getByRole("textbox", { name: "Your name" }).waitFor();
   await waitForNote(ada, "Grace left.");
   await waitForPeople(ada, ["Ada"]);
@@ -136,6 +142,164 @@ test("other rooms hear nothing", async () => {
   assert.equal(await grace.locator(".bubble").count(), 1);
 });
 
+const enterOther = async (page, room) => {
+  await page.getByRole("textbox", { name: "Another room" }).fill(room);
+  await page.keyboard.press("Enter");
+};
+
+test("rooms are switched without reconnecting, and what waits in the others is counted", async () => {
+  const page = await openPage();
+  const sockets = [];
+  page.on("websocket", (socket) => sockets.push(socket));
+  await enter(page, "Ada", "garden");
+  const grace = await openRoom("Grace", "garden");
+  const linus = await openRoom("Linus", "cellar");
+  await say(grace, "In the garden");
+  await waitForMessage(page, "In the garden");
+
+  await enterOther(page, "cellar");
+  await waitForNote(page, "You are in cellar.");
+  await waitForNote(linus, "Ada joined.");
+  await waitForPeople(page, ["Ada", "Linus"]);
+  await say(page, "In the cellar");
+  await waitForMessage(linus, "In the cellar");
+  assert.ok(!(await page.locator(".bubble").filter({ hasText: "In the garden" }).isVisible()));
+
+  // It is in both rooms: what is said in the one that is not seen is counted, and read when it is seen again.
+  await say(grace, "Still there?");
+  await page.getByRole("button", { name: "garden 1 unread" }).waitFor();
+  assert.equal(await page.title(), "(1) cellar · Dreamsocket chat");
+  await page.screenshot({ path: `${SCREENSHOTS}rooms.png`, animations: "disabled" });
+  await page.getByRole("button", { name: "garden 1 unread" }).click();
+  await waitForMessage(page, "Still there?");
+  await waitForPeople(page, ["Ada", "Grace"]);
+  assert.equal(await page.title(), "garden · Dreamsocket chat");
+
+  await page.getByRole("button", { name: "Leave cellar" }).click();
+  await waitForNote(linus, "Ada left.");
+  assert.equal(await page.locator("#room-name").textContent(), "garden");
+  assert.equal(await page.getByRole("button", { name: "Leave garden" }).count(), 0);
+  await page.getByRole("button", { name: "cellar", exact: true }).click();
+  await waitForNote(page, "messages may be missing");
+  await waitForPeople(page, ["Ada", "Linus"]);
+
+  await enterOther(page, "");
+  await waitForError(page, "Choose a room.");
+  await enterOther(page, "bad\u0007room");
+  await waitForError(page, "This room has a character that cannot be shown.");
+  await page.getByRole("button", { name: "cellar", exact: true }).click();
+  await say(page, "Not lost");
+  await waitForMessage(linus, "Not lost");
+  assert.equal(sockets.length, 1);
+  assert.ok(!sockets[0].isClosed());
+});
+
+test("who is typing is seen by the others, and no longer than it is true", async () => {
+  const ada = await openRoom("Ada", "garden");
+  const grace = await openRoom("Grace", "garden");
+  const typing = ada.locator("#typing");
+  await grace.getByRole("textbox", { name: "Message" }).pressSequentially("Hel");
+  await typing.filter({ hasText: "Grace is typing…" }).waitFor();
+  assert.equal(await grace.locator("#typing").textContent(), "");
+  await ada.screenshot({ path: `${SCREENSHOTS}typing.png`, animations: "disabled" });
+  await grace.keyboard.press("Enter");
+  await waitForMessage(ada, "Hel");
+  assert.equal(await typing.textContent(), "");
+
+  await grace.getByRole("textbox", { name: "Message" }).pressSequentially("Hm, well", { delay: 400 });
+  await typing.filter({ hasText: "Grace is typing…" }).waitFor();
+  await ada.waitForFunction(() => document.getElementById("typing").textContent === "");
+});
+
+test("one person with three tabs is one person", async () => {
+  const ada = await openRoom("Ada", "garden");
+  const context = await openContext(WIDE, "light");
+  const tabs = [];
+  for (let tab = 0; tab < 3; tab += 1) tabs.push(await openRoom("Grace", "garden", { context }));
+  await ada.locator("#people li").filter({ hasText: "3 tabs" }).waitFor();
+  await waitForPeople(ada, ["Ada", "Grace"]);
+  await ada.screenshot({ path: `${SCREENSHOTS}tabs.png`, animations: "disabled" });
+  await say(tabs[0], "From one of them");
+  for (const tab of tabs) await tab.locator(".own .bubble").filter({ hasText: "From one of them" }).waitFor();
+  await tabs[0].close();
+  await tabs[1].close();
+  await ada.waitForFunction(() => !document.getElementById("people").textContent.includes("tabs"));
+  await waitForPeople(ada, ["Ada", "Grace"]);
+  assert.equal(await ada.locator(".note").filter({ hasText: "Grace joined." }).count(), 1);
+  assert.equal(await ada.locator(".note").filter({ hasText: "Grace left." }).count(), 0);
+  await tabs[2].close();
+  await waitForNote(ada, "Grace left.");
+});
+
+test("whoever floods is slowed down, sees it, and loses nothing", async () => {
+  const ada = await openRoom("Ada", "garden");
+  const grace = await openRoom("Grace", "garden");
+  for (let count = 0; count < 20; count += 1) await say(grace, `Flood ${count}.`);
+  await grace.locator("#slowed").filter({ hasText: "You are faster than the chat allows." }).waitFor();
+  await grace.screenshot({ path: `${SCREENSHOTS}slowed.png`, animations: "disabled" });
+  await waitForMessage(ada, "Flood 19.");
+  assert.equal(await ada.locator(".bubble").count(), 20);
+  await grace.waitForFunction(() => document.getElementById("slowed").textContent === "");
+});
+
+/// Enters rooms over a bare socket, and then never reads again.
+async function enterDeaf(address, name, ...rooms) {
+  const { hostname, port } = new URL(`http://${address}`);
+  const socket = connectSocket({ host: hostname, port: Number(port) });
+  socket.on("error", () => {});
+  await new Promise((resolve) => socket.once("connect", resolve));
+  const head = [
+    `GET /chat?user=${name} HTTP/1.1`, `Host: ${address}`, "Connection: Upgrade", "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
+  ];
+  socket.write(head.join("\r\n"));
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.pause();
+  for (const room of rooms) {
+    const text = Buffer.from(JSON.stringify({ type: "enter", room }));
+    socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), text])); // A mask of zeroes.
+  }
+  return socket;
+}
+
+test("one that never reads does not disturb the others", async () => {
+  const slow = server;
+  server = await startServer("127.0.0.1:0", "--pace", "100000"); // Whose pages are opened from here on.
+  try {
+    const ada = await openRoom("Ada", "garden");
+    const deaf = await enterDeaf(server.address, "Deaf", "garden", "noise");
+    await waitForNote(ada, "Deaf joined.");
+    const grace = await openRoom("Grace", "garden");
+    // More than the sockets and the outbox of the one that does not read can hold; too much to draw on a page.
+    await grace.evaluate(() => new Promise((resolve) => {
+      const socket = new WebSocket(`ws://${location.host}/chat?user=Talker`);
+      let said = 0;
+      const send = (value) => socket.send(JSON.stringify({ room: "noise", ...value }));
+      socket.onopen = () => send({ type: "enter" });
+      socket.onmessage = ({ data }) => {
+        const { type } = JSON.parse(data);
+        if (type === "said") said += 1;
+        if (said === 1_000) resolve(socket.close());
+        else if (type === "entered" || type === "said") send({ type: "say", text: "\u{1D11E}".repeat(2_000) });
+      };
+    }));
+    for (const [page, other, text] of [[ada, grace, "Can you hear me?"], [grace, ada, "Well and at once."]]) {
+      const start = Date.now();
+      await say(page, text);
+      await waitForMessage(other, text);
+      assert.ok(Date.now() - start < 10_000);
+    }
+    for (const page of [ada, grace]) assert.equal(await page.locator(".note.warning").count(), 0);
+    deaf.destroy();
+    await waitForNote(ada, "Deaf left.");
+  } finally {
+    await Promise.all(contexts.map((context) => context.close()));
+    contexts = [];
+    await server.stop();
+    server = slow;
+  }
+});
+
 test("HTML in names, rooms and messages is text", async () => {
   const name = "<img src=x onerror=alert(1)>";
   const room = "<b>bold</b>";
@@ -149,7 +313,7 @@ test("HTML in names, rooms and messages is text", async () => {
   await waitForNote(ada, `${name} left.`);
   assert.equal(await ada.locator("#room-name").textContent(), room);
   assert.equal(await ada.locator(".bubble").textContent(), message);
-  assert.equal(await ada.locator("#chat img:not([src='/icon.svg']), #chat b, #messages script, #messages h1").count(), 0);
+  assert.equal(await ada.locator("#chat img:not([src='/icon.svg']), #chat b, #scroller script, #scroller h1").count(), 0);
 });
 
 test("what is too long is told, by the page and by the server", async () => {

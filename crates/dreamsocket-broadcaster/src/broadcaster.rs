@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::local::Local;
 use crate::topic::Topic;
@@ -50,6 +51,12 @@ impl<M> Broadcaster<M> {
     #[must_use]
     pub fn topics(&self) -> usize {
         self.handle.topics()
+    }
+
+    /// What all topics have carried in this process.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.handle.counts()
     }
 }
 
@@ -113,25 +120,26 @@ impl<M> Drop for LastHandle<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Channel, ChannelOptions};
+    use crate::channel::Channel;
     use crate::delivery::Delivery;
-    use crate::engine::{Name, Sink, SubscriberKey};
+    use crate::engine::{Confirmation, Name, Sink, SubscriberId, Unsubscribe};
     use crate::error::{PublishError, TryRecvError};
     use crate::lock::Lock;
+    use crate::options::ChannelOptions;
     use crate::topic::Published;
 
     /// An engine that, like a remote one, takes a message now and delivers it when it comes back from elsewhere; and
     /// whose messages keep coming when this process can publish no more.
     struct Remote {
         local: Local<u32>,
-        travelling: Lock<Vec<(Name, u32)>>,
+        travelling: Lock<Vec<(Name, u32, Option<SubscriberId>)>>,
         is_abandoned: Lock<bool>,
     }
 
     impl Remote {
         fn arrive(&self) {
-            for (name, message) in std::mem::take(&mut *self.travelling.lock()) {
-                self.local.publish(&name, message).unwrap();
+            for (name, message, except) in std::mem::take(&mut *self.travelling.lock()) {
+                self.local.publish(&name, message, except).unwrap();
             }
         }
     }
@@ -141,31 +149,58 @@ mod tests {
             self.local.name(name)
         }
 
-        fn publish(&self, topic: &Name, message: u32) -> Result<Published, PublishError> {
-            self.travelling.lock().push((topic.clone(), message));
+        fn publish(
+            &self,
+            topic: &Name,
+            message: u32,
+            except: Option<SubscriberId>,
+        ) -> Result<Published, PublishError> {
+            let travelling = (topic.clone(), message, except);
+            self.travelling.lock().push(travelling);
             Ok(Published {
                 local: self.subscribers(topic),
             })
         }
 
-        fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<u32>>) -> SubscriberKey {
-            self.local.subscribe(topic, sink)
+        /// Confirmed when it has come back.
+        fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: u32) -> Confirmation<'a> {
+            Box::pin(async move {
+                let published = self.publish(topic, message, None);
+                while !self.travelling.lock().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                published
+            })
         }
 
-        fn unsubscribe(&self, topic: &Name, key: SubscriberKey) {
-            self.local.unsubscribe(topic, key);
+        fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<u32>>) -> SubscriberId {
+            self.local.subscribe(topic, sink)
         }
 
         fn subscribers(&self, topic: &Name) -> usize {
             self.local.subscribers(topic)
         }
 
+        fn topic_counts(&self, topic: &Name) -> Counts {
+            self.local.topic_counts(topic)
+        }
+
         fn topics(&self) -> usize {
             self.local.topics()
         }
 
+        fn counts(&self) -> Counts {
+            self.local.counts()
+        }
+
         fn abandon(&self) {
             *self.is_abandoned.lock() = true;
+        }
+    }
+
+    impl Unsubscribe for Remote {
+        fn unsubscribe(&self, topic: &Name, id: SubscriberId) {
+            self.local.unsubscribe(topic, id);
         }
     }
 

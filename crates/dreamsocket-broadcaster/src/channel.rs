@@ -1,5 +1,6 @@
 //! [`Channel`]: a subscriber's end. What waits is in [`Queue`]; this is its reader and the owner of the subscription.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future;
 use std::pin::Pin;
@@ -8,8 +9,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::counts::ChannelCounts;
 use crate::delivery::{Delivery, Missed};
-use crate::engine::{Engine, Name, SubscriberKey};
+use crate::engine::{Name, SubscriberId, Unsubscribe};
 use crate::error::TryRecvError;
 use crate::queue::{Queue, Take, Taken};
 
@@ -19,26 +21,38 @@ use crate::queue::{Queue, Take, Taken};
 ///
 /// It ends (`None`) when nobody can publish to it any more: with the in-process engine that is when the last
 /// [`Broadcaster`](crate::Broadcaster) and the last [`Topic`](crate::Topic) of it are gone, those of other topics
-/// included. What was published before is still received. A channel does not itself keep its topic open.
+/// included. What was published before is still received. A channel does not itself keep its topic open. One that was
+/// told to [end when it is full](crate::ChannelOptions::end_when_full) ends by that, too: [`end`](Self::end) says which
+/// it was.
 #[must_use = "dropping a channel unsubscribes it"]
 pub struct Channel<M> {
     queue: Arc<Queue<M>>,
     name: Name,
-    key: SubscriberKey,
-    engine: Arc<dyn Engine<M>>,
+    id: SubscriberId,
+    engine: Arc<dyn Unsubscribe>,
+}
+
+/// Why a [`Channel`] has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// It was full and one more message came: see [`end_when_full`](crate::ChannelOptions::end_when_full).
+    Lagged,
+    /// Nobody can publish to it any more, and all that was published has been received or told as missed.
+    Closed,
 }
 
 impl<M> Channel<M> {
     pub(crate) fn new(
         queue: Arc<Queue<M>>,
         name: Name,
-        key: SubscriberKey,
-        engine: Arc<dyn Engine<M>>,
+        id: SubscriberId,
+        engine: Arc<dyn Unsubscribe>,
     ) -> Self {
         Self {
             queue,
             name,
-            key,
+            id,
             engine,
         }
     }
@@ -48,6 +62,88 @@ impl<M> Channel<M> {
     pub fn topic_name(&self) -> &str {
         self.name.as_str()
     }
+
+    /// Who it is to [`Topic::publish_except`](crate::Topic::publish_except).
+    #[must_use]
+    pub const fn id(&self) -> SubscriberId {
+        self.id
+    }
+
+    /// Why it has ended, or `None` if it has not: if something waits or may still come.
+    ///
+    /// Is `Some` from the moment at which [`recv`](Self::recv) would give `None`.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.queue.end()
+    }
+
+    /// What became of the messages that it was handed.
+    #[must_use]
+    pub fn counts(&self) -> ChannelCounts {
+        self.queue.counts()
+    }
+
+    /// As [`end`](Self::end), and wakes the task when it has ended.
+    ///
+    /// For who has no room for messages and so does not receive: a channel that [ends when it is
+    /// full](crate::ChannelOptions::end_when_full) then tells at once. Messages do not wake. The end for lack of
+    /// publishers is noticed at the latest with the last message.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.queue.poll_end(cx)
+    }
+
+    /// Takes up to `limit` messages and gaps at once, in order, and puts them behind what is in the buffer: for who
+    /// passes many on. Ready with how many they were, or with 0 if the channel has ended. Parks the task if nothing
+    /// waits.
+    ///
+    /// The messages come as they are shared with the other subscribers, not cloned; `Arc::unwrap_or_clone` moves out of
+    /// the last one. A limit of 0 is taken as 1. What was taken no longer counts against the capacity: take no more than
+    /// there is use for now.
+    ///
+    /// ```
+    /// # use std::{collections::VecDeque, future::poll_fn};
+    /// # use dreamsocket_broadcaster::{Broadcaster, Delivery};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let topic = Broadcaster::new().topic("lobby");
+    /// let mut channel = topic.subscribe();
+    /// topic.publish("one").unwrap();
+    /// topic.publish("two").unwrap();
+    /// let mut batch = VecDeque::new();
+    /// assert_eq!(poll_fn(|cx| channel.poll_recv_many(cx, &mut batch, 64)).await, 2);
+    /// for delivery in batch.drain(..) {
+    ///     let Delivery::Message(text) = delivery else { continue };
+    ///     println!("{text}");
+    /// }
+    /// # }
+    /// ```
+    pub fn poll_recv_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut VecDeque<Delivery<Arc<M>>>,
+        limit: usize,
+    ) -> Poll<usize> {
+        self.queue.poll_take_many(cx, limit.max(1), |taken| {
+            buffer.push_back(match taken {
+                Taken::Message(message) => Delivery::Message(message),
+                Taken::Missed(count) => Delivery::Missed(missed(&self.name, count)),
+            });
+        })
+    }
+
+    /// The next message as it is shared with the other subscribers, not cloned, or gap, if one waits already.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_shared(&mut self) -> Result<Delivery<Arc<M>>, TryRecvError> {
+        match self.queue.take() {
+            Take::Some(Taken::Message(message)) => Ok(Delivery::Message(message)),
+            Take::Some(Taken::Missed(count)) => Ok(Delivery::Missed(missed(&self.name, count))),
+            Take::Empty => Err(TryRecvError::Empty),
+            Take::Ended => Err(TryRecvError::Ended),
+        }
+    }
 }
 
 impl<M: Clone> Channel<M> {
@@ -56,7 +152,7 @@ impl<M: Clone> Channel<M> {
     /// Cancel-safe: a future that is dropped before it is ready has taken nothing.
     ///
     /// ```
-    /// # use dreamsocket_broadcaster::{Broadcaster, Delivery};
+    /// # use dreamsocket_broadcaster::{Broadcaster, Delivery, End};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let topic = Broadcaster::new().topic("lobby");
@@ -65,6 +161,7 @@ impl<M: Clone> Channel<M> {
     /// drop(topic);
     /// assert_eq!(channel.recv().await, Some(Delivery::Message(1)));
     /// assert_eq!(channel.recv().await, None);
+    /// assert_eq!(channel.end(), Some(End::Closed));
     /// # }
     /// ```
     pub async fn recv(&mut self) -> Option<Delivery<M>> {
@@ -77,27 +174,23 @@ impl<M: Clone> Channel<M> {
     ///
     /// [`TryRecvError::Empty`] when nothing waits now, [`TryRecvError::Ended`] when nothing will come any more.
     pub fn try_recv(&mut self) -> Result<Delivery<M>, TryRecvError> {
-        match self.queue.take() {
-            Take::Some(taken) => Ok(self.deliver(taken)),
-            Take::Empty => Err(TryRecvError::Empty),
-            Take::Ended => Err(TryRecvError::Ended),
-        }
+        let delivery = self.try_recv_shared()?;
+        Ok(delivery.map(|message| self.queue.clone_out(message)))
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
-        self.queue
-            .poll_take(cx)
-            .map(|taken| Some(self.deliver(taken?)))
+    /// The next message or gap, or `None` when the channel has ended. Parks the task if nothing waits.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
+        self.queue.poll_take(cx).map(|taken| {
+            Some(match taken? {
+                Taken::Message(message) => Delivery::Message(self.queue.clone_out(message)),
+                Taken::Missed(count) => Delivery::Missed(missed(&self.name, count)),
+            })
+        })
     }
+}
 
-    fn deliver(&self, taken: Taken<M>) -> Delivery<M> {
-        match taken {
-            Taken::Message(message) => Delivery::Message(self.queue.clone_out(message)),
-            Taken::Missed(count) => {
-                Delivery::Missed(Missed::new(self.topic_name().to_owned(), Some(count)))
-            }
-        }
-    }
+fn missed(name: &Name, count: u64) -> Missed {
+    Missed::new(name.as_str().to_owned(), Some(count))
 }
 
 impl<M: Clone> Stream for Channel<M> {
@@ -111,7 +204,7 @@ impl<M: Clone> Stream for Channel<M> {
 impl<M> Drop for Channel<M> {
     fn drop(&mut self) {
         // This channel then holds the last reference to the queue: what waits goes with it.
-        self.engine.unsubscribe(&self.name, self.key);
+        self.engine.unsubscribe(&self.name, self.id);
     }
 }
 
@@ -119,41 +212,7 @@ impl<M> fmt::Debug for Channel<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
             .field("topic", &self.topic_name())
-            .field("waiting", &self.queue.waiting())
+            .field("waiting", &self.counts().waiting)
             .finish_non_exhaustive()
-    }
-}
-
-/// How to subscribe: the choices of one channel.
-///
-/// | option | default | |
-/// |---|---|---|
-/// | [`capacity`](Self::capacity) | 256 messages | past it the oldest is dropped, and the channel tells how many |
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-#[must_use]
-pub struct ChannelOptions {
-    pub(crate) capacity: usize,
-}
-
-impl ChannelOptions {
-    /// The defaults.
-    pub const fn new() -> Self {
-        Self { capacity: 256 }
-    }
-
-    /// How many messages may wait in the channel, at least 1 (0 is taken as 1).
-    ///
-    /// This is a bound and takes no memory: room is made as messages come.
-    pub const fn capacity(self, messages: usize) -> Self {
-        Self {
-            capacity: if messages == 0 { 1 } else { messages },
-        }
-    }
-}
-
-impl Default for ChannelOptions {
-    fn default() -> Self {
-        Self::new()
     }
 }

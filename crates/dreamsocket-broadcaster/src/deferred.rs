@@ -1,5 +1,6 @@
 //! What a publish owes to foreign code, kept until no lock is held: wakers to wake, messages to drop.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,6 +14,7 @@ pub(crate) struct Deferred<M> {
     first: Option<Waker>,
     wakers: Vec<Waker>,
     messages: Vec<M>,
+    panicked: Option<Box<dyn Any + Send>>,
 }
 
 impl<M> Deferred<M> {
@@ -21,6 +23,7 @@ impl<M> Deferred<M> {
             first: None,
             wakers: Vec::new(),
             messages: Vec::new(),
+            panicked: None,
         }
     }
 
@@ -39,11 +42,21 @@ impl<M> Deferred<M> {
             self.messages.push(message);
         }
     }
+
+    /// Drops a message that nobody else has seen, later.
+    pub(crate) fn discard_unshared(&mut self, message: M) {
+        self.messages.push(message);
+    }
+
+    /// Lets a panic go on, later.
+    pub(crate) fn panic(&mut self, payload: Box<dyn Any + Send>) {
+        self.panicked.get_or_insert(payload);
+    }
 }
 
 impl<M> Drop for Deferred<M> {
     fn drop(&mut self) {
-        let mut panicked = None;
+        let mut panicked = self.panicked.take();
         let wakers = self
             .first
             .take()
@@ -66,7 +79,7 @@ impl<M> Drop for Deferred<M> {
 fn for_each_despite_panics<T>(
     mut items: impl Iterator<Item = T>,
     f: impl Fn(T),
-    panicked: &mut Option<Box<dyn std::any::Any + Send>>,
+    panicked: &mut Option<Box<dyn Any + Send>>,
 ) {
     // One guarded region for all items rather than one for each; it is entered again after a panic.
     while let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| items.by_ref().for_each(&f))) {

@@ -15,6 +15,23 @@ pub enum Delivery<M> {
     Missed(Missed),
 }
 
+impl<M> Delivery<M> {
+    /// The same with another message, or the same gap.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use dreamsocket_broadcaster::Delivery;
+    /// let shared = Delivery::Message(Arc::new(String::from("hello")));
+    /// assert_eq!(shared.map(Arc::unwrap_or_clone), Delivery::Message(String::from("hello")));
+    /// ```
+    pub fn map<T>(self, f: impl FnOnce(M) -> T) -> Delivery<T> {
+        match self {
+            Self::Message(message) => Delivery::Message(f(message)),
+            Self::Missed(missed) => Delivery::Missed(missed),
+        }
+    }
+}
+
 /// A gap in what a subscriber gets, told in the gap's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,54 +2,100 @@
 //!
 //! Handles and channels know an engine only as [`Engine`], and engines know a subscriber only as [`Sink`]: neither can
 //! tell which one is behind it. Both traits stay private until a second implementation has shown that they are right.
+//! A session that carries a topic to its peer needs no sink of its own: the channel is its queue, whose bound and policy
+//! hold however slow the peer is, and [`Channel::poll_recv_many`](crate::Channel::poll_recv_many) empties it.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::counts::Counts;
 use crate::deferred::Deferred;
 use crate::error::PublishError;
+use crate::keyer::{Keyer, Keys};
 use crate::topic::Published;
 
 /// Carries messages to subscribers.
-pub(crate) trait Engine<M>: Send + Sync {
+pub(crate) trait Engine<M>: Unsubscribe {
     /// Prepares a topic's name for the calls below. Makes no entry.
     fn name(&self, name: Arc<str>) -> Name;
 
-    /// Hands the message to all present subscribers, in the publisher's order, without waiting for any.
-    fn publish(&self, topic: &Name, message: M) -> Result<Published, PublishError>;
+    /// Hands the message to all present subscribers but the excepted one, in the publisher's order, without waiting for
+    /// any.
+    fn publish(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+    ) -> Result<Published, PublishError>;
+
+    /// Publishes, and is ready when the message is where this engine keeps what it has confirmed. The engine bounds the
+    /// wait. Nothing happens before the first poll; who drops it later does not know whether the message was published.
+    fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: M) -> Confirmation<'a>;
 
     /// Adds a subscriber. Every publish that begins later reaches it.
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberKey;
-
-    /// Removes a subscriber and lets go of its sink. Once this returns, nothing is delivered to it.
-    fn unsubscribe(&self, topic: &Name, key: SubscriberKey);
+    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId;
 
     /// How many subscribers the topic has in this process.
     fn subscribers(&self, topic: &Name) -> usize;
 
+    /// What the topic has carried in this process since it has had subscribers.
+    fn topic_counts(&self, topic: &Name) -> Counts;
+
     /// How many topics take memory.
     fn topics(&self) -> usize;
+
+    /// What all topics have carried in this process.
+    fn counts(&self) -> Counts;
 
     /// Called once, when the last handle of this process that could publish is gone. An engine whose messages come from
     /// nowhere else ends all sinks.
     fn abandon(&self);
 }
 
+/// The part of an engine that a channel needs.
+pub(crate) trait Unsubscribe: Send + Sync {
+    /// Removes a subscriber and lets go of its sink. Once this returns, nothing is delivered to it.
+    fn unsubscribe(&self, topic: &Name, id: SubscriberId);
+}
+
+pub(crate) type Confirmation<'a> =
+    Pin<Box<dyn Future<Output = Result<Published, PublishError>> + Send + 'a>>;
+
 /// Where a subscriber's messages go.
 ///
-/// Both methods are called with the topic's lock held. They must not wait, call into the engine, panic, or run foreign
-/// code: wakers and messages to drop go into `deferred`, which acts on them after all locks are released.
+/// Called with the topic's locks held. The methods must not wait, call into the engine, panic, or run foreign code:
+/// wakers and messages to drop go into `deferred`, which acts on them after all locks are released.
 pub(crate) trait Sink<M>: Send + Sync {
     /// Takes the topic's next message.
-    fn deliver(&self, message: Arc<M>, deferred: &mut Deferred<M>);
+    fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome;
 
     /// No message will come after those that came.
     fn end(&self, deferred: &mut Deferred<M>);
+
+    /// The function whose keys the sink looks up in what [`deliver`](Self::deliver) brings.
+    fn keyer(&self) -> Option<Keyer<M>>;
 }
 
-/// One subscriber of one topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SubscriberKey(pub(crate) u64);
+/// What a sink did with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// How many messages were lost by it, be it this one or others that waited.
+    pub(crate) missed: u64,
+    /// Whether the sink wants no more, and is to be removed.
+    pub(crate) is_done: bool,
+}
+
+/// One subscriber of one topic: whom [`Topic::publish_except`](crate::Topic::publish_except) leaves out.
+///
+/// It says nothing by itself, costs nothing to copy, and is never given to another subscriber, of this broadcaster or any
+/// other. Where its subscriber is not, it leaves out nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriberId {
+    /// Drawn by chance, so that broadcasters and processes need not agree on numbers.
+    pub(crate) engine: u64,
+    pub(crate) number: u64,
+}
 
 /// A topic's name with its hash: computed once a handle, not once a publish.
 #[derive(Debug, Clone)]
@@ -84,26 +130,5 @@ impl Eq for Name {}
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
-    }
-}
-
-/// Passes on the hash that a [`Name`] brings.
-#[derive(Default)]
-pub(crate) struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not reached: a name writes its hash only. Any answer that depends on the bytes would be right.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

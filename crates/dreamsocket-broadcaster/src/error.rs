@@ -7,7 +7,8 @@ use std::fmt;
 ///
 /// The engine of [`Broadcaster::new`](crate::Broadcaster::new) cannot fail, and it is the only one so far: no value of
 /// this type can exist. It is `#[non_exhaustive]`, so code that handles it stays right when an engine that can fail is
-/// chosen.
+/// chosen: one whose broker is away, or whose confirmation does not come in the time that the engine gives it, after
+/// which nobody knows whether the message was published.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PublishError {}
@@ -26,7 +27,7 @@ impl Error for PublishError {}
 pub enum TryRecvError {
     /// Nothing waits now.
     Empty,
-    /// Nothing waits, and nobody can publish any more.
+    /// Nothing waits and nothing will come: [`Channel::end`](crate::Channel::end) says why.
     Ended,
 }
 
@@ -34,7 +35,7 @@ impl fmt::Display for TryRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "no message is waiting in the channel",
-            Self::Ended => "the channel has ended: nobody can publish to it any more",
+            Self::Ended => "the channel has ended",
         })
     }
 }

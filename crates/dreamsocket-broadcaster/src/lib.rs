@@ -3,7 +3,8 @@
 //! A [`Broadcaster`] is a space of named topics. Whoever holds a [`Topic`] publishes to it; whoever subscribes gets a
 //! [`Channel`]: a [`Stream`](futures_core::Stream) of [`Delivery`], which is either a message or the word that some
 //! messages were [`Missed`] at that very place. Publishing is not async and never waits for a subscriber: each channel
-//! is bounded, and a subscriber that falls behind loses its oldest messages and is told how many.
+//! is bounded, and a subscriber that falls behind loses its oldest messages and is told how many, or what else it has
+//! chosen by its [`ChannelOptions`]. [`Presence`] tells who is in a topic.
 //!
 //! This crate knows nothing of WebSockets, does no input or output and needs no runtime.
 //!
@@ -31,37 +32,51 @@
 //! # What is promised
 //!
 //! - A subscriber sees the messages of one publisher to one topic in the order in which they were published, each at
-//!   most once; what it sees is a run without gaps, or a [`Missed`] stands in the gap's place with the exact count.
+//!   most once; what it sees is a run without gaps, or a [`Missed`] stands in the gap's place with the exact count. Who
+//!   asks for the [latest per key](ChannelOptions::latest_per_key) gets the messages of each key in order, without those
+//!   that were replaced while they waited.
 //! - With the in-process engine ([`Broadcaster::new`]) there is more: all subscribers of a topic see all of its
 //!   messages in one and the same order, whoever published them, and when [`Topic::publish`] returns, the message
 //!   waits in every channel. Engines that reach other machines keep only the promise above. Nothing is promised across
 //!   topics.
-//! - A publish reaches exactly those who were subscribed at one moment during the call. A channel that was subscribed
-//!   before the call gets the message; one that is subscribed or dropped in the middle of it gets it or not, and what
-//!   it sees from its first message on is without gaps either way.
-//! - No lock is held while code of yours runs (`M::clone`, `M::drop`, a waker): all of it may publish, subscribe and
-//!   drop channels, and may panic. A message that could not be received because its `Clone` panicked counts as missed.
+//! - A publish reaches those who are subscribed when its turn comes, but for who leaves before it gets to them. A channel
+//!   that was subscribed before the call gets the message; one that is subscribed or dropped in the middle of it gets it
+//!   or not, and what it sees from its first message on is without gaps either way.
+//! - No lock is held while code of yours runs (`M::clone`, `M::drop`, a key function, a key's `Hash` and `Drop`, a waker):
+//!   all of it may publish, subscribe and drop channels, and may panic. A message that could not be received because its
+//!   `Clone` panicked counts as missed.
 //!
 //! # What it costs
 //!
 //! A publish allocates the message once, whatever the number of subscribers, and takes one short lock and one push for
-//! each of them; the message is cloned by those who receive it, and moved out by the last. A topic without subscribers
+//! each of them; it wakes each that waits once, when all have it. The message is cloned by those who receive it, and moved
+//! out by the last. Subscribers are walked in batches, and others join and leave in between. A topic without subscribers
 //! takes no memory, nor does a channel's bound: queues grow when they must and shrink once they are empty.
 
 mod broadcaster;
 mod channel;
+mod counts;
 mod deferred;
 mod delivery;
+mod directory;
 mod engine;
 mod error;
+mod fingerprint;
+mod keyer;
 mod local;
 mod lock;
+mod options;
+mod presence;
 mod queue;
 mod subscribers;
 mod topic;
 
 pub use broadcaster::Broadcaster;
-pub use channel::{Channel, ChannelOptions};
+pub use channel::{Channel, End};
+pub use counts::{ChannelCounts, Counts};
 pub use delivery::{Delivery, Missed};
+pub use engine::SubscriberId;
 pub use error::{PublishError, TryRecvError};
+pub use options::ChannelOptions;
+pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
 pub use topic::{Published, Topic};

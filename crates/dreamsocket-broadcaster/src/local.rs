@@ -1,208 +1,231 @@
-//! The in-process engine: a sharded map from a topic's name to its subscribers, walked under one lock a topic.
+//! The in-process engine: a directory from a topic's name to its subscribers, who are walked in batches.
 //!
-//! **Locks**, in the order in which they may be held together: a topic's, then a sink's. A shard's is held alone, for
-//! one look at the map. The topic's lock is what puts all its messages into one order for all subscribers, and what
-//! makes subscribing and leaving happen before or after a publish, never within.
+//! **Locks**, in the order in which they may be held together: a topic's turn, its list of subscribers, a sink's. A
+//! publisher holds the turn for the whole walk, which puts all of the topic's messages into one order for all
+//! subscribers. The list is locked for one batch at a time: who joins or leaves does not wait for the walk to end. A
+//! message reaches those who were on the list when its turn came, except who has left before its batch.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, RandomState};
-use std::mem;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::counts::{Counts, SharedCounts};
 use crate::deferred::Deferred;
-use crate::engine::{Engine, Name, NameHasher, Sink, SubscriberKey};
+use crate::directory::{Directory, SHARDS, shard_of};
+use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::error::PublishError;
+use crate::keyer::Keys;
 use crate::lock::Lock;
 use crate::subscribers::Subscribers;
 use crate::topic::Published;
 
-/// A power of two. Enough that publishers to different topics seldom meet.
-const SHARDS: usize = 32;
-
 pub(crate) struct Local<M> {
-    /// Seeded per broadcaster: names may be chosen by peers.
-    hasher: RandomState,
-    shards: [Lock<Shard<M>>; SHARDS],
+    id: u64,
+    /// Seeded per broadcaster: names and keys may be chosen by peers.
+    secret: RandomState,
+    topics: Directory<Entry<M>>,
+    /// The next subscriber's number, drawn with the list locked so that each list is sorted.
+    next: AtomicU64,
+    /// Of all topics, those without subscribers included; by shard, so that publishers seldom meet.
+    counts: [SharedCounts; SHARDS],
 }
 
-/// Topics that have subscribers, and some whose last one has left just now.
-type Shard<M> = HashMap<Name, Arc<Entry<M>>, BuildHasherDefault<NameHasher>>;
-
-type Entry<M> = Lock<Subscribers<M>>;
+struct Entry<M> {
+    turn: Lock<()>,
+    subscribers: Lock<Subscribers<M>>,
+}
 
 impl<M> Local<M> {
     pub(crate) fn new() -> Self {
         Self {
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Lock::new(Shard::default())),
+            id: RandomState::new().hash_one(()),
+            secret: RandomState::new(),
+            topics: Directory::new(),
+            next: AtomicU64::new(0),
+            counts: std::array::from_fn(|_| SharedCounts::default()),
         }
     }
 
-    fn shard(&self, topic: &Name) -> &Lock<Shard<M>> {
-        // Bits from the middle: the map itself uses the lowest and the highest.
-        &self.shards[(topic.hash() >> 32) as usize % SHARDS]
+    pub(crate) fn name(&self, name: Arc<str>) -> Name {
+        Name::new(name, &self.secret)
     }
 
-    fn entry(&self, topic: &Name) -> Option<Arc<Entry<M>>> {
-        self.shard(topic).lock().get(topic).cloned()
-    }
-
-    fn entry_or_new(&self, topic: &Name) -> Arc<Entry<M>> {
-        let mut shard = self.shard(topic).lock();
-        let entry = shard
-            .entry(topic.clone())
-            .or_insert_with(|| Arc::new(Lock::new(Subscribers::new())));
-        Arc::clone(entry)
-    }
-
-    /// Removes a retired entry, unless a new one has taken its place.
-    fn remove_entry(&self, topic: &Name, retired: &Arc<Entry<M>>) {
-        let mut shard = self.shard(topic).lock();
-        if shard
-            .get(topic)
-            .is_some_and(|entry| Arc::ptr_eq(entry, retired))
-        {
-            shard.remove(topic);
-            if shard.len() < shard.capacity() / 4 {
-                let len = shard.len();
-                shard.shrink_to(len * 2);
-            }
-        }
-    }
-}
-
-impl<M: Send + Sync> Engine<M> for Local<M> {
-    fn name(&self, name: Arc<str>) -> Name {
-        Name::new(name, &self.hasher)
-    }
-
-    fn publish(&self, topic: &Name, message: M) -> Result<Published, PublishError> {
-        let Some(entry) = self.entry(topic) else {
-            return Ok(Published { local: 0 });
+    /// Publishes, and leaves what runs foreign code to the caller, except the subscribers' key functions. Tells to how
+    /// many the message was handed.
+    pub(crate) fn publish_deferred(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+        deferred: &mut Deferred<M>,
+    ) -> u64 {
+        let counts = &self.counts[shard_of(topic)];
+        let Some(entry) = self.topics.find(topic) else {
+            counts.add(Counts {
+                published: 1,
+                ..Counts::default()
+            });
+            deferred.discard_unshared(message);
+            return 0;
         };
+        let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
         let message = Arc::new(message);
-        let mut deferred = Deferred::new();
-        let local = entry.lock().deliver(message, &mut deferred);
-        drop(deferred);
-        Ok(Published { local })
-    }
-
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberKey {
-        loop {
-            let entry = self.entry_or_new(topic);
-            let mut subscribers = entry.lock();
-            if !subscribers.is_retired() {
-                return subscribers.add(sink);
+        let mut keys = Keys::new();
+        let walked = loop {
+            let turn = entry.turn.lock();
+            let mut subscribers = entry.subscribers.lock();
+            let unknown = subscribers.keyers_missing_in(&keys);
+            if !unknown.is_empty() {
+                drop(subscribers);
+                drop(turn);
+                for keyer in unknown {
+                    keys.compute(&keyer, &message, &self.secret, deferred);
+                }
+                continue;
             }
+            let mut walk = subscribers.walk(message, &keys, except);
+            while subscribers.deliver(&mut walk, deferred) {
+                drop(subscribers);
+                subscribers = entry.subscribers.lock();
+            }
+            let is_retired = subscribers.is_retired();
             drop(subscribers);
-            // Its last subscriber has left and is about to do this, too. Whoever comes first does it.
-            self.remove_entry(topic, &entry);
-        }
-    }
-
-    fn unsubscribe(&self, topic: &Name, key: SubscriberKey) {
-        let Some(entry) = self.entry(topic) else {
-            return;
+            drop(turn);
+            if is_retired {
+                // All have lagged, or left meanwhile.
+                self.topics.remove(topic, &entry);
+            }
+            break walk.counts;
         };
-        let mut subscribers = entry.lock();
-        let sink = subscribers.remove(key);
-        let is_retired = subscribers.is_retired();
-        drop(subscribers);
-        if is_retired {
-            self.remove_entry(topic, &entry);
-        }
-        drop(sink);
+        counts.add(walked);
+        walked.delivered
     }
 
-    fn subscribers(&self, topic: &Name) -> usize {
-        self.entry(topic).map_or(0, |entry| entry.lock().len())
-    }
-
-    fn topics(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
-    }
-
-    fn abandon(&self) {
+    /// Ends all sinks.
+    pub(crate) fn end(&self) {
         let mut deferred = Deferred::new();
         let mut ended = Vec::new();
-        for shard in &self.shards {
-            let entries = mem::take(&mut *shard.lock());
-            ended.extend(
-                entries
-                    .into_values()
-                    .map(|entry| entry.lock().end(&mut deferred)),
-            );
+        for entry in self.topics.drain() {
+            let _turn = entry.turn.lock();
+            ended.push(entry.subscribers.lock().end(&mut deferred));
         }
         drop(deferred);
         drop(ended);
     }
 }
 
+impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
+    fn name(&self, name: Arc<str>) -> Name {
+        self.name(name)
+    }
+
+    fn publish(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+    ) -> Result<Published, PublishError> {
+        let mut deferred = Deferred::new();
+        let delivered = self.publish_deferred(topic, message, except, &mut deferred);
+        drop(deferred);
+        Ok(Published {
+            local: usize::try_from(delivered).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: M) -> Confirmation<'a> {
+        Box::pin(async move { self.publish(topic, message, None) })
+    }
+
+    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId {
+        loop {
+            let entry = self.topics.find_or_insert(topic, || Entry {
+                turn: Lock::new(()),
+                subscribers: Lock::new(Subscribers::new()),
+            });
+            let mut subscribers = entry.subscribers.lock();
+            if !subscribers.is_retired() {
+                // The lock orders the draws of one list; nothing else is read through this number.
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                subscribers.add(number, sink);
+                return SubscriberId {
+                    engine: self.id,
+                    number,
+                };
+            }
+            drop(subscribers);
+            // Its last subscriber has left and is about to do this, too. Whoever comes first does it.
+            self.topics.remove(topic, &entry);
+        }
+    }
+
+    fn subscribers(&self, topic: &Name) -> usize {
+        let entry = self.topics.find(topic);
+        entry.map_or(0, |entry| entry.subscribers.lock().len())
+    }
+
+    fn topic_counts(&self, topic: &Name) -> Counts {
+        let entry = self.topics.find(topic);
+        entry.map_or_else(Counts::default, |entry| entry.subscribers.lock().counts())
+    }
+
+    fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for counts in &self.counts {
+            sum.add(counts.read());
+        }
+        sum
+    }
+
+    fn abandon(&self) {
+        self.end();
+    }
+}
+
+impl<M: Send + Sync> Unsubscribe for Local<M> {
+    fn unsubscribe(&self, topic: &Name, id: SubscriberId) {
+        let Some(entry) = self.topics.find(topic) else {
+            return;
+        };
+        let mut subscribers = entry.subscribers.lock();
+        let sink = subscribers.remove(id.number);
+        let is_retired = subscribers.is_retired();
+        drop(subscribers);
+        if is_retired {
+            self.topics.remove(topic, &entry);
+        }
+        drop(sink);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::ChannelOptions;
+    use crate::options::ChannelOptions;
     use crate::queue::{Queue, Take};
-
-    fn sink() -> Arc<Queue<u32>> {
-        Arc::new(Queue::new(ChannelOptions::new()))
-    }
-
-    fn name(local: &Local<u32>, name: &str) -> Name {
-        local.name(name.into())
-    }
-
-    #[test]
-    fn the_map_gives_its_memory_back() {
-        let local = Local::new();
-        let allocated = || -> usize {
-            local
-                .shards
-                .iter()
-                .map(|shard| shard.lock().capacity())
-                .sum()
-        };
-        let subscriptions: Vec<_> = (0..10_000)
-            .map(|number| {
-                let name = name(&local, &number.to_string());
-                let key = local.subscribe(&name, sink());
-                (name, key)
-            })
-            .collect();
-        assert!(allocated() >= 10_000);
-        for (name, key) in subscriptions {
-            local.unsubscribe(&name, key);
-        }
-        assert_eq!(local.topics(), 0);
-        assert!(allocated() < 10 * SHARDS, "{}", allocated());
-    }
-
-    #[test]
-    fn names_spread_over_the_shards() {
-        let local = Local::new();
-        for number in 0..1_000 {
-            local.subscribe(&name(&local, &number.to_string()), sink());
-        }
-        assert!(local.shards.iter().all(|shard| !shard.lock().is_empty()));
-    }
 
     /// The moment between a last subscriber's leaving and the removal of the entry, held still.
     #[test]
     fn a_retired_entry_takes_nobody_in() {
         let local = Local::new();
-        let topic = name(&local, "lobby");
-        let key = local.subscribe(&topic, sink());
-        let retired = local.entry(&topic).unwrap();
-        assert!(retired.lock().remove(key).is_some());
+        let topic = local.name("lobby".into());
+        let sink = || Arc::new(Queue::new(ChannelOptions::new()));
+        let id = local.subscribe(&topic, sink());
+        let retired = local.topics.find(&topic).unwrap();
+        assert!(retired.subscribers.lock().remove(id.number).is_some());
 
-        assert_eq!(local.publish(&topic, 1).unwrap().local, 0);
+        assert_eq!(local.publish(&topic, 1, None).unwrap().local, 0);
         let next = sink();
         local.subscribe(&topic, Arc::clone(&next) as Arc<dyn Sink<u32>>);
-        assert_eq!(local.publish(&topic, 2).unwrap().local, 1);
+        assert_eq!(local.publish(&topic, 2, None).unwrap().local, 1);
         assert!(matches!(next.take(), Take::Some(_)));
 
         // The one who left comes late with its removal: the new entry stays.
-        local.remove_entry(&topic, &retired);
+        local.topics.remove(&topic, &retired);
         assert_eq!((local.topics(), local.subscribers(&topic)), (1, 1));
     }
 }

@@ -1,33 +1,73 @@
-//! The sink behind a channel: a bounded queue that drops its oldest messages and counts them.
+//! The sink behind a channel: a bounded queue that keeps account of what it could not keep.
 //!
 //! It knows no engine and no topic. Messages are shared with the other subscribers until they are received.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use crate::channel::ChannelOptions;
+use crate::channel::End;
+use crate::counts::ChannelCounts;
 use crate::deferred::Deferred;
-use crate::engine::Sink;
+use crate::engine::{Outcome, Sink};
+use crate::fingerprint::{Fingerprint, Prehashed};
+use crate::keyer::{Keyer, Keys};
 use crate::lock::Lock;
+use crate::options::{ChannelOptions, Policy};
 
 /// Room for this many messages (8 bytes each) is kept when the queue is empty, so that a steady flow allocates nothing.
 const KEPT: usize = 16;
 
+/// There is one for each subscriber, and a publish touches them all: what only some policies need is boxed.
 pub(crate) struct Queue<M> {
     capacity: usize,
     state: Lock<State<M>>,
 }
 
-struct State<M> {
-    /// Never more than `capacity`.
+pub(crate) struct State<M> {
+    /// Never more than the capacity.
     waiting: VecDeque<Arc<M>>,
     /// Dropped and not yet told. All of them came before the front of `waiting`.
     missed: u64,
+    when_full: WhenFull<M>,
     /// The parked reader's. Only set while nothing waits.
     waker: Option<Waker>,
-    ended: bool,
+    /// That of a reader who has no use for messages now, but wants to know of the end. Few have one.
+    end_waker: Option<Box<Waker>>,
+    ended: Option<End>,
+    received_ever: u64,
+    missed_ever: u64,
+}
+
+/// What happens to a message too many, with what that takes to remember.
+enum WhenFull<M> {
+    DropOldest,
+    DropNewest(Box<Gaps>),
+    /// As `DropOldest`, once every message that waits has a key of its own.
+    LatestPerKey(Box<Latest<M>>),
+    End,
+}
+
+/// Gaps behind the front of what waits.
+#[derive(Default)]
+struct Gaps {
+    /// The number of the message at the front, or of the next one if nothing waits: counted by what was let in.
+    front: u64,
+    /// Each with the number of the message that follows it. At most one before each message, and one behind the last.
+    marks: VecDeque<(u64, u64)>,
+}
+
+/// Which message stands for which key.
+struct Latest<M> {
+    keyer: Keyer<M>,
+    /// As in [`Gaps`].
+    front: u64,
+    /// The keys of what waits, in the same order. None has no key if its function panicked.
+    keys: VecDeque<Option<Fingerprint>>,
+    numbers: HashMap<Fingerprint, u64, BuildHasherDefault<Prehashed>>,
+    coalesced_ever: u64,
 }
 
 /// What was taken out of the queue.
@@ -43,16 +83,28 @@ pub(crate) enum Take<M> {
 }
 
 impl<M> Queue<M> {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "policies will move out of it"
-    )]
-    pub(crate) fn new(options: ChannelOptions) -> Self {
+    pub(crate) fn new(options: ChannelOptions<M>) -> Self {
+        let when_full = match options.policy {
+            Policy::DropOldest => WhenFull::DropOldest,
+            Policy::DropNewest => WhenFull::DropNewest(Box::default()),
+            Policy::LatestPerKey(keyer) => WhenFull::LatestPerKey(Box::new(Latest {
+                keyer,
+                front: 0,
+                keys: VecDeque::new(),
+                numbers: HashMap::default(),
+                coalesced_ever: 0,
+            })),
+            Policy::End => WhenFull::End,
+        };
         let state = State {
             waiting: VecDeque::new(),
             missed: 0,
+            when_full,
             waker: None,
-            ended: false,
+            end_waker: None,
+            ended: None,
+            received_ever: 0,
+            missed_ever: 0,
         };
         Self {
             capacity: options.capacity,
@@ -60,9 +112,22 @@ impl<M> Queue<M> {
         }
     }
 
-    /// How many messages wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.state.lock().waiting.len()
+    pub(crate) fn counts(&self) -> ChannelCounts {
+        let state = self.state.lock();
+        ChannelCounts {
+            received: state.received_ever,
+            missed: state.missed_ever,
+            coalesced: match &state.when_full {
+                WhenFull::LatestPerKey(latest) => latest.coalesced_ever,
+                WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => 0,
+            },
+            waiting: state.waiting.len(),
+        }
+    }
+
+    /// Why the reader gets nothing any more, if so.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.state.lock().end()
     }
 
     pub(crate) fn take(&self) -> Take<M> {
@@ -71,26 +136,77 @@ impl<M> Queue<M> {
 
     /// As [`take`](Self::take), but parks the reader if the queue is empty.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Option<Taken<M>>> {
+        self.poll(cx, |state| match state.take() {
+            Take::Some(taken) => Some(Some(taken)),
+            Take::Ended => Some(None),
+            Take::Empty => None,
+        })
+    }
+
+    /// Hands up to `limit` messages and gaps to `each` under one lock, and tells how many they were: 0 is the end. Parks
+    /// the reader if the queue is empty. Nothing foreign may run in `each`.
+    pub(crate) fn poll_take_many(
+        &self,
+        cx: &Context<'_>,
+        limit: usize,
+        mut each: impl FnMut(Taken<M>),
+    ) -> Poll<usize> {
+        self.poll(cx, |state| {
+            for count in 0..limit {
+                match state.take() {
+                    Take::Some(taken) => each(taken),
+                    Take::Empty if count == 0 => return None,
+                    Take::Empty | Take::Ended => return Some(count),
+                }
+            }
+            Some(limit)
+        })
+    }
+
+    /// Parks a reader that waits for the end alone.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
+        // As in `poll`.
+        let mut clone: Option<Box<Waker>> = None;
+        let _old: Option<Box<Waker>>;
+        loop {
+            let mut state = self.state.lock();
+            if let Some(end) = state.end() {
+                return Poll::Ready(end);
+            }
+            if let Some(clone) = clone.take() {
+                _old = state.end_waker.replace(clone);
+                return Poll::Pending;
+            }
+            let parked = state.end_waker.as_ref();
+            if parked.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            drop(state);
+            clone = Some(Box::new(cx.waker().clone()));
+        }
+    }
+
+    /// Looks at the state until there is something in it, and parks the reader meanwhile.
+    fn poll<R>(
+        &self,
+        cx: &Context<'_>,
+        mut look: impl FnMut(&mut State<M>) -> Option<R>,
+    ) -> Poll<R> {
         // `Waker::clone` is foreign code: it runs between two looks at the queue, not under the lock. These two are
         // declared before the guard, so that they drop after it.
         let mut clone: Option<Waker> = None;
         let _old: Option<Waker>;
         loop {
-            let mut state = self.state.lock();
-            match state.take() {
-                Take::Some(taken) => return Poll::Ready(Some(taken)),
-                Take::Ended => return Poll::Ready(None),
-                Take::Empty => {}
+            let mut state: MutexGuard<'_, State<M>> = self.state.lock();
+            if let Some(found) = look(&mut state) {
+                return Poll::Ready(found);
             }
-            if state
-                .waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
+            let parked = state.waker.as_ref();
+            if parked.is_some_and(|waker| waker.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            if let Some(waker) = clone.take() {
-                _old = state.waker.replace(waker);
+            if let Some(clone) = clone.take() {
+                _old = state.waker.replace(clone);
                 return Poll::Pending;
             }
             drop(state);
@@ -108,7 +224,10 @@ impl<M> Queue<M> {
 
         impl<M> Drop for Unreceived<'_, M> {
             fn drop(&mut self) {
-                self.0.state.lock().missed += 1;
+                let mut state = self.0.state.lock();
+                state.missed += 1;
+                state.missed_ever += 1;
+                state.received_ever -= 1;
             }
         }
 
@@ -120,40 +239,169 @@ impl<M> Queue<M> {
 }
 
 impl<M> State<M> {
+    fn end(&self) -> Option<End> {
+        self.ended
+            .filter(|_| self.missed == 0 && self.waiting.is_empty())
+    }
+
     fn take(&mut self) -> Take<M> {
         if self.missed > 0 {
             return Take::Some(Taken::Missed(mem::take(&mut self.missed)));
         }
-        let Some(message) = self.waiting.pop_front() else {
-            return if self.ended { Take::Ended } else { Take::Empty };
+        let Some(message) = self.pop() else {
+            return if self.ended.is_some() {
+                Take::Ended
+            } else {
+                Take::Empty
+            };
         };
+        self.received_ever += 1;
         if self.waiting.is_empty() {
-            self.waiting.shrink_to(KEPT);
+            self.shrink();
         }
         Take::Some(Taken::Message(message))
+    }
+
+    /// Takes the front out, and what is remembered of it. A gap behind it comes to the front.
+    fn pop(&mut self) -> Option<Arc<M>> {
+        let message = self.waiting.pop_front()?;
+        match &mut self.when_full {
+            WhenFull::DropOldest | WhenFull::End => {}
+            WhenFull::DropNewest(gaps) => {
+                gaps.front += 1;
+                let front = gaps.front;
+                if let Some((_, count)) = gaps.marks.pop_front_if(|(next, _)| *next == front) {
+                    self.missed += count;
+                }
+            }
+            WhenFull::LatestPerKey(latest) => {
+                latest.front += 1;
+                if let Some(Some(key)) = latest.keys.pop_front() {
+                    latest.numbers.remove(&key);
+                }
+            }
+        }
+        Some(message)
+    }
+
+    /// Gives back what a burst has taken.
+    fn shrink(&mut self) {
+        self.waiting.shrink_to(KEPT);
+        match &mut self.when_full {
+            WhenFull::DropOldest | WhenFull::End => {}
+            WhenFull::DropNewest(gaps) => gaps.marks.shrink_to(KEPT),
+            WhenFull::LatestPerKey(latest) => {
+                latest.keys.shrink_to(KEPT);
+                latest.numbers.shrink_to(KEPT);
+            }
+        }
+    }
+
+    /// Lets a message in as the policy says, and tells how many it cost.
+    fn push(
+        &mut self,
+        message: Arc<M>,
+        keys: &Keys,
+        capacity: usize,
+        deferred: &mut Deferred<M>,
+    ) -> u64 {
+        let key = match &self.when_full {
+            WhenFull::LatestPerKey(latest) => keys.of(latest.keyer.id()),
+            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
+        };
+        if let (WhenFull::LatestPerKey(latest), Some(key)) = (&mut self.when_full, key)
+            && let Some(number) = latest.numbers.get(&key)
+            && let Ok(index) = usize::try_from(number - latest.front)
+            && let Some(place) = self.waiting.get_mut(index)
+        {
+            latest.coalesced_ever += 1;
+            deferred.discard(mem::replace(place, message));
+            return 0;
+        }
+
+        let mut missed = 0;
+        if self.waiting.len() >= capacity {
+            match &mut self.when_full {
+                WhenFull::DropOldest | WhenFull::LatestPerKey(_) => {
+                    if let Some(oldest) = self.pop() {
+                        deferred.discard(oldest);
+                    }
+                    self.missed += 1;
+                    missed = 1;
+                }
+                WhenFull::DropNewest(gaps) => {
+                    deferred.discard(message);
+                    let next = gaps.front + self.waiting.len() as u64;
+                    match gaps.marks.back_mut().filter(|(before, _)| *before == next) {
+                        Some((_, count)) => *count += 1,
+                        None => gaps.marks.push_back((next, 1)),
+                    }
+                    return 1;
+                }
+                WhenFull::End => {
+                    deferred.discard(message);
+                    return 1 + self.lag(deferred);
+                }
+            }
+        }
+        if let WhenFull::LatestPerKey(latest) = &mut self.when_full {
+            latest.keys.push_back(key);
+            if let Some(key) = key {
+                let number = latest.front + self.waiting.len() as u64;
+                latest.numbers.insert(key, number);
+            }
+        }
+        self.waiting.push_back(message);
+        missed
+    }
+
+    /// Ends for a message too many, and tells how many waited.
+    fn lag(&mut self, deferred: &mut Deferred<M>) -> u64 {
+        self.ended = Some(End::Lagged);
+        self.missed = 0;
+        let waiting = mem::take(&mut self.waiting);
+        let missed = waiting.len() as u64;
+        for message in waiting {
+            deferred.discard(message);
+        }
+        missed
+    }
+
+    /// Wakes whoever waits for what has just come.
+    fn wake(&mut self, deferred: &mut Deferred<M>) {
+        if let Some(waker) = self.waker.take() {
+            deferred.wake(waker);
+        }
+        if self.ended.is_some()
+            && let Some(waker) = self.end_waker.take()
+        {
+            deferred.wake(*waker);
+        }
     }
 }
 
 impl<M: Send + Sync> Sink<M> for Queue<M> {
-    fn deliver(&self, message: Arc<M>, deferred: &mut Deferred<M>) {
+    fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome {
         let mut state = self.state.lock();
-        if state.waiting.len() >= self.capacity
-            && let Some(oldest) = state.waiting.pop_front()
-        {
-            state.missed += 1;
-            deferred.discard(oldest);
-        }
-        state.waiting.push_back(message);
-        if let Some(waker) = state.waker.take() {
-            deferred.wake(waker);
+        let missed = state.push(message, keys, self.capacity, deferred);
+        state.missed_ever += missed;
+        state.wake(deferred);
+        Outcome {
+            missed,
+            is_done: state.ended.is_some(),
         }
     }
 
     fn end(&self, deferred: &mut Deferred<M>) {
         let mut state = self.state.lock();
-        state.ended = true;
-        if let Some(waker) = state.waker.take() {
-            deferred.wake(waker);
+        state.ended.get_or_insert(End::Closed);
+        state.wake(deferred);
+    }
+
+    fn keyer(&self) -> Option<Keyer<M>> {
+        match &self.state.lock().when_full {
+            WhenFull::LatestPerKey(latest) => Some(latest.keyer.clone()),
+            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
         }
     }
 }
@@ -169,7 +417,7 @@ mod tests {
     fn deliver(queue: &Queue<u32>, messages: impl IntoIterator<Item = u32>) {
         let mut deferred = Deferred::new();
         for message in messages {
-            queue.deliver(Arc::new(message), &mut deferred);
+            queue.deliver(Arc::new(message), &Keys::new(), &mut deferred);
         }
     }
 
@@ -213,6 +461,22 @@ mod tests {
         deliver(&queue, 0..100);
         let full = allocated(&queue);
         deliver(&queue, 0..1_000);
-        assert_eq!((queue.waiting(), allocated(&queue)), (100, full));
+        assert_eq!((queue.counts().waiting, allocated(&queue)), (100, full));
+    }
+
+    /// The worst case for the marks: each message that is taken makes room for one, and then one too many comes.
+    #[test]
+    fn b3_gaps_take_no_more_room_than_messages() {
+        let queue = Queue::new(ChannelOptions::new().capacity(8).drop_newest());
+        deliver(&queue, 0..9);
+        for _ in 0..100 {
+            while !matches!(queue.take(), Take::Some(Taken::Message(_))) {}
+            deliver(&queue, 0..2);
+            let state = queue.state.lock();
+            let WhenFull::DropNewest(gaps) = &state.when_full else {
+                unreachable!()
+            };
+            assert!(gaps.marks.len() <= 8);
+        }
     }
 }

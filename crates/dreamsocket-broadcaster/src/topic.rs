@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::broadcaster::Handle;
-use crate::channel::{Channel, ChannelOptions};
-use crate::engine::{Name, Sink};
+use crate::channel::Channel;
+use crate::counts::Counts;
+use crate::engine::{Name, Sink, SubscriberId};
 use crate::error::PublishError;
+use crate::options::ChannelOptions;
 use crate::queue::Queue;
 
 /// A named topic of a [`Broadcaster`](crate::Broadcaster).
@@ -33,13 +35,20 @@ impl<M> Topic<M> {
     pub fn subscribers(&self) -> usize {
         self.handle.subscribers(&self.name)
     }
+
+    /// What it has carried in this process since it has had subscribers. A topic without subscribers is not counted, as it
+    /// takes no memory; [`Broadcaster::counts`](crate::Broadcaster::counts) has everything.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.handle.topic_counts(&self.name)
+    }
 }
 
 impl<M: Clone + Send + Sync + 'static> Topic<M> {
     /// Hands the message to everybody who is subscribed.
     ///
-    /// Never waits for a subscriber: one that is behind by its channel's whole capacity loses its oldest message and is
-    /// told so. Without subscribers the message is dropped, which is no error.
+    /// Never waits for a subscriber: one that is behind by its channel's whole capacity loses a message and is told so, or
+    /// what else it has chosen by its [`ChannelOptions`]. Without subscribers the message is dropped, which is no error.
     ///
     /// # Errors
     ///
@@ -58,7 +67,58 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
     /// # }
     /// ```
     pub fn publish(&self, message: M) -> Result<Published, PublishError> {
-        self.handle.publish(&self.name, message)
+        self.handle.publish(&self.name, message, None)
+    }
+
+    /// As [`publish`](Self::publish), but to everybody except one subscriber: the one whose message it is, as a rule.
+    ///
+    /// To the excepted one the message is not missing: no gap is told. If it is not subscribed to this topic, this is
+    /// `publish`.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::{Broadcaster, PublishError};
+    /// # fn main() -> Result<(), PublishError> {
+    /// let topic = Broadcaster::new().topic("lobby");
+    /// let (mut mine, mut yours) = (topic.subscribe(), topic.subscribe());
+    /// topic.publish_except(mine.id(), "I am typing")?;
+    /// assert!(mine.try_recv().is_err());
+    /// assert!(yours.try_recv().is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish_except(
+        &self,
+        subscriber: SubscriberId,
+        message: M,
+    ) -> Result<Published, PublishError> {
+        self.handle.publish(&self.name, message, Some(subscriber))
+    }
+
+    /// As [`publish`](Self::publish), but also waits until the engine has confirmed the message.
+    ///
+    /// The in-process engine has nothing to wait for. One that reaches other machines waits for its broker, for as long as
+    /// it was told to when it was chosen; it never waits for a subscriber. Nothing happens before the future is polled. If
+    /// it is dropped before it is ready, the message may have been published or not.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot take the message, or has not confirmed it in time. The in-process engine always does.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::{Broadcaster, PublishError};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), PublishError> {
+    /// let topic = Broadcaster::new().topic("orders");
+    /// topic.publish_confirmed("two of the large ones").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn publish_confirmed(&self, message: M) -> Result<Published, PublishError> {
+        self.handle.publish_confirmed(&self.name, message).await
     }
 
     /// Subscribes with the default options: see [`ChannelOptions`].
@@ -69,7 +129,7 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
         self.subscribe_with(ChannelOptions::new())
     }
 
-    /// Subscribes with a capacity of one's own.
+    /// Subscribes with a capacity or policy of one's own.
     ///
     /// ```
     /// # use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, Delivery, Missed};
@@ -83,12 +143,12 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
     /// assert_eq!(channel.try_recv(), Ok(Delivery::Message(5)));
     /// ```
     #[must_use = "dropping a channel unsubscribes it"]
-    pub fn subscribe_with(&self, options: ChannelOptions) -> Channel<M> {
+    pub fn subscribe_with(&self, options: ChannelOptions<M>) -> Channel<M> {
         let queue = Arc::new(Queue::new(options));
-        let key = self
+        let id = self
             .handle
             .subscribe(&self.name, Arc::clone(&queue) as Arc<dyn Sink<M>>);
-        Channel::new(queue, self.name.clone(), key, self.handle.engine())
+        Channel::new(queue, self.name.clone(), id, self.handle.engine())
     }
 }
 
@@ -114,6 +174,6 @@ impl<M> fmt::Debug for Topic<M> {
 #[non_exhaustive]
 pub struct Published {
     /// How many subscribers in this process it was handed to. Whether they receive it is up to them: one that is slow
-    /// may lose it again and be told so.
+    /// may lose it, or end by it.
     pub local: usize,
 }

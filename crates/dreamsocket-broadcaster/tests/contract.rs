@@ -3,15 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, Missed, PublishError, Published, Topic,
-    TryRecvError,
+    Broadcaster, Channel, ChannelOptions, Delivery, End, Missed, PublishError, Published,
+    SubscriberId, Topic, TryRecvError,
 };
 use tokio_stream::StreamExt;
 
@@ -160,6 +162,281 @@ fn b3_each_subscriber_has_its_own_bound() {
     assert_eq!(got[2], [Err(2), Ok(2), Ok(3)]);
     assert_eq!(got[3], [Err(1), Ok(1), Ok(2), Ok(3)]);
     assert_eq!(got[4], [Ok(0), Ok(1), Ok(2), Ok(3)]);
+}
+
+#[test]
+fn b3_drop_newest_keeps_what_came_first_and_tells_gaps_between_messages() {
+    let topic = Broadcaster::new().topic("lobby");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(2).drop_newest());
+    for number in 0..5 {
+        topic.publish(number).unwrap();
+    }
+    assert_eq!(channel.try_recv(), Ok(Delivery::Message(0)));
+    // There is room for one, behind the gap; then none, behind that one.
+    for number in 5..7 {
+        topic.publish(number).unwrap();
+    }
+    assert_eq!(drain(&mut channel), [Ok(1), Err(3), Ok(5), Err(1)]);
+    topic.publish(7).unwrap();
+    assert_eq!(drain(&mut channel), [Ok(7)]);
+}
+
+/// The message, which is its own key by its first part.
+fn key(message: &(&'static str, u32)) -> &'static str {
+    message.0
+}
+
+#[test]
+fn b3_the_latest_of_a_key_takes_the_place_of_the_one_before() {
+    let topic = Broadcaster::new().topic("prices");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(2).latest_per_key(key));
+    for message in [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)] {
+        topic.publish(message).unwrap();
+    }
+    assert_eq!(drain(&mut channel), [Ok(("a", 3)), Ok(("b", 2))]);
+    let counts = channel.counts();
+    assert_eq!((counts.received, counts.missed), (2, 0));
+    assert_eq!((counts.coalesced, counts.waiting), (3, 0));
+
+    topic.publish(("a", 4)).unwrap();
+    assert_eq!(
+        drain(&mut channel),
+        [Ok(("a", 4))],
+        "what was received is not replaced"
+    );
+}
+
+#[test]
+fn b3_more_keys_than_the_bound_drop_the_one_that_waits_longest_and_tell() {
+    let topic = Broadcaster::new().topic("prices");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(2).latest_per_key(key));
+    for message in [("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3)] {
+        topic.publish(message).unwrap();
+    }
+    // c pushed a out; the next a pushed b out.
+    assert_eq!(drain(&mut channel), [Err(2), Ok(("c", 1)), Ok(("a", 3))]);
+}
+
+#[test]
+fn b3_a_key_that_changes_all_the_time_is_not_pushed_back() {
+    let topic = Broadcaster::new().topic("prices");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().latest_per_key(key));
+    topic.publish(("busy", 0)).unwrap();
+    for number in 0..100 {
+        topic.publish(("quiet", number)).unwrap();
+        topic.publish(("busy", number)).unwrap();
+    }
+    assert_eq!(drain(&mut channel), [Ok(("busy", 99)), Ok(("quiet", 99))]);
+}
+
+#[test]
+fn b3_a_key_function_runs_once_a_publish_for_all_its_subscribers() {
+    #[derive(Clone)]
+    struct Counted(Arc<AtomicUsize>);
+
+    let topic = Broadcaster::new().topic("prices");
+    let _plain = topic.subscribe();
+    let by_key = ChannelOptions::new().latest_per_key(|message: &Counted| {
+        message.0.fetch_add(1, Ordering::Relaxed);
+    });
+    let channels: Vec<_> = (0..100)
+        .map(|_| topic.subscribe_with(by_key.clone()))
+        .collect();
+    let count = Arc::new(AtomicUsize::new(0));
+    topic.publish(Counted(Arc::clone(&count))).unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    drop(channels);
+    topic.publish(Counted(Arc::clone(&count))).unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), 1, "nobody asks for it");
+}
+
+#[tokio::test]
+async fn b3_a_channel_that_ends_when_full_ends_at_once_and_says_so() {
+    let broadcaster = Broadcaster::new();
+    let topic = broadcaster.topic("orders");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(2).end_when_full());
+    let message = Arc::new(());
+    for _ in 0..2 {
+        topic.publish(Arc::clone(&message)).unwrap();
+    }
+    assert_eq!(channel.end(), None);
+    assert_eq!(
+        topic.publish(Arc::clone(&message)).unwrap().local,
+        1,
+        "it was handed to it"
+    );
+    assert_eq!(
+        (topic.subscribers(), broadcaster.topics()),
+        (0, 0),
+        "the topic has forgotten it"
+    );
+    assert_eq!(Arc::strong_count(&message), 1, "nothing of it is kept");
+    assert_eq!(topic.publish(Arc::clone(&message)).unwrap().local, 0);
+
+    assert_eq!(channel.end(), Some(End::Lagged));
+    assert_eq!(channel.try_recv(), Err(TryRecvError::Ended));
+    assert_eq!(channel.recv().await, None);
+    assert_eq!(channel.counts().missed, 3);
+    drop((broadcaster, topic));
+    assert_eq!(channel.end(), Some(End::Lagged), "the first reason stays");
+}
+
+#[test]
+fn b3_a_reader_without_room_hears_that_its_channel_has_ended() {
+    let topic = Broadcaster::new().topic("orders");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(1).end_when_full());
+    let wakes = Arc::new(CountWakes(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    assert_eq!(channel.poll_end(&mut cx), Poll::Pending);
+    topic.publish(1).unwrap();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "messages do not wake");
+    topic.publish(2).unwrap();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(channel.poll_end(&mut cx), Poll::Ready(End::Lagged));
+}
+
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn b3_policies_of_one_topic_do_not_touch_each_other() {
+    let topic = Broadcaster::new().topic("lobby");
+    let two = || ChannelOptions::new().capacity(2);
+    let mut channels = [
+        two(),
+        two().drop_newest(),
+        two().latest_per_key(|number| number % 2),
+        two().end_when_full(),
+        two().end_when_full().drop_oldest(),
+    ]
+    .map(|options| topic.subscribe_with(options));
+    for number in 1..=4 {
+        topic.publish(number).unwrap();
+    }
+    let got = channels.each_mut().map(drain);
+    assert_eq!(got[0], [Err(2), Ok(3), Ok(4)]);
+    assert_eq!(got[1], [Ok(1), Ok(2), Err(2)]);
+    assert_eq!(got[2], [Ok(3), Ok(4)]);
+    assert_eq!(got[3], []);
+    assert_eq!(got[4], got[0], "the policy that was named last");
+    let ends = channels.each_ref().map(Channel::end);
+    assert_eq!(ends, [None, None, None, Some(End::Lagged), None]);
+}
+
+#[test]
+fn b1_publish_except_leaves_out_one_subscriber_who_misses_nothing() {
+    let topic = Broadcaster::new().topic("lobby");
+    let mut channels = [topic.subscribe(), topic.subscribe(), topic.subscribe()];
+    let mine = channels[1].id();
+    assert_eq!(topic.publish_except(mine, 1).unwrap().local, 2);
+    topic.publish(2).unwrap();
+    assert_eq!(
+        channels.each_mut().map(drain),
+        [vec![Ok(1), Ok(2)], vec![Ok(2)], vec![Ok(1), Ok(2)]]
+    );
+    let [only, others @ ..] = channels;
+    drop(others);
+    assert_eq!(topic.publish_except(only.id(), 3).unwrap().local, 0);
+}
+
+#[test]
+fn b1_publish_except_of_somebody_elsewhere_leaves_out_nobody() {
+    let broadcaster = Broadcaster::new();
+    let topic = broadcaster.topic("lobby");
+    let channel = topic.subscribe();
+    let other_topic = broadcaster.topic("elsewhere").subscribe();
+    let left = {
+        let leaving = topic.subscribe();
+        leaving.id()
+    };
+    // The first subscriber of another broadcaster: the same number, and not the same subscriber.
+    let other_broadcaster = Broadcaster::<u32>::new().topic("lobby").subscribe();
+    let ids: [SubscriberId; 3] = [other_topic.id(), left, other_broadcaster.id()];
+    for id in ids {
+        assert_ne!(id, channel.id());
+        assert_eq!(topic.publish_except(id, 1).unwrap().local, 1);
+    }
+}
+
+#[test]
+fn b1_publish_confirmed_is_ready_at_once_and_not_before_it_is_polled() {
+    let topic = Broadcaster::new().topic("lobby");
+    let mut channel = topic.subscribe();
+    let mut cx = Context::from_waker(Waker::noop());
+    drop(topic.publish_confirmed(1));
+    let polled = pin!(topic.publish_confirmed(2)).poll(&mut cx);
+    assert!(matches!(polled, Poll::Ready(Ok(published)) if published.local == 1));
+    assert_eq!(drain(&mut channel), [Ok(2)]);
+}
+
+#[test]
+fn b2_many_come_at_once_in_order_with_their_gaps_and_uncloned() {
+    struct NotClone(u32);
+
+    let topic = Broadcaster::new().topic("lobby");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(2).drop_newest());
+    let mut other = topic.subscribe_with(ChannelOptions::new().capacity(2));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut batch = VecDeque::new();
+    assert_eq!(
+        channel.poll_recv_many(&mut cx, &mut batch, 8),
+        Poll::Pending
+    );
+    for number in 0..3 {
+        topic.publish(Arc::new(NotClone(number))).unwrap();
+    }
+    assert_eq!(
+        channel.poll_recv_many(&mut cx, &mut batch, 1),
+        Poll::Ready(1)
+    );
+    assert_eq!(
+        channel.poll_recv_many(&mut cx, &mut batch, 8),
+        Poll::Ready(2),
+        "what is there, without waiting for more"
+    );
+    let shown = |delivery: Delivery<Arc<Arc<NotClone>>>| match delivery {
+        Delivery::Message(message) => Ok(message.0),
+        Delivery::Missed(missed) => Err(missed.count),
+    };
+    assert_eq!(
+        batch.drain(..).map(shown).collect::<Vec<_>>(),
+        [Ok(0), Ok(1), Err(Some(1))]
+    );
+    drop(topic);
+    assert_eq!(
+        channel.poll_recv_many(&mut cx, &mut batch, 0),
+        Poll::Ready(0)
+    );
+    assert_eq!(other.poll_recv_many(&mut cx, &mut batch, 0), Poll::Ready(1));
+}
+
+#[test]
+fn counters_of_a_topic_live_as_long_as_its_subscribers() {
+    let broadcaster = Broadcaster::new();
+    let topic = broadcaster.topic("lobby");
+    topic.publish(0).unwrap();
+    let channels = [(); 2].map(|()| topic.subscribe_with(ChannelOptions::new().capacity(1)));
+    for number in 0..3 {
+        topic.publish(number).unwrap();
+    }
+    let counts = topic.counts();
+    assert_eq!(
+        (counts.published, counts.delivered, counts.missed),
+        (3, 6, 4)
+    );
+    drop(channels);
+    assert_eq!(topic.counts().published, 0);
+    let counts = broadcaster.counts();
+    assert_eq!(
+        (counts.published, counts.delivered, counts.missed),
+        (4, 6, 4)
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Code of the user's that runs inside: `M::clone`, `M::drop` and wakers may publish, subscribe, drop channels and
-//! panic. A lock that is held meanwhile shows as a test that does not end.
+//! Code of the user's that runs inside: `M::clone`, `M::drop`, key functions and wakers may publish, subscribe, drop
+//! channels and panic. A lock that is held meanwhile shows as a test that does not end.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +73,7 @@ fn numbers(channel: &mut Channel<Hooked>) -> Vec<Result<u32, u64>> {
     std::iter::from_fn(|| number(channel).ok()).collect()
 }
 
-fn one() -> ChannelOptions {
+fn one() -> ChannelOptions<Hooked> {
     ChannelOptions::new().capacity(1)
 }
 
@@ -368,6 +369,153 @@ fn only_the_last_waker_is_woken() {
     }
     topic.publish(Hooked::new(1)).unwrap();
     assert_eq!(wakes.map(|wakes| wakes.0.load(Ordering::Relaxed)), [0, 1]);
+}
+
+/// A key that uses everything, and a `Hash` that does.
+#[test]
+fn b3_a_key_function_may_use_the_broadcaster() {
+    type Message = (u32, Option<Topic<u32>>);
+
+    #[derive(PartialEq, Eq)]
+    struct Key(u32);
+
+    thread_local! {
+        static TOPIC: RefCell<Option<Topic<Message>>> = const { RefCell::new(None) };
+    }
+
+    fn use_topic() {
+        let Some(topic) = TOPIC.take() else {
+            return;
+        };
+        let mut channel = topic.subscribe_with(ChannelOptions::new().latest_per_key(key));
+        topic.publish((7, None)).unwrap();
+        assert!(channel.try_recv().is_ok());
+        TOPIC.set(Some(topic));
+    }
+
+    impl Hash for Key {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            use_topic();
+            self.0.hash(state);
+        }
+    }
+
+    impl Drop for Key {
+        fn drop(&mut self) {
+            use_topic();
+        }
+    }
+
+    fn key(message: &Message) -> Key {
+        use_topic();
+        Key(message.0)
+    }
+
+    let topic = Broadcaster::new().topic("prices");
+    let mut channel = topic.subscribe_with(ChannelOptions::new().latest_per_key(key));
+    TOPIC.set(Some(topic.clone()));
+    topic.publish((1, None)).unwrap();
+    topic.publish((1, None)).unwrap();
+    let mut got = Vec::new();
+    while let Ok(Delivery::Message((number, _))) = channel.try_recv() {
+        got.push(number);
+    }
+    assert_eq!(got, [7, 1], "what the key function published came first");
+    TOPIC.set(None);
+}
+
+/// A key function that subscribes with a key function that the publish does not know yet: it is asked, too.
+#[test]
+fn b3_a_key_function_that_comes_while_keys_are_computed_is_asked() {
+    thread_local! {
+        static SLOT: RefCell<Option<Result<Topic<u32>, Channel<u32>>>> = const { RefCell::new(None) };
+    }
+
+    fn first(_: &u32) -> u8 {
+        let channel = SLOT.take().map(|slot| {
+            slot.map_or_else(
+                |channel| channel,
+                |topic| topic.subscribe_with(ChannelOptions::new().latest_per_key(second)),
+            )
+        });
+        SLOT.set(channel.map(Err));
+        0
+    }
+
+    fn second(number: &u32) -> u32 {
+        *number
+    }
+
+    let topic = Broadcaster::new().topic("prices");
+    let _channel = topic.subscribe_with(ChannelOptions::new().latest_per_key(first));
+    SLOT.set(Some(Ok(topic.clone())));
+    assert_eq!(topic.publish(1).unwrap().local, 2);
+    topic.publish(1).unwrap();
+    topic.publish(2).unwrap();
+    let Some(Err(mut late)) = SLOT.take() else {
+        panic!("the key function did not run")
+    };
+    assert_eq!(late.try_recv(), Ok(Delivery::Message(1)));
+    assert_eq!(late.counts().coalesced, 1);
+    assert_eq!(late.try_recv(), Ok(Delivery::Message(2)));
+}
+
+#[test]
+fn b3_a_key_function_that_panics_replaces_nothing_and_harms_nobody() {
+    let topic = Broadcaster::new().topic("prices");
+    let by_number = ChannelOptions::new().latest_per_key(|message: &Hooked| {
+        assert!(message.number != 2, "no key");
+        0
+    });
+    let mut keyed = topic.subscribe_with(by_number);
+    let mut other = topic.subscribe();
+    topic.publish(Hooked::new(1)).unwrap();
+    assert!(is_panic(|| drop(topic.publish(Hooked::new(2)))));
+    assert!(is_panic(|| drop(topic.publish(Hooked::new(2)))));
+    topic.publish(Hooked::new(3)).unwrap();
+    assert_eq!(numbers(&mut keyed), [Ok(3), Ok(2), Ok(2)]);
+    assert_eq!(numbers(&mut other), [Ok(1), Ok(2), Ok(2), Ok(3)]);
+}
+
+#[test]
+fn b3_a_channel_that_has_lagged_tells_no_gap_before_its_end() {
+    let topic = Broadcaster::new().topic("orders");
+    let mut lagging = topic.subscribe_with(one().end_when_full());
+    let _other = topic.subscribe();
+    topic
+        .publish(Hooked::new(1).on_clone(|| panic!("clone")))
+        .unwrap();
+    assert!(is_panic(|| drop(lagging.try_recv())));
+    topic.publish(Hooked::new(2)).unwrap();
+    topic.publish(Hooked::new(3)).unwrap();
+    assert_eq!(number(&mut lagging), Err(TryRecvError::Ended));
+    assert_eq!(lagging.counts().missed, 3);
+}
+
+#[test]
+fn what_an_ended_channel_drops_may_use_the_broadcaster() {
+    let topic = Broadcaster::new().topic("orders");
+    let mut lagging = topic.subscribe_with(one().end_when_full());
+    let hook = topic.clone();
+    topic
+        .publish(Hooked::new(1).on_drop(move || use_everything(&hook, 10)))
+        .unwrap();
+    let mut staying = topic.subscribe();
+    topic.publish(Hooked::new(2)).unwrap();
+    assert_eq!(number(&mut lagging), Err(TryRecvError::Ended));
+    assert_eq!(numbers(&mut staying), [Ok(2), Ok(10), Ok(11)]);
+}
+
+#[test]
+fn what_is_coalesced_may_use_the_broadcaster_when_it_is_dropped() {
+    let topic = Broadcaster::new().topic("prices");
+    let mut keyed = topic.subscribe_with(ChannelOptions::new().latest_per_key(|_| ()));
+    let hook = topic.clone();
+    topic
+        .publish(Hooked::new(1).on_drop(move || use_everything(&hook, 10)))
+        .unwrap();
+    topic.publish(Hooked::new(2)).unwrap();
+    assert_eq!(numbers(&mut keyed), [Ok(11)]);
 }
 
 #[test]

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use dreamsocket_broadcaster::{Broadcaster, Channel, ChannelOptions, Delivery, Topic};
+use dreamsocket_broadcaster::{Broadcaster, Channel, ChannelOptions, Delivery, End, Topic};
 use tokio::runtime::{Builder, Runtime};
 
 /// A message: who published it, and that publisher's count.
@@ -20,7 +21,7 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-fn options(capacity: usize) -> ChannelOptions {
+fn options<M>(capacity: usize) -> ChannelOptions<M> {
     ChannelOptions::new().capacity(capacity)
 }
 
@@ -194,6 +195,134 @@ fn b2_subscribers_that_come_and_go_see_runs_without_gaps() {
         assert_eq!(steady.try_recv(), Ok(Delivery::Message((0, number))));
     }
     assert_eq!((topic.subscribers(), broadcaster.topics()), (1, 1));
+}
+
+/// As above on a topic so large that its walk is cut into batches: those who stay see everything in one order, while
+/// others come and go between the batches.
+#[test]
+fn b2_a_large_topic_keeps_one_order_while_subscribers_come_and_go() {
+    const PUBLISHERS: usize = 2;
+    const EACH: u64 = 100;
+
+    let topic = Broadcaster::new().topic("lobby");
+    let mut steady: Vec<_> = (0..600)
+        .map(|_| topic.subscribe_with(options(usize::MAX)))
+        .collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let topic = &topic;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        assert!(topic.publish((publisher, number)).unwrap().local >= 600);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut visitors: Vec<_> = (0..8)
+                        .map(|_| topic.subscribe_with(options(usize::MAX)))
+                        .collect();
+                    topic.publish((PUBLISHERS, 0)).unwrap();
+                    for visitor in &mut visitors {
+                        let mut seen = Vec::new();
+                        while let Ok(Delivery::Message(message)) = visitor.try_recv() {
+                            seen.push(message);
+                        }
+                        assert!(seen.contains(&(PUBLISHERS, 0)), "its own message came");
+                        seen.retain(|(publisher, _)| *publisher < PUBLISHERS);
+                        for publisher in 0..PUBLISHERS {
+                            let numbers = seen.iter().filter(|(it, _)| *it == publisher);
+                            let numbers: Vec<_> = numbers.map(|(_, number)| *number).collect();
+                            assert!(numbers.is_sorted_by(|one, next| one + 1 == *next));
+                        }
+                    }
+                }
+            });
+        }
+        let published: Vec<_> = publishers
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(published.iter().all(Result::is_ok));
+    });
+
+    let mut seen = steady.iter_mut().map(|channel| {
+        let mut seen = Vec::new();
+        while let Ok(Delivery::Message(message)) = channel.try_recv() {
+            seen.push(message);
+        }
+        seen
+    });
+    let first = seen.next().unwrap();
+    assert!(first.len() as u64 >= PUBLISHERS as u64 * EACH);
+    for other in seen {
+        assert!(other == first, "two subscribers saw two orders");
+    }
+}
+
+/// Every policy under several publishers, with readers that stall now and then: each message is received, missed or
+/// replaced, and what is received of one publisher (and key) is in order.
+#[test]
+fn b3_every_policy_accounts_for_every_message_under_threads() {
+    const PUBLISHERS: usize = 3;
+    const EACH: u64 = 5_000;
+
+    let topic = Broadcaster::<Numbered>::new().topic("lobby");
+    let runtime = runtime();
+    let readers: Vec<_> = [
+        options(8).drop_oldest(),
+        options(8).drop_newest(),
+        options(8).latest_per_key(|&(publisher, number)| (publisher, number % 7)),
+        options(2).latest_per_key(|&(publisher, _)| publisher),
+    ]
+    .map(|options| {
+        let mut channel = topic.subscribe_with(options);
+        runtime.spawn(async move {
+            let mut seen = Seen::default();
+            while let Some(delivery) = channel.recv().await {
+                match delivery {
+                    Delivery::Message(message) => {
+                        if message.1 % 100 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        seen.messages.push(message);
+                    }
+                    Delivery::Missed(missed) => seen.missed += missed.count.unwrap(),
+                }
+            }
+            (seen, channel.counts(), channel.end())
+        })
+    })
+    .into();
+    let lagging = topic.subscribe_with(options(8).end_when_full());
+    publish_from_threads(topic, PUBLISHERS, EACH);
+
+    let total = PUBLISHERS as u64 * EACH;
+    for (policy, reader) in readers.into_iter().enumerate() {
+        let (seen, counts, end) = runtime.block_on(reader).unwrap();
+        assert_eq!(end, Some(End::Closed));
+        assert_eq!(counts.received, seen.messages.len() as u64);
+        assert_eq!(counts.missed, seen.missed);
+        assert_eq!(counts.received + counts.missed + counts.coalesced, total);
+        assert!(counts.coalesced == 0 || policy >= 2);
+        match policy {
+            2 => {
+                for rest in 0..7 {
+                    let of_key = |(_, number): &&Numbered| number % 7 == rest;
+                    let messages: Vec<_> = seen.messages.iter().filter(of_key).copied().collect();
+                    assert_each_publisher_in_order(&messages);
+                }
+            }
+            _ => assert_each_publisher_in_order(&seen.messages),
+        }
+    }
+    assert_eq!(lagging.end(), Some(End::Lagged));
+    assert_eq!((lagging.counts().missed, lagging.counts().waiting), (9, 0));
 }
 
 /// The entry of a topic comes and goes all the time here, since each thread is often the only subscriber. Whoever is

@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dreamsocket_broadcaster::{Channel, Missed};
 use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
 
 use crate::error::SendError;
+use crate::forward::{Forward, OnMissed};
 use crate::message::Cause;
 use crate::outbox::{CloseRequest, Outbox, Outgoing};
+use crate::prepared::Prepared;
 
 /// A handle to one WebSocket connection: cheap to clone, usable from any task.
 ///
@@ -107,6 +110,63 @@ impl Connection {
     ) -> Result<(), SendError> {
         let text = serde_json::to_string(message).map_err(SendError::Json)?;
         self.send_text(text).await
+    }
+
+    /// Sends a message that was encoded once for many connections, by reference.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    pub async fn send_prepared(&self, message: &Prepared) -> Result<(), SendError> {
+        let message = Outgoing::Prepared(message.clone());
+        self.shared
+            .outbox
+            .send(message, self.shared.send_timeout)
+            .await
+    }
+
+    /// Sends a prepared message if there is room for it now; never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_text`](Self::try_send_text).
+    pub fn try_send_prepared(&self, message: &Prepared) -> Result<(), SendError> {
+        self.shared
+            .outbox
+            .try_send(Outgoing::Prepared(message.clone()))
+    }
+
+    /// Carries a topic's messages to the peer without running `on_message` for each (S3).
+    ///
+    /// The channel stays the queue: its bound and policy are those of the subscription, and a message moves when there is
+    /// room in the outbox, however long that takes; [`Config::send_timeout`](crate::Config::send_timeout) does not apply.
+    /// In the place of a gap, `on_missed` says what is sent, or that the connection is closed with 1013. A channel that
+    /// ends because it lagged closes the connection with 1013, too.
+    ///
+    /// Forwarding ends when the returned handle is dropped, so keep it in the connection's state; and with the connection.
+    ///
+    /// ```
+    /// use dreamsocket::{
+    ///     Connection, Forward, OnMissed, Prepared, Selector, Topic,
+    /// };
+    ///
+    /// struct Dependencies { prices: Topic<Prepared> }
+    ///
+    /// async fn on_init(connection: &Connection, dependencies: &Dependencies) -> (Forward, Option<Selector>) {
+    ///     let channel = dependencies.prices.subscribe();
+    ///     let forward = connection.forward(channel, |missed| {
+    ///         OnMissed::Notice(Prepared::text(format!("missed {:?}", missed.count)))
+    ///     });
+    ///     (forward, None)
+    /// }
+    /// # let _ = on_init;
+    /// ```
+    pub fn forward(
+        &self,
+        channel: Channel<Prepared>,
+        on_missed: fn(Missed) -> OnMissed,
+    ) -> Forward {
+        Forward::start(self.clone(), channel, on_missed)
     }
 
     /// Sends a text message if there is room for it now; never waits.

@@ -9,11 +9,13 @@ mod action;
 mod config;
 mod connection;
 mod error;
+mod forward;
 mod handler;
 mod hub;
 mod message;
 mod origin;
 mod outbox;
+mod prepared;
 mod selector;
 mod server;
 mod session;
@@ -22,7 +24,9 @@ pub mod testing;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, Missed, PublishError, Published, Topic,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Member, Missed,
+    Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published, SubscriberId, Topic,
+    TryRecvError, WatchOptions,
 };
 pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
 
@@ -34,11 +38,13 @@ pub use crate::action::{
 pub use crate::config::Config;
 pub use crate::connection::{Connection, ConnectionId};
 pub use crate::error::{BoxError, Close, SendError};
+pub use crate::forward::{Forward, OnMissed};
 #[doc(hidden)]
 pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
 pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
+pub use crate::prepared::Prepared;
 pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 pub use crate::upgrade::{Upgrade, upgrade_websocket};
@@ -50,4 +56,6 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../../docs/serving.md")]
     struct Serving;
+    #[doc = include_str!("../../../docs/broadcasting.md")]
+    struct Broadcasting;
 }

@@ -22,13 +22,16 @@ use tokio::time::Instant;
 
 use crate::config::{CONTROL_RESERVE, ENTRY_CHARGE};
 use crate::error::SendError;
+use crate::forward::Forwarding;
 use crate::message::Cause;
+use crate::prepared::Prepared;
 
 /// A message on its way out, by reference.
 #[derive(Debug, Clone)]
 pub(crate) enum Outgoing {
     Text(Text),
     Binary(Bytes),
+    Prepared(Prepared),
 }
 
 impl Outgoing {
@@ -36,6 +39,7 @@ impl Outgoing {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Binary(bytes) => bytes,
+            Self::Prepared(prepared) => prepared.payload(),
         }
     }
 }
@@ -56,6 +60,7 @@ pub(crate) struct Wanted {
     pub(crate) close: Option<CloseRequest>,
     pub(crate) pings: u32,
     pub(crate) cut_at: Option<Instant>,
+    pub(crate) forwards: Vec<Forwarding>,
 }
 
 #[derive(Debug)]
@@ -254,6 +259,39 @@ impl Outbox {
         }
     }
 
+    /// Hands a channel to the session. On a connection that is closing it is dropped.
+    pub(crate) fn forward(&self, forwarding: Forwarding) {
+        let mut inner = self.lock();
+        if inner.phase != Phase::Open {
+            drop(inner);
+            // Unsubscribing takes locks of the broadcaster's.
+            return drop(forwarding);
+        }
+        inner.wanted.forwards.push(forwarding);
+        self.is_wanted.store(true, Ordering::Release);
+        self.wake(inner);
+    }
+
+    /// Has the session look at what it forwards.
+    pub(crate) fn nudge(&self) {
+        let inner = self.lock();
+        self.is_wanted.store(true, Ordering::Release);
+        self.wake(inner);
+    }
+
+    /// Takes room for a message that does not come through the queue, if there is any now.
+    pub(crate) fn try_charge(&self, charge: u32) -> bool {
+        match self.room.try_acquire_many(charge) {
+            Ok(permit) => {
+                self.buffered
+                    .fetch_add(permit.num_permits(), Ordering::Relaxed);
+                permit.forget();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Tells the session when running handlers are to be dropped.
     pub(crate) fn cut_at(&self, at: Instant) {
         let mut inner = self.lock();
@@ -278,10 +316,11 @@ impl Outbox {
         let was_open = inner.phase == Phase::Open;
         inner.phase = Phase::Closed;
         let queue = std::mem::take(&mut inner.queue);
+        let forwards = std::mem::take(&mut inner.wanted.forwards);
         self.buffered.store(0, Ordering::Relaxed);
         drop(inner);
         // Payloads may be foreign memory whose release runs foreign code.
-        drop(queue);
+        drop((queue, forwards));
         self.room.close();
         if was_open {
             self.closed.notify_waiters();

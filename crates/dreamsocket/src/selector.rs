@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use dreamsocket_broadcaster::{Channel, Delivery, Missed};
+use dreamsocket_broadcaster::{Channel, Delivery, End, Missed};
 use futures_core::Stream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -50,7 +50,16 @@ struct Source<C> {
     stream: BoxStream<C>,
 }
 
-type BoxStream<C> = Pin<Box<dyn Stream<Item = Delivery<C>> + Send>>;
+type BoxStream<C> = Pin<Box<dyn Stream<Item = Selected<C>> + Send>>;
+
+/// What a source gives.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Selected<C> {
+    Message(C),
+    Missed(Missed),
+    /// A channel ended because it lagged, as its subscriber chose: the connection is to be closed with 1013 (B3).
+    Lagged,
+}
 
 impl<C> Selector<C> {
     /// A selector without sources.
@@ -95,7 +104,7 @@ impl<C> Selector<C> {
     }
 
     /// Polls the sources in turn, starting behind the one that was last ready. Without sources it is pending, for ever.
-    pub(crate) fn poll_delivery(&mut self, context: &mut Context<'_>) -> Poll<Delivery<C>> {
+    pub(crate) fn poll_selected(&mut self, context: &mut Context<'_>) -> Poll<Selected<C>> {
         let mut index = self.next;
         let mut left = self.sources.len();
         while left > 0 {
@@ -112,7 +121,7 @@ impl<C> Selector<C> {
                 Poll::Ready(Some(delivery)) => {
                     self.next = index + 1;
                     return Poll::Ready(match delivery {
-                        Delivery::Missed(missed) => Delivery::Missed(
+                        Selected::Missed(missed) => Selected::Missed(
                             missed.with_source(source.key.clone().unwrap_or_default()),
                         ),
                         message => message,
@@ -125,7 +134,7 @@ impl<C> Selector<C> {
 
     fn of(
         key: Option<Cow<'static, str>>,
-        stream: impl Stream<Item = Delivery<C>> + Send + 'static,
+        stream: impl Stream<Item = Selected<C>> + Send + 'static,
     ) -> Self {
         Self {
             sources: vec![Source {
@@ -255,7 +264,8 @@ impl<C> fmt::Debug for Selector<C> {
 /// A topic's channel, under the topic's name as its key.
 impl<C: Clone + Send + Sync + 'static> From<Channel<C>> for Selector<C> {
     fn from(channel: Channel<C>) -> Self {
-        Self::of(Some(Cow::Owned(channel.topic_name().to_owned())), channel)
+        let key = Cow::Owned(channel.topic_name().to_owned());
+        Self::of(Some(key), Subscribed(Some(channel)))
     }
 }
 
@@ -308,17 +318,42 @@ impl From<Interval> for Selector<Instant> {
     }
 }
 
+/// A topic's channel; dropped as soon as it has ended.
+struct Subscribed<C>(Option<Channel<C>>);
+
+impl<C: Clone> Stream for Subscribed<C> {
+    type Item = Selected<C>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
+        let Some(channel) = self.0.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let selected = match ready!(channel.poll_recv(context)) {
+            Some(Delivery::Message(message)) => Some(Selected::Message(message)),
+            Some(Delivery::Missed(missed)) => Some(Selected::Missed(missed)),
+            None => {
+                let end = channel.end();
+                self.0 = None;
+                (end == Some(End::Lagged)).then_some(Selected::Lagged)
+            }
+        };
+        Poll::Ready(selected)
+    }
+}
+
+impl<C> Unpin for Subscribed<C> {}
+
 /// A stream whose items are all messages.
 struct Messages<S>(Pin<Box<S>>);
 
 impl<S: Stream> Stream for Messages<S> {
-    type Item = Delivery<S::Item>;
+    type Item = Selected<S::Item>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0
             .as_mut()
             .poll_next(context)
-            .map(|item| item.map(Delivery::Message))
+            .map(|item| item.map(Selected::Message))
     }
 }
 
@@ -326,38 +361,38 @@ impl<S: Stream> Stream for Messages<S> {
 struct Received<F>(F);
 
 impl<C, F: FnMut(&mut Context<'_>) -> Poll<Option<C>> + Unpin> Stream for Received<F> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
-        (self.0)(context).map(|item| item.map(Delivery::Message))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
+        (self.0)(context).map(|item| item.map(Selected::Message))
     }
 }
 
 struct Once<C>(Option<oneshot::Receiver<C>>);
 
 impl<C> Stream for Once<C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
         let Some(receiver) = self.0.as_mut() else {
             return Poll::Ready(None);
         };
         let received = ready!(Pin::new(receiver).poll(context));
         self.0 = None;
-        Poll::Ready(received.ok().map(Delivery::Message))
+        Poll::Ready(received.ok().map(Selected::Message))
     }
 }
 
 struct Lagging<C>(BroadcastStream<C>);
 
 impl<C: Clone + Send + 'static> Stream for Lagging<C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
         Poll::Ready(match ready!(Pin::new(&mut self.0).poll_next(context)) {
-            Some(Ok(message)) => Some(Delivery::Message(message)),
+            Some(Ok(message)) => Some(Selected::Message(message)),
             Some(Err(BroadcastStreamRecvError::Lagged(count))) => {
-                Some(Delivery::Missed(Missed::new("", Some(count))))
+                Some(Selected::Missed(Missed::new("", Some(count))))
             }
             None => None,
         })
@@ -368,10 +403,10 @@ impl<C: Clone + Send + 'static> Stream for Lagging<C> {
 struct Merged<C>(Selector<C>);
 
 impl<C> Stream for Merged<C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
-        match self.0.poll_delivery(context) {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
+        match self.0.poll_selected(context) {
             Poll::Ready(delivery) => Poll::Ready(Some(delivery)),
             Poll::Pending if self.0.is_empty() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
@@ -385,12 +420,13 @@ struct Mapped<T, C> {
 }
 
 impl<T, C> Stream for Mapped<T, C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
         Poll::Ready(match ready!(self.stream.as_mut().poll_next(context)) {
-            Some(Delivery::Message(message)) => Some(Delivery::Message((self.map)(message))),
-            Some(Delivery::Missed(missed)) => Some(Delivery::Missed(missed)),
+            Some(Selected::Message(message)) => Some(Selected::Message((self.map)(message))),
+            Some(Selected::Missed(missed)) => Some(Selected::Missed(missed)),
+            Some(Selected::Lagged) => Some(Selected::Lagged),
             None => None,
         })
     }
@@ -404,13 +440,13 @@ struct After<C> {
 impl<C> Unpin for After<C> {}
 
 impl<C> Stream for After<C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
         if self.message.is_some() {
             ready!(self.sleep.as_mut().poll(context));
         }
-        Poll::Ready(self.message.take().map(Delivery::Message))
+        Poll::Ready(self.message.take().map(Selected::Message))
     }
 }
 
@@ -422,11 +458,11 @@ struct Every<C> {
 impl<C> Unpin for Every<C> {}
 
 impl<C: Clone> Stream for Every<C> {
-    type Item = Delivery<C>;
+    type Item = Selected<C>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
         ready!(self.interval.poll_tick(context));
-        Poll::Ready(Some(Delivery::Message(self.message.clone())))
+        Poll::Ready(Some(Selected::Message(self.message.clone())))
     }
 }
 
@@ -436,20 +472,20 @@ mod tests {
 
     use super::*;
 
-    async fn next<C: Send + 'static>(selector: &mut Selector<C>) -> Delivery<C> {
-        poll_fn(|context| selector.poll_delivery(context)).await
+    async fn next<C: Send + 'static>(selector: &mut Selector<C>) -> Selected<C> {
+        poll_fn(|context| selector.poll_selected(context)).await
     }
 
     async fn message<C: Send + 'static>(selector: &mut Selector<C>) -> C {
         match next(selector).await {
-            Delivery::Message(message) => message,
-            Delivery::Missed(missed) => panic!("{missed:?}"),
+            Selected::Message(message) => message,
+            _ => panic!("not a message"),
         }
     }
 
     fn pending<C: Send + 'static>(selector: &mut Selector<C>) -> bool {
         selector
-            .poll_delivery(&mut Context::from_waker(std::task::Waker::noop()))
+            .poll_selected(&mut Context::from_waker(std::task::Waker::noop()))
             .is_pending()
     }
 
@@ -510,7 +546,7 @@ mod tests {
         let mut selector = Selector::new().select_as("numbers", receiver);
         assert_eq!(
             next(&mut selector).await,
-            Delivery::Missed(Missed::new("numbers", Some(3)))
+            Selected::Missed(Missed::new("numbers", Some(3)))
         );
         assert_eq!(message(&mut selector).await, 3);
         assert_eq!(message(&mut selector).await, 4);
@@ -539,7 +575,7 @@ mod tests {
             .map(|number: i32| number.to_string());
         assert_eq!(
             next(&mut selector).await,
-            Delivery::Missed(Missed::new("numbers", Some(1)))
+            Selected::Missed(Missed::new("numbers", Some(1)))
         );
         assert_eq!(message(&mut selector).await, "2");
         selector.remove("numbers");

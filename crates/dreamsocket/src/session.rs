@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dreamsocket_broadcaster::Delivery;
 use dreamsocket_protocol::{CloseCode, Role, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
@@ -31,7 +30,7 @@ use crate::connection::Connection;
 use crate::error::{BoxError, Verdict};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage, finish_init, finish_message};
 use crate::message::{Cause, Message};
-use crate::selector::Selector;
+use crate::selector::{Selected, Selector};
 
 /// After how many messages of the peer a quiet selector is looked at again.
 const SELECTOR_EVERY: u32 = 16;
@@ -352,7 +351,7 @@ where
 {
     let selector_first = turn.until_selector == 0 && !selector.is_empty();
     if selector_first {
-        let polled = poll_selector(selector, context);
+        let polled = poll_selector(wire, selector, context);
         turn.until_selector = if polled.is_ready() { 1 } else { SELECTOR_EVERY };
         if polled.is_ready() {
             return polled;
@@ -366,7 +365,7 @@ where
     if selector_first || selector.is_empty() {
         return Poll::Pending;
     }
-    let polled = poll_selector(selector, context);
+    let polled = poll_selector(wire, selector, context);
     if polled.is_ready() {
         turn.until_selector = 1;
     }
@@ -388,16 +387,25 @@ where
     })
 }
 
-fn poll_selector<C>(
+fn poll_selector<T, C>(
+    wire: &mut Wire<T>,
     selector: &mut Selector<C>,
     context: &mut Context<'_>,
-) -> Poll<Option<Next<C>>> {
-    match guard(|| selector.poll_delivery(context)) {
-        Ok(polled) => polled.map(|delivery| {
-            Some(Next::Message(match delivery {
-                Delivery::Message(message) => Message::Custom(message),
-                Delivery::Missed(missed) => Message::Missed(missed),
-            }))
+) -> Poll<Option<Next<C>>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    match guard(|| selector.poll_selected(context)) {
+        Ok(polled) => polled.map(|selected| {
+            let message = match selected {
+                Selected::Message(message) => Message::Custom(message),
+                Selected::Missed(missed) => Message::Missed(missed),
+                Selected::Lagged => {
+                    wire.lag();
+                    return None;
+                }
+            };
+            Some(Next::Message(message))
         }),
         Err(payload) => Poll::Ready(Some(Next::Panicked(payload))),
     }

@@ -6,30 +6,45 @@ import * as view from "./view.js";
 // The server holds to the same limits; here they are told before anything is sent.
 const LONGEST_NAME = 32;
 const LONGEST_MESSAGE = 2_000;
+const MOST_ROOMS = 8;
+
+const TYPING_EVERY = 2_500; // At most this often the others are told that somebody is typing.
+const TYPING_LASTS = 4_000; // And so long it is shown.
+const SLOWED_LASTS = 1_500; // Beyond the wait itself.
 
 const find = (id) => document.getElementById(id);
 const nameField = find("name");
 const roomField = find("room");
 const sayField = find("say");
+const otherField = find("other-room");
 
 const lengthOf = (text) => [...text].length;
 
-let chat = null; // { connection, name, room, you, people, hasBeenOpen, lostAt } while in a room
+let chat = null; // { connection, name, rooms, current, typedAt } while in the chat
+let slowed = null;
 
-function enter(name, room) {
-  const query = new URLSearchParams({ user: name, room });
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  chat = { name, room, you: null, people: new Map(), hasBeenOpen: false, lostAt: null };
-  view.clearMessages();
-  view.showPeople(chat.people, null);
-  view.showRoom(chat);
-  chat.connection = connect(`${scheme}://${location.host}/chat?${query}`, { onState, onMessage });
-  sayField.focus();
+/// `isWanted` until the room is left; `isIn` between the server's word and the loss of the connection.
+function newRoom(name) {
+  return {
+    name, isWanted: true, isIn: false, hasBeenIn: false, awaySince: null,
+    people: new Map(), typing: new Map(), unread: 0, draft: "",
+  };
 }
 
-function leave(reason = "") {
+function start(name, room) {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const url = `${scheme}://${location.host}/chat?${new URLSearchParams({ user: name })}`;
+  view.clearRooms();
+  chat = { name, rooms: new Map(), current: null, typedAt: 0, hasBeenOpen: false };
+  chat.connection = connect(url, { onState, onMessage });
+  enter(room);
+}
+
+function stop(reason = "") {
   chat?.connection.close();
   chat = null;
+  sayField.value = "";
+  showDraft();
   view.showEntrance();
   view.showError("join-error", reason);
   nameField.focus();
@@ -37,59 +52,145 @@ function leave(reason = "") {
 
 function onState(change) {
   if (change.state === "refused") {
-    leave(change.reason || "The server refused this name or room.");
+    stop(change.reason || "The server refused this name.");
     return;
   }
-  if (change.state === "waiting" && chat.hasBeenOpen) chat.lostAt ??= Date.now();
+  for (const room of chat.rooms.values()) {
+    if (change.state === "waiting" && room.isIn) {
+      room.isIn = false;
+      room.awaySince = Date.now();
+    }
+    if (change.state === "open" && room.isWanted) send("enter", room);
+  }
+  chat.hasBeenOpen ||= change.state === "open";
   view.showState(change, chat.hasBeenOpen);
 }
 
-function setPeople(people) {
-  chat.people = new Map(people.map(({ id, name }) => [id, name]));
-  chat.people.set(chat.you, chat.name);
-  view.showPeople(chat.people, chat.you);
+function send(type, room, more = {}) {
+  return chat.connection.send(JSON.stringify({ type, room: room.name, ...more }));
+}
+
+/// Enters a room, or goes back to one; the connection stays as it is.
+function enter(name) {
+  let room = chat.rooms.get(name);
+  if (!room?.isWanted) {
+    if ([...chat.rooms.values()].filter(({ isWanted }) => isWanted).length >= MOST_ROOMS) {
+      return `At most ${MOST_ROOMS} rooms at a time; leave one.`;
+    }
+    room ??= newRoom(name);
+    room.isWanted = true;
+    chat.rooms.set(name, room);
+    send("enter", room); // Without a connection yet, `onState` does it.
+  }
+  if (chat.current) chat.current.draft = sayField.value;
+  chat.current = room;
+  room.unread = 0;
+  sayField.value = room.draft;
+  history.replaceState(null, "", `?${new URLSearchParams({ room: name })}`);
+  view.showRoom(chat);
+  view.showPeoplePanel(false);
+  view.showError("say-error", "", sayField);
+  showDraft();
+  sayField.focus();
+  return "";
+}
+
+/// Leaves a room that is not the only one; what was said there stays to be read.
+function leave(name) {
+  const room = chat.rooms.get(name);
+  const other = [...chat.rooms.values()].find((one) => one !== room && one.isWanted);
+  if (!room?.isWanted || !other) return;
+  send("leave", room);
+  Object.assign(room, { isWanted: false, isIn: false, awaySince: Date.now(), unread: 0 });
+  room.people.clear();
+  view.showNote(room, ["You left."]);
+  if (room === chat.current) enter(other.name);
+  else view.showRooms(chat);
+}
+
+function setPeople(room, people) {
+  room.people = new Map(people.map(({ name, tabs }) => [name, tabs]));
+  view.showPeople(chat, room);
+}
+
+function setTyping(room, name, isTyping) {
+  clearTimeout(room.typing.get(name));
+  room.typing.delete(name);
+  if (isTyping) room.typing.set(name, setTimeout(setTyping, TYPING_LASTS, room, name, false));
+  view.showTyping(chat, room);
 }
 
 // One function for each type of message that the server sends; see `Event` and `Notice` in event.rs.
 const told = {
-  welcome({ you, people }) {
-    chat.you = you;
-    setPeople(people);
-    if (chat.lostAt === null) {
-      view.showNote(["You are in ", { name: chat.room }, "."]);
+  entered({ people }, room) {
+    room.isIn = true;
+    setPeople(room, people);
+    if (room.hasBeenIn) {
+      const seconds = Math.max(1, Math.round((Date.now() - room.awaySince) / 1000));
+      view.showNote(room, [`Connected again: you were away for ${seconds} s, messages may be missing.`], Date.now(), "warning");
     } else {
-      const seconds = Math.max(1, Math.round((Date.now() - chat.lostAt) / 1000));
-      view.showNote([`Connected again after ${seconds} s. What was said meanwhile is not shown.`], Date.now(), "warning");
+      view.showNote(room, ["You are in ", { name: room.name }, "."]);
     }
-    chat.hasBeenOpen = true;
-    chat.lostAt = null;
+    room.hasBeenIn = true;
   },
-  said(message) {
-    view.showMessage(message, message.from === chat.you);
+  said({ name, text, at }, room) {
+    const isOwn = name === chat.name;
+    setTyping(room, name, false);
+    view.showMessage(room, { name, text, at }, isOwn);
+    if (isOwn || (room === chat.current && !document.hidden)) return;
+    room.unread += 1;
+    view.showRooms(chat);
   },
-  joined({ id, name, at }) {
-    if (chat.people.has(id)) return;
-    chat.people.set(id, name);
-    view.showPeople(chat.people, chat.you);
-    view.showNote([{ name }, " joined."], at);
+  typing({ name }, room) {
+    if (name !== chat.name) setTyping(room, name, true);
   },
-  left({ id, name, at }) {
-    if (!chat.people.delete(id)) return;
-    view.showPeople(chat.people, chat.you);
-    view.showNote([{ name }, " left."], at);
+  joined({ name, at }, room) {
+    if (room.people.has(name)) return;
+    room.people.set(name, 1);
+    view.showPeople(chat, room);
+    view.showNote(room, [{ name }, " joined."], at);
   },
-  missed({ count, people }) {
-    setPeople(people);
+  tabs({ name, tabs }, room) {
+    room.people.set(name, tabs);
+    view.showPeople(chat, room);
+  },
+  left({ name, at }, room) {
+    if (!room.people.delete(name)) return;
+    setTyping(room, name, false);
+    view.showPeople(chat, room);
+    view.showNote(room, [{ name }, " left."], at);
+  },
+  missed({ count, people }, room) {
+    setPeople(room, people);
     const what = count === null ? "Some messages" : count === 1 ? "1 message" : `${count} messages`;
-    view.showNote([`${what} came faster than this page could take them, and are not shown.`], Date.now(), "warning");
-  },
-  refused({ reason }) {
-    view.showError("say-error", reason, sayField);
+    view.showNote(room, [`${what} came faster than this page could take them, and are not shown.`], Date.now(), "warning");
   },
 };
 
 function onMessage(message) {
-  told[message.type]?.(message);
+  if (message.type === "slowed") return showSlowed(message.wait);
+  if (message.type === "refused") return showRefused(message.reason);
+  const room = chat.rooms.get(message.room);
+  if (room?.isWanted) told[message.type]?.(message, room);
+}
+
+function showSlowed(wait) {
+  clearTimeout(slowed);
+  find("slowed").textContent = "You are faster than the chat allows. What you send waits its turn.";
+  slowed = setTimeout(() => (find("slowed").textContent = ""), wait + SLOWED_LASTS);
+}
+
+function showRefused(reason) {
+  // A room that was never entered cannot be: its name is what was refused.
+  const never = [...chat.rooms.values()].find((room) => room.isWanted && !room.hasBeenIn);
+  if (!never) return view.showError("say-error", reason, sayField);
+  chat.rooms.delete(never.name);
+  view.forgetRoom(never);
+  const other = [...chat.rooms.values()].find((room) => room.isWanted);
+  if (!other) return stop(reason);
+  enter(other.name);
+  view.showPeoplePanel(true);
+  view.showError("other-error", reason, otherField);
 }
 
 function problemWith(what, value) {
@@ -111,9 +212,22 @@ find("join").addEventListener("submit", (event) => {
   else if (problems[1]) roomField.focus();
   else {
     sessionStorage.setItem("name", name);
-    history.replaceState(null, "", `?${new URLSearchParams({ room })}`);
-    enter(name, room);
+    start(name, room);
   }
+});
+
+find("other").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const room = otherField.value.trim();
+  const problem = problemWith("room", room) || enter(room);
+  view.showError("other-error", problem, otherField);
+  if (!problem) otherField.value = "";
+});
+
+find("rooms").addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button?.dataset.enter !== undefined) view.showError("other-error", enter(button.dataset.enter), otherField);
+  if (button?.dataset.leave !== undefined) leave(button.dataset.leave);
 });
 
 function showDraft() {
@@ -128,7 +242,7 @@ find("composer").addEventListener("submit", (event) => {
   if (length > LONGEST_MESSAGE) {
     const most = LONGEST_MESSAGE.toLocaleString();
     view.showError("say-error", `At most ${most} characters; this message has ${length.toLocaleString()}.`, sayField);
-  } else if (chat.connection.send(text)) {
+  } else if (send("say", chat.current, { text })) {
     sayField.value = "";
     view.showError("say-error", "", sayField);
     showDraft();
@@ -141,6 +255,9 @@ find("composer").addEventListener("submit", (event) => {
 sayField.addEventListener("input", () => {
   view.showError("say-error", "", sayField);
   showDraft();
+  if (sayField.value.trim() === "" || Date.now() - chat.typedAt < TYPING_EVERY) return;
+  chat.typedAt = Date.now();
+  send("typing", chat.current);
 });
 sayField.addEventListener("keydown", (event) => {
   // An Enter that ends the composition of a character is not one that sends.
@@ -160,14 +277,20 @@ find("copy").addEventListener("click", async () => {
   setTimeout(() => (find("copy").textContent = "Copy link"), 2_000);
 });
 
-find("leave").addEventListener("click", () => leave());
+function markRead() {
+  if (document.hidden || chat === null) return;
+  chat.current.unread = 0;
+  view.showRooms(chat);
+}
+
+find("leave").addEventListener("click", () => stop());
 find("retry").addEventListener("click", () => chat?.connection.retry());
 find("newer").addEventListener("click", view.scrollToEnd);
 find("toggle-people").addEventListener("click", () => view.showPeoplePanel(true));
 find("close-people").addEventListener("click", () => view.showPeoplePanel(false));
 document.addEventListener("keydown", (event) => event.key === "Escape" && view.showPeoplePanel(false));
 document.addEventListener("pointerdown", ({ target }) => find("side").contains(target) || view.showPeoplePanel(false));
-document.addEventListener("visibilitychange", () => document.hidden || view.markRead());
+document.addEventListener("visibilitychange", markRead);
 
 view.followMessages();
 nameField.value = sessionStorage.getItem("name") ?? "";

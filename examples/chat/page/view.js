@@ -8,9 +8,9 @@ const AT_END = 80; // Pixels from the end within which the list follows new mess
 const SAME_GROUP = 5 * 60_000; // One person's messages within this time share one name and avatar.
 const MOST_MESSAGES = 500; // Older ones leave the page.
 
-let lastGroup = null; // { from, at }
-let unread = 0;
-let isFollowing = true; // Whether the list stays at its end as messages come.
+const logs = new Map(); // By the room's name: { frame, list, lastGroup, isFollowing, scrollTop }
+const links = new Map(); // By the room's name: its line in the list of rooms
+let shown = null; // The log that is seen now.
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
@@ -50,11 +50,29 @@ function timeOf(at) {
   return node;
 }
 
-function append(item, isOwn) {
-  const list = find("messages");
-  list.append(item);
-  while (list.childElementCount > MOST_MESSAGES) list.firstElementChild.remove();
-  if (isOwn || isFollowing) scrollToEnd();
+/// Each room has a log of its own. All but one are hidden: what happens there is not read aloud.
+function logOf(room) {
+  const known = logs.get(room.name);
+  if (known) return known;
+  const frame = element("div", "log");
+  frame.setAttribute("role", "log");
+  frame.setAttribute("aria-live", "polite");
+  frame.setAttribute("aria-label", `Messages in ${room.name}`);
+  frame.hidden = true;
+  const list = element("ol", "messages");
+  frame.append(list);
+  find("scroller").append(frame);
+  const log = { frame, list, lastGroup: null, isFollowing: true, scrollTop: 0 };
+  logs.set(room.name, log);
+  return log;
+}
+
+function append(log, item, isOwn) {
+  log.list.append(item);
+  while (log.list.childElementCount > MOST_MESSAGES) log.list.firstElementChild.remove();
+  if (isOwn) log.isFollowing = true;
+  if (log !== shown) return;
+  if (log.isFollowing) scrollToEnd();
   else find("newer").hidden = false;
 }
 
@@ -64,18 +82,21 @@ export function scrollToEnd() {
   find("newer").hidden = true;
 }
 
-/// Keeps the list at its end while it changes its size, unless the reader has scrolled away from there.
+/// Keeps the log at its end while it changes its size, unless the reader has scrolled away from there.
 export function followMessages() {
   const scroller = find("scroller");
   scroller.addEventListener("scroll", () => {
-    isFollowing = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END;
-    if (isFollowing) find("newer").hidden = true;
+    if (!shown) return;
+    shown.scrollTop = scroller.scrollTop;
+    shown.isFollowing = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < AT_END;
+    if (shown.isFollowing) find("newer").hidden = true;
   }, { passive: true });
-  new ResizeObserver(() => isFollowing && scrollToEnd()).observe(scroller);
+  new ResizeObserver(() => shown?.isFollowing && scrollToEnd()).observe(scroller);
 }
 
-export function showMessage({ from, name, text, at }, isOwn) {
-  const isNewGroup = lastGroup?.from !== from || at - lastGroup.at > SAME_GROUP;
+export function showMessage(room, { name, text, at }, isOwn) {
+  const log = logOf(room);
+  const isNewGroup = log.lastGroup?.name !== name || at - log.lastGroup.at > SAME_GROUP;
   const item = element("li", isOwn ? "message own" : "message");
   item.classList.toggle("first", isNewGroup);
   if (isNewGroup && !isOwn) item.append(avatar(name));
@@ -88,42 +109,97 @@ export function showMessage({ from, name, text, at }, isOwn) {
   bubble.title = date.format(at);
   body.append(head, bubble);
   item.append(body);
-  lastGroup = { from, at };
-  append(item, isOwn);
-  if (document.hidden && !isOwn) {
-    unread += 1;
-    showTitle();
-  }
+  log.lastGroup = { name, at };
+  append(log, item, isOwn);
 }
 
 /// A line about the room rather than from it: `parts` are strings, or `{ name }` for what a person chose.
-export function showNote(parts, at = Date.now(), tone = "") {
+export function showNote(room, parts, at = Date.now(), tone = "") {
+  const log = logOf(room);
   const item = element("li", `note ${tone}`);
   const line = element("p");
   for (const part of parts) line.append(typeof part === "string" ? part : element("bdi", "", part.name));
   line.append(" ", timeOf(at));
   item.append(line);
-  lastGroup = null;
-  append(item, false);
+  log.lastGroup = null;
+  append(log, item, false);
 }
 
-export function clearMessages() {
-  find("messages").replaceChildren();
-  lastGroup = null;
-  isFollowing = true;
+export function clearRooms() {
+  for (const { frame } of logs.values()) frame.remove();
+  logs.clear();
+  links.clear();
+  find("rooms").replaceChildren();
+  shown = null;
 }
 
-/// `people` is a map from the connection's id to the name.
-export function showPeople(people, you) {
-  const byName = [...people].sort(([a, nameA], [b, nameB]) => (b === you) - (a === you) || nameA.localeCompare(nameB));
-  find("people").replaceChildren(...byName.map(([id, name]) => {
+export function forgetRoom({ name }) {
+  logs.get(name)?.frame.remove();
+  logs.delete(name);
+  links.get(name)?.item.remove();
+  links.delete(name);
+}
+
+/// Who is in the room, if that is the one that is seen: oneself first, then by name.
+export function showPeople({ name: you, current }, room) {
+  if (room !== current) return;
+  const people = [...room.people].sort(([a], [b]) => (b === you) - (a === you) || a.localeCompare(b));
+  find("people").replaceChildren(...people.map(([name, tabs]) => {
     const item = element("li");
     item.append(avatar(name), element("bdi", "", name));
-    if (id === you) item.append(element("small", "muted", "you"));
+    const notes = [name === you ? "you" : "", tabs > 1 ? `${tabs} tabs` : ""].filter(Boolean);
+    if (notes.length > 0) item.append(element("small", "muted", notes.join(", ")));
     return item;
   }));
-  find("count").textContent = String(people.size);
-  find("toggle-count").textContent = String(people.size);
+  find("count").textContent = String(people.length);
+  find("toggle-count").textContent = String(people.length);
+}
+
+export function showTyping({ current }, room) {
+  if (room !== current) return;
+  const names = [...room.typing.keys()];
+  const parts = [];
+  if (names.length === 1) parts.push(element("bdi", "", names[0]), " is typing…");
+  else if (names.length === 2) parts.push(element("bdi", "", names[0]), " and ", element("bdi", "", names[1]), " are typing…");
+  else if (names.length > 2) parts.push("Several people are typing…");
+  find("typing").replaceChildren(...parts);
+}
+
+/// The rooms that one is in or was in, and what waits there to be read. Lines stay, so that the focus does.
+export function showRooms({ rooms, current }) {
+  const count = [...rooms.values()].filter(({ isWanted }) => isWanted).length;
+  for (const room of rooms.values()) {
+    const { item, link, badge, leave } = links.get(room.name) ?? newLink(room);
+    item.classList.toggle("away", !room.isWanted);
+    if (room === current) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+    badge.hidden = room.unread === 0;
+    badge.replaceChildren(String(room.unread), element("span", "visually-hidden", " unread"));
+    leave.hidden = !room.isWanted || count < 2;
+  }
+  const unread = [...rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+  find("toggle-unread").hidden = unread === 0;
+  document.title = `${unread > 0 ? `(${unread}) ` : ""}${current.name} · Dreamsocket chat`;
+}
+
+function newLink({ name }) {
+  const item = element("li");
+  const link = element("button", "room-link");
+  link.type = "button";
+  link.dataset.enter = name;
+  const badge = element("span", "badge unread");
+  const hash = element("span", "hash", "#");
+  hash.setAttribute("aria-hidden", "true");
+  link.append(hash, element("bdi", "", name), badge);
+  const leave = element("button", "quiet leave-room", "×");
+  leave.type = "button";
+  leave.dataset.leave = name;
+  leave.setAttribute("aria-label", `Leave ${name}`);
+  item.append(link, leave);
+  find("rooms").append(item);
+  const made = { item, link, badge, leave };
+  links.set(name, made);
+  return made;
 }
 
 const STATES = { connecting: "Connecting", open: "Connected", waiting: "Disconnected" };
@@ -149,14 +225,23 @@ export function showState({ state, retryAt, reason }, hasBeenOpen) {
   }
 }
 
-export function showRoom({ name, room }) {
+/// Shows the room that is the current one, where it was last scrolled to.
+export function showRoom(chat) {
+  const { name, current: room } = chat;
+  if (shown) shown.frame.hidden = true;
+  shown = logOf(room);
+  shown.frame.hidden = false;
+  find("newer").hidden = true;
+  find("room-name").textContent = room.name;
+  find("you-name").textContent = name;
+  paint(find("you-avatar"), name).textContent = initialsOf(name);
   find("entrance").hidden = true;
   find("chat").hidden = false;
-  find("room-name").textContent = room;
-  find("you-name").textContent = name;
-  find("you-avatar").textContent = initialsOf(name);
-  paint(find("you-avatar"), name);
-  showTitle();
+  if (shown.isFollowing) scrollToEnd();
+  else find("scroller").scrollTop = shown.scrollTop;
+  showPeople(chat, room);
+  showTyping(chat, room);
+  showRooms(chat);
 }
 
 export function showEntrance() {
@@ -166,17 +251,6 @@ export function showEntrance() {
   showPeoplePanel(false);
   document.title = "Dreamsocket chat";
 }
-
-function showTitle() {
-  const count = unread > 0 ? `(${unread}) ` : "";
-  document.title = `${count}${find("room-name").textContent} · Dreamsocket chat`;
-}
-
-export function markRead() {
-  unread = 0;
-  if (find("entrance").hidden) showTitle();
-}
-
 /// On a narrow page the people are a panel that opens and closes.
 export function showPeoplePanel(isOpen) {
   const wasOpen = find("side").classList.contains("open");

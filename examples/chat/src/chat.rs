@@ -1,86 +1,78 @@
-//! The chat: an upgrade, and the three handlers of a connection. `/chat?user=Ada&room=lobby` enters a room; each text
-//! from the client is said in it, and what the client is told is an [`Event`] of the room or a [`Notice`] of its own.
+//! The chat: an upgrade, and the three handlers of a connection. `/chat?user=Ada` connects; from then on the client sends
+//! a [`Command`], and is told what happens in its rooms ([`Event`]) and what concerns it alone ([`Notice`]).
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::Instant;
 
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use dreamsocket::{
-    Action, BoxError, Broadcaster, Close, CloseCode, Connection, Message, Selector, Topic,
-    continue_connection, upgrade_websocket,
+    Action, BoxError, Broadcaster, Close, CloseCode, Connection, Member, Message, Selector, Topic,
+    continue_connection, continue_connection_adding, continue_connection_removing,
+    upgrade_websocket,
 };
 use serde::Deserialize;
 
-use crate::event::{Event, Notice, now};
-use crate::people::{People, Seat};
-
-/// Characters of a name, of a person as of a room.
-const LONGEST_NAME: usize = 32;
-/// Characters of a message.
-const LONGEST_MESSAGE: usize = 2_000;
+use crate::event::{Command, Event, Notice, People, Present, now};
+use crate::limits::{MOST_ROOMS, check_message, check_name};
+use crate::pace::Pace;
 
 /// What the whole program shares.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) rooms: Broadcaster<Event>,
     pub(crate) people: People,
+    pub(crate) pace: NonZeroU32,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Who {
     #[serde(default)]
     user: String,
-    #[serde(default)]
-    room: String,
 }
 
 /// Everything that the handlers need.
 struct Dependencies {
-    user: String,
-    room: Topic<Event>,
-    people: People,
+    name: String,
+    app: App,
 }
 
-/// The state of one connection.
+/// The state of one connection: its rooms, by their names, and how fast it may go on.
 struct Chat {
-    id: String,
-    seat: Seat,
+    rooms: HashMap<String, Stay>,
+    pace: Pace,
 }
+
+/// A room that the connection is in. The member leaves when it is dropped, whatever drops it.
+struct Stay {
+    topic: Topic<Event>,
+    _member: Member<String, String>,
+}
+
+/// What a command comes to: the next step, and perhaps a word about it; or why nothing was done.
+type Answer = Result<(Action<Event>, Option<Notice>), String>;
 
 pub(crate) async fn chat(
     Query(who): Query<Who>,
     State(app): State<App>,
     request: Request,
 ) -> Response {
-    let dependencies = Dependencies {
-        user: who.user,
-        room: app.rooms.topic(who.room),
-        people: app.people,
-    };
+    let name = who.user.trim().to_owned();
+    let dependencies = Dependencies { name, app };
     upgrade_websocket(request, dependencies, on_init, on_message, on_close)
 }
 
 async fn on_init(
-    connection: &Connection,
-    Dependencies { user, room, people }: &Dependencies,
+    _: &Connection,
+    Dependencies { name, app }: &Dependencies,
 ) -> Result<(Chat, Option<Selector<Event>>), BoxError> {
-    check_name("name", user)?;
-    check_name("room", room.name())?;
-    let id = connection.id().to_string();
-
-    // In this order: whoever comes from here on is an event, and whoever was there before is in the welcome.
-    let events = room.subscribe();
-    let welcome = Notice::Welcome {
-        you: id.clone(),
-        people: people.in_room(room.name()),
+    check_name("name", name).map_err(|reason| Close::new(CloseCode::POLICY, reason))?;
+    let chat = Chat {
+        rooms: HashMap::new(),
+        pace: Pace::new(app.pace, Instant::now()),
     };
-    connection.send_json(&welcome).await?;
-    let seat = people.enter(room.name(), &id, user);
-    room.publish(Event::Joined {
-        id: id.clone(),
-        name: user.clone(),
-        at: now(),
-    })?;
-
-    Ok((Chat { id, seat }, Some(Selector::from(events))))
+    Ok((chat, None))
 }
 
 async fn on_message(
@@ -91,17 +83,25 @@ async fn on_message(
 ) -> Result<Action<Event>, BoxError> {
     match message {
         Message::Text(text) => {
-            if let Err(reason) = say(state, text.trim(), dependencies) {
-                connection.send_json(&Notice::Refused { reason }).await?;
+            slow_down(&mut state.pace, connection).await?;
+            let (action, notice) = obey(state, &text, dependencies)
+                .unwrap_or_else(|reason| (continue_connection(), Some(Notice::Refused { reason })));
+            if let Some(notice) = notice {
+                connection.send_json(&notice).await?;
             }
+            return Ok(action);
         }
         Message::Custom(event) => connection.send_json(&event).await?,
         Message::Missed(missed) => {
-            let count = missed.count;
-            let people = dependencies.people.in_room(dependencies.room.name());
-            connection
-                .send_json(&Notice::Missed { count, people })
-                .await?;
+            let (room, count) = (missed.source.into_owned(), missed.count);
+            let people = dependencies.app.people.people(&room);
+            let people = people.into_iter().map(Present::from).collect();
+            let notice = Notice::Missed {
+                room,
+                count,
+                people,
+            };
+            connection.send_json(&notice).await?;
         }
         Message::Binary(_) | Message::ConnectionClosed(_) => {}
     }
@@ -109,54 +109,92 @@ async fn on_message(
 }
 
 async fn on_close(state: Chat, dependencies: &Dependencies) {
-    let Chat { id, seat } = state;
-    drop(seat);
-    let left = Event::Left {
-        id,
-        name: dependencies.user.clone(),
-        at: now(),
-    };
-    if let Err(error) = dependencies.room.publish(left) {
-        tracing::warn!(%error, "nobody was told that somebody left");
-    }
+    // Dropping the state leaves its rooms, and tells whoever is there.
+    let rooms = state.rooms.len();
+    tracing::debug!(name = %dependencies.name, rooms, "left");
 }
 
-/// Says a text in the room, or tells why not.
-fn say(state: &Chat, text: &str, dependencies: &Dependencies) -> Result<(), String> {
-    let length = text.chars().count();
-    if length == 0 {
-        return Ok(());
+/// Lets a client that is too fast wait, and says so. Nothing of it is read meanwhile, so TCP holds it back.
+async fn slow_down(pace: &mut Pace, connection: &Connection) -> Result<(), BoxError> {
+    let wait = pace.take(Instant::now());
+    if !wait.is_zero() {
+        let millis = u64::try_from(wait.as_millis())?;
+        connection
+            .send_json(&Notice::Slowed { wait: millis })
+            .await?;
+        tokio::time::sleep(wait).await;
     }
-    if length > LONGEST_MESSAGE {
-        return Err(format!(
-            "At most {LONGEST_MESSAGE} characters; this message has {length}."
-        ));
-    }
-    let (from, name) = (state.id.clone(), dependencies.user.clone());
-    let said = Event::Said {
-        from,
-        name,
-        text: text.to_owned(),
-        at: now(),
-    };
-    dependencies
-        .room
-        .publish(said)
-        .map_err(|error| format!("The message was not sent: {error}."))?;
     Ok(())
 }
 
-/// Closes with 1008 and a reason that the page shows, unless the name may be used.
-fn check_name(what: &str, name: &str) -> Result<(), Close> {
-    let length = name.chars().count();
-    let problem = if name.trim().is_empty() {
-        format!("Choose a {what}.")
-    } else if length > LONGEST_NAME {
-        format!("At most {LONGEST_NAME} characters; this {what} has {length}.")
-    } else if name.chars().any(char::is_control) {
-        format!("This {what} has a character that cannot be shown.")
-    } else {
+fn obey(state: &mut Chat, text: &str, dependencies: &Dependencies) -> Answer {
+    let command = serde_json::from_str(text)
+        .map_err(|error| format!("The server does not understand this page: {error}."))?;
+    match command {
+        Command::Enter { room } => return enter(state, room.trim(), dependencies),
+        Command::Leave { room } => {
+            state.rooms.remove(&room);
+            return Ok((continue_connection_removing(room), None));
+        }
+        Command::Say { room, text } => say(state, room, text.trim(), dependencies)?,
+        Command::Typing { room } => {
+            let name = dependencies.name.clone();
+            publish(state, &room.clone(), Event::Typing { room, name })?;
+        }
+    }
+    Ok((continue_connection(), None))
+}
+
+/// Enters a room: what is said there and who comes and goes are one source from now on, under the room's name.
+fn enter(state: &mut Chat, name: &str, Dependencies { name: user, app }: &Dependencies) -> Answer {
+    check_name("room", name)?;
+    let room = name.to_owned();
+    if !state.rooms.contains_key(&room) && state.rooms.len() >= MOST_ROOMS {
+        return Err(format!("At most {MOST_ROOMS} rooms at a time; leave one."));
+    }
+    let topic = app.rooms.topic(name);
+    let said = topic.subscribe();
+    // In this order: the list has the client itself, and the channel whatever changes after the list.
+    let member = app.people.enter(name, user.clone(), room.clone());
+    let (people, changes) = app.people.watch(name);
+    let source = Selector::new()
+        .select_as("said", said)
+        .select_as("people", Selector::new().select_map(changes, Event::from));
+    state.rooms.insert(
+        room.clone(),
+        Stay {
+            topic,
+            _member: member,
+        },
+    );
+    let people = people.into_iter().map(Present::from).collect();
+    let action = continue_connection_adding(Selector::new().select_as(room.clone(), source));
+    Ok((action, Some(Notice::Entered { room, people })))
+}
+
+fn say(state: &Chat, room: String, text: &str, dependencies: &Dependencies) -> Result<(), String> {
+    check_message(text)?;
+    if text.is_empty() {
         return Ok(());
-    };
-    Err(Close::new(CloseCode::POLICY, problem))
+    }
+    let (name, text) = (dependencies.name.clone(), text.to_owned());
+    let at = now();
+    publish(
+        state,
+        &room.clone(),
+        Event::Said {
+            room,
+            name,
+            text,
+            at,
+        },
+    )
+}
+
+/// Publishes in a room that the client is in.
+fn publish(state: &Chat, room: &str, event: Event) -> Result<(), String> {
+    let stay = state.rooms.get(room).ok_or("You are not in this room.")?;
+    let published = stay.topic.publish(event);
+    published.map_err(|error| format!("The message was not sent: {error}."))?;
+    Ok(())
 }

@@ -1,28 +1,51 @@
-//! What the client is told, as JSON: an [`Event`] of its room, or a [`Notice`] of its own.
+//! What goes over the wire, as JSON: a [`Command`] of the client, an [`Event`] of a room, a [`Notice`] to one client.
 
 use std::time::SystemTime;
 
-use serde::Serialize;
+use dreamsocket::{Person, Presence, PresenceEvent};
+use serde::{Deserialize, Serialize};
 
-use crate::people::Person;
+/// Who is in which room. People are told apart by their names. What is shown of them is where they are, since a
+/// [`PresenceEvent`] tells who and not where.
+pub(crate) type People = Presence<String, String>;
+
+/// What a client asks for.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Command {
+    Enter { room: String },
+    Leave { room: String },
+    Say { room: String, text: String },
+    Typing { room: String },
+}
 
 /// What happens in a room, told to everybody in it.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Event {
-    Joined {
-        id: String,
-        name: String,
-        at: u64,
-    },
     Said {
-        from: String,
+        room: String,
         name: String,
         text: String,
         at: u64,
     },
+    Typing {
+        room: String,
+        name: String,
+    },
+    Joined {
+        room: String,
+        name: String,
+        at: u64,
+    },
+    /// Somebody who is there has opened or closed another tab.
+    Tabs {
+        room: String,
+        name: String,
+        tabs: usize,
+    },
     Left {
-        id: String,
+        room: String,
         name: String,
         at: u64,
     },
@@ -32,15 +55,53 @@ pub(crate) enum Event {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Notice {
-    /// The first message: who the client is, and who was there before it.
-    Welcome { you: String, people: Vec<Person> },
-    /// The client was so slow that this many events passed it by; who is there now.
+    /// The client is in the room, with these people.
+    Entered { room: String, people: Vec<Present> },
+    /// The client was so slow that this many events of the room passed it by; who is there now.
     Missed {
+        room: String,
         count: Option<u64>,
-        people: Vec<Person>,
+        people: Vec<Present>,
     },
-    /// What the client sent was not said.
+    /// The client is too fast: what it sent waits this many milliseconds before it is looked at.
+    Slowed { wait: u64 },
+    /// What the client sent was not done.
     Refused { reason: String },
+}
+
+/// Somebody in a room.
+#[derive(Serialize)]
+pub(crate) struct Present {
+    name: String,
+    tabs: usize,
+}
+
+impl From<Person<String, String>> for Present {
+    fn from(person: Person<String, String>) -> Self {
+        Self {
+            name: person.key().clone(),
+            tabs: person.connections(),
+        }
+    }
+}
+
+impl From<PresenceEvent<String, String>> for Event {
+    fn from(change: PresenceEvent<String, String>) -> Self {
+        let (room, name) = (
+            change.person().value().clone(),
+            change.person().key().clone(),
+        );
+        let at = now();
+        match change {
+            PresenceEvent::Joined(_) => Self::Joined { room, name, at },
+            PresenceEvent::Left(_) => Self::Left { room, name, at },
+            PresenceEvent::Updated(person) => Self::Tabs {
+                room,
+                name,
+                tabs: person.connections(),
+            },
+        }
+    }
 }
 
 /// Milliseconds since 1970, as JavaScript counts time.

@@ -3,17 +3,17 @@
 mod args;
 mod chat;
 mod event;
+mod limits;
+mod pace;
 mod page;
-mod people;
 
 use std::process::ExitCode;
 
 use axum::routing::any;
-use dreamsocket::{BoxError, Broadcaster, Config, Server};
+use dreamsocket::{BoxError, Broadcaster, Config, Presence, Server};
 
 use crate::args::Args;
 use crate::chat::App;
-use crate::people::People;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -34,7 +34,8 @@ async fn run() -> Result<(), BoxError> {
     let args = Args::parse()?;
     let app = App {
         rooms: Broadcaster::new(),
-        people: People::default(),
+        people: Presence::new(),
+        pace: args.pace,
     };
     let router = page::router()
         .route("/chat", any(chat::chat))

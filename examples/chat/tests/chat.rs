@@ -7,7 +7,7 @@
 )]
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -27,8 +27,14 @@ struct Chat {
 }
 
 impl Chat {
+    /// The chat, as fast as clients like.
     async fn start() -> Self {
+        Self::start_with(&["--pace", "1000000"]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_chat"))
+            .args(flags)
             .env("PORT", "0")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -61,16 +67,11 @@ impl Chat {
         Client { socket }
     }
 
-    /// Enters a room, and gives back who the server says is there and under which id this client is.
-    async fn enter(&self, room: &str, user: &str) -> (Client, String, Value) {
-        let mut client = self.connect(&format!("user={user}&room={room}")).await;
-        let welcome = client.receive().await;
-        assert_eq!(welcome["type"], "welcome");
-        let id = welcome["you"].as_str().unwrap().to_owned();
-        client
-            .expect(json!({"type": "joined", "id": id, "name": user}))
-            .await;
-        (client, id, welcome["people"].clone())
+    /// Connects and enters a room, and gives back who the server says is there.
+    async fn enter(&self, room: &str, user: &str) -> (Client, Value) {
+        let mut client = self.connect(&format!("user={user}")).await;
+        let people = client.enter(room).await;
+        (client, people)
     }
 
     async fn get(&self, path: &str) -> String {
@@ -94,8 +95,24 @@ struct Client {
 }
 
 impl Client {
-    async fn say(&mut self, text: &str) {
+    async fn send(&mut self, command: Value) {
+        let text = command.to_string();
         self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn say(&mut self, room: &str, text: &str) {
+        self.send(json!({"type": "say", "room": room, "text": text}))
+            .await;
+    }
+
+    async fn enter(&mut self, room: &str) -> Value {
+        self.send(json!({"type": "enter", "room": room})).await;
+        let entered = self.receive().await;
+        assert_eq!(
+            (&entered["type"], &entered["room"]),
+            (&json!("entered"), &json!(room))
+        );
+        entered["people"].clone()
     }
 
     async fn receive_any(&mut self) -> Message {
@@ -108,6 +125,11 @@ impl Client {
 
     async fn receive(&mut self) -> Value {
         serde_json::from_str(self.receive_any().await.to_text().unwrap()).unwrap()
+    }
+
+    async fn expect_refusal(&mut self, reason: &str) {
+        let refused = json!({"type": "refused", "reason": reason});
+        assert_eq!(self.receive().await, refused);
     }
 
     /// The next message is this one, but for the time that it bears.
@@ -135,68 +157,188 @@ impl Client {
 #[tokio::test]
 async fn two_people_see_each_other_come_talk_and_go() {
     let chat = Chat::start().await;
-    let (mut ada, ada_id, people) = chat.enter("garden", "Ada").await;
-    assert_eq!(people, json!([]));
+    let (mut ada, people) = chat.enter("garden", "Ada").await;
+    assert_eq!(people, json!([{"name": "Ada", "tabs": 1}]));
 
-    let (mut grace, grace_id, people) = chat.enter("garden", "Grace").await;
-    assert_eq!(people, json!([{"id": ada_id, "name": "Ada"}]));
-    ada.expect(json!({"type": "joined", "id": grace_id, "name": "Grace"}))
+    let (mut grace, people) = chat.enter("garden", "%20Grace%20").await;
+    assert_eq!(
+        people,
+        json!([{"name": "Ada", "tabs": 1}, {"name": "Grace", "tabs": 1}])
+    );
+    ada.expect(json!({"type": "joined", "room": "garden", "name": "Grace"}))
         .await;
 
-    ada.say("  Good <b>evening</b>  ").await;
+    grace
+        .send(json!({"type": "typing", "room": "garden"}))
+        .await;
+    let typing = json!({"type": "typing", "room": "garden", "name": "Grace"});
+    assert_eq!(ada.receive().await, typing);
+    assert_eq!(grace.receive().await, typing);
+
+    ada.say("garden", "  Good <b>evening</b>  ").await;
     let said =
-        json!({"type": "said", "from": ada_id, "name": "Ada", "text": "Good <b>evening</b>"});
+        json!({"type": "said", "room": "garden", "name": "Ada", "text": "Good <b>evening</b>"});
     ada.expect(said.clone()).await;
     grace.expect(said).await;
 
     drop(grace); // Without a closing handshake, as when a phone loses its network.
-    ada.expect(json!({"type": "left", "id": grace_id, "name": "Grace"}))
+    ada.expect(json!({"type": "left", "room": "garden", "name": "Grace"}))
         .await;
 
-    let (_linus, _, people) = chat.enter("garden", "Linus").await;
-    assert_eq!(people, json!([{"id": ada_id, "name": "Ada"}]));
+    let (_linus, people) = chat.enter("garden", "Linus").await;
+    assert_eq!(
+        people,
+        json!([{"name": "Ada", "tabs": 1}, {"name": "Linus", "tabs": 1}])
+    );
+}
+
+#[tokio::test]
+async fn one_person_with_three_tabs_joins_and_leaves_once() {
+    let chat = Chat::start().await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    let (first, _) = chat.enter("garden", "Grace").await;
+    ada.expect(json!({"type": "joined", "room": "garden", "name": "Grace"}))
+        .await;
+    let tabs = |count| json!({"type": "tabs", "room": "garden", "name": "Grace", "tabs": count});
+    let (second, _) = chat.enter("garden", "Grace").await;
+    assert_eq!(ada.receive().await, tabs(2));
+    let (third, people) = chat.enter("garden", "Grace").await;
+    assert_eq!(ada.receive().await, tabs(3));
+    assert_eq!(
+        people,
+        json!([{"name": "Ada", "tabs": 1}, {"name": "Grace", "tabs": 3}])
+    );
+    drop(second);
+    assert_eq!(ada.receive().await, tabs(2));
+    drop(first);
+    assert_eq!(ada.receive().await, tabs(1));
+    drop(third);
+    ada.expect(json!({"type": "left", "room": "garden", "name": "Grace"}))
+        .await;
 }
 
 #[tokio::test]
 async fn rooms_do_not_hear_each_other() {
     let chat = Chat::start().await;
-    let (mut ada, ada_id, _) = chat.enter("garden", "Ada").await;
-    let (mut grace, _, people) = chat.enter("cellar", "Grace").await;
-    assert_eq!(people, json!([]));
-    grace.say("Anybody?").await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    let (mut grace, people) = chat.enter("cellar", "Grace").await;
+    assert_eq!(people, json!([{"name": "Grace", "tabs": 1}]));
+    grace.say("cellar", "Anybody?").await;
     grace.receive().await;
-    ada.say("Only me.").await;
-    ada.expect(json!({"type": "said", "from": ada_id, "name": "Ada", "text": "Only me."}))
+    ada.say("garden", "Only me.").await;
+    ada.expect(json!({"type": "said", "room": "garden", "name": "Ada", "text": "Only me."}))
         .await;
 }
 
 #[tokio::test]
-async fn too_long_a_message_is_refused_and_the_connection_goes_on() {
+async fn l7_one_connection_is_in_several_rooms_and_leaves_one() {
     let chat = Chat::start().await;
-    let (mut ada, ada_id, _) = chat.enter("garden", "Ada").await;
-    ada.say(&"é".repeat(2_001)).await;
-    let refused =
-        json!({"type": "refused", "reason": "At most 2000 characters; this message has 2001."});
-    assert_eq!(ada.receive().await, refused);
-    ada.say("   ").await; // Nothing to say: nothing is said.
-    ada.say(&"é".repeat(2_000)).await;
-    ada.expect(json!({"type": "said", "from": ada_id, "name": "Ada", "text": "é".repeat(2_000)}))
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    // A room may have the name of anything that the handlers use inside.
+    ada.enter("people").await;
+    ada.enter("said").await;
+    let (mut grace, _) = chat.enter("people", "Grace").await;
+    ada.expect(json!({"type": "joined", "room": "people", "name": "Grace"}))
         .await;
-    ada.say(&"é".repeat(10_000)).await;
+    for room in ["garden", "people"] {
+        ada.say(room, "Here.").await;
+        ada.expect(json!({"type": "said", "room": room, "name": "Ada", "text": "Here."}))
+            .await;
+    }
+    grace.receive().await;
+    ada.send(json!({"type": "leave", "room": "people"})).await;
+    grace
+        .expect(json!({"type": "left", "room": "people", "name": "Ada"}))
+        .await;
+    grace.say("people", "Gone?").await;
+    grace.receive().await;
+    ada.say("people", "I am not there.").await;
+    ada.expect_refusal("You are not in this room.").await;
+    ada.say("garden", "But here.").await;
+    ada.expect(json!({"type": "said", "room": "garden", "name": "Ada", "text": "But here."}))
+        .await;
+
+    for number in 3..=8 {
+        ada.enter(&format!("room {number}")).await;
+    }
+    ada.send(json!({"type": "enter", "room": "one more"})).await;
+    ada.expect_refusal("At most 8 rooms at a time; leave one.")
+        .await;
+    ada.enter("garden").await; // Where it is already: no further room.
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_refused_and_the_connection_goes_on() {
+    let chat = Chat::start().await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    ada.say("garden", &"é".repeat(2_001)).await;
+    ada.expect_refusal("At most 2000 characters; this message has 2001.")
+        .await;
+    for nonsense in [
+        "",
+        "hello",
+        "[]",
+        r#"{"type":"dance"}"#,
+        r#"{"type":"say"}"#,
+    ] {
+        ada.socket.send(Message::text(nonsense)).await.unwrap();
+        let answer = ada.receive().await;
+        assert_eq!(answer["type"], "refused", "{nonsense}: {answer}");
+    }
+    for (room, reason) in [
+        (" ", "Choose a room."),
+        ("a\nb", "This room has a character that cannot be shown."),
+        (
+            "garden-garden-garden-garden-garde",
+            "At most 32 characters; this room has 33.",
+        ),
+    ] {
+        ada.send(json!({"type": "enter", "room": room})).await;
+        ada.expect_refusal(reason).await;
+    }
+    ada.say("garden", "   ").await; // Nothing to say: nothing is said.
+    let text = "é".repeat(2_000);
+    ada.say("garden", &text).await;
+    ada.expect(json!({"type": "said", "room": "garden", "name": "Ada", "text": text}))
+        .await;
+    ada.say("garden", &"é".repeat(10_000)).await;
     ada.expect_close(1009, "").await;
+}
+
+#[tokio::test]
+async fn whoever_is_too_fast_is_told_and_waits() {
+    let chat = Chat::start_with(&["--pace", "20"]).await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    let start = Instant::now();
+    for number in 0..31 {
+        ada.say("garden", &number.to_string()).await;
+    }
+    let (mut said, mut slowed) = (0, 0);
+    while said < 31 {
+        let message = ada.receive().await;
+        if message["type"] == "slowed" {
+            slowed += 1;
+        } else {
+            assert_eq!(message["text"], said.to_string());
+            said += 1;
+        }
+    }
+    // Twelve at once, one of them to enter; then one in 50 ms.
+    assert!(start.elapsed() >= Duration::from_millis(950));
+    assert!(slowed > 0);
 }
 
 #[tokio::test]
 async fn a_client_that_was_too_slow_is_told_what_passed_it_by() {
     let chat = Chat::start().await;
-    let (mut grace, grace_id, _) = chat.enter("garden", "Grace").await;
-    let (mut ada, ada_id, _) = chat.enter("garden", "Ada").await;
+    let (mut grace, _) = chat.enter("garden", "Grace").await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
 
     // More than the sockets' buffers, the outbox and the channel of the one that does not read can hold.
     let text = "𝄞".repeat(2_000);
     for _ in 0..60 {
         for _ in 0..20 {
-            ada.say(&text).await;
+            ada.say("garden", &text).await;
         }
         for _ in 0..20 {
             assert_eq!(ada.receive().await["text"], text);
@@ -209,12 +351,13 @@ async fn a_client_that_was_too_slow_is_told_what_passed_it_by() {
             break message;
         }
     };
+    assert_eq!(missed["room"], "garden");
     assert!(missed["count"].as_u64() > Some(0), "{missed}");
-    let mut people = [(&ada_id, "Ada"), (&grace_id, "Grace")];
-    people.sort_unstable();
-    let people = people.map(|(id, name)| json!({"id": id, "name": name}));
-    assert_eq!(missed["people"], json!(people));
-    ada.say("Still there?").await;
+    assert_eq!(
+        missed["people"],
+        json!([{"name": "Grace", "tabs": 1}, {"name": "Ada", "tabs": 1}])
+    );
+    ada.say("garden", "Still there?").await;
     while grace.receive().await["text"] != "Still there?" {}
 }
 
@@ -222,22 +365,20 @@ async fn a_client_that_was_too_slow_is_told_what_passed_it_by() {
 async fn a_name_that_cannot_be_used_closes_with_the_reason() {
     let chat = Chat::start().await;
     for (query, reason) in [
-        ("room=garden", "Choose a name."),
-        ("user=%20&room=garden", "Choose a name."),
-        ("user=Ada", "Choose a room."),
+        ("", "Choose a name."),
+        ("user=%20", "Choose a name."),
         (
-            "user=Ada%0a&room=garden",
+            "user=A%0ada",
             "This name has a character that cannot be shown.",
         ),
         (
-            "user=Ada&room=garden-garden-garden-garden-garde",
-            "At most 32 characters; this room has 33.",
+            "user=garden-garden-garden-garden-garde",
+            "At most 32 characters; this name has 33.",
         ),
     ] {
         chat.connect(query).await.expect_close(1008, reason).await;
     }
-    let (_ada, _, _) = chat
-        .enter("garden", "AdaAdaAdaAdaAdaAdaAdaAdaAdaAdaAd")
+    chat.enter("garden", "AdaAdaAdaAdaAdaAdaAdaAdaAdaAdaAd")
         .await;
 }
 

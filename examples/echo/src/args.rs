@@ -5,10 +5,13 @@ use std::num::NonZeroUsize;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
-usage: echo [--listen ADDRESS] [--behind N] [--max-message BYTES] [--workers N]
+usage: echo [--listen ADDRESS] [--behind N] [--max-message BYTES] [--outbox BYTES]
+            [--send-buffer BYTES] [--workers N]
   --listen ADDRESS      where to listen; port 0 takes a free one (127.0.0.1:9001)
   --behind N            messages that a subscriber of /sub may fall behind (4096)
   --max-message BYTES   the largest message (67108864, which is 64 MiB)
+  --outbox BYTES        what waits for a peer that does not read (1048576, which is 1 MiB)
+  --send-buffer BYTES   the send buffer of each socket (the system's)
   --workers N           threads that run tasks (one for each core)
 ";
 
@@ -16,6 +19,8 @@ pub(crate) struct Args {
     pub(crate) listen: String,
     pub(crate) behind: usize,
     pub(crate) max_message: usize,
+    pub(crate) outbox: usize,
+    pub(crate) send_buffer: Option<u32>,
     pub(crate) workers: Option<NonZeroUsize>,
 }
 
@@ -26,6 +31,8 @@ impl Args {
             listen: "127.0.0.1:9001".to_owned(),
             behind: 4096,
             max_message: 64 * 1024 * 1024,
+            outbox: 1024 * 1024,
+            send_buffer: None,
             workers: None,
         };
         let mut parser = lexopt::Parser::from_env();
@@ -34,6 +41,8 @@ impl Args {
                 Long("listen") => args.listen = parser.value()?.string()?,
                 Long("behind") => args.behind = parser.value()?.parse()?,
                 Long("max-message") => args.max_message = parser.value()?.parse()?,
+                Long("outbox") => args.outbox = parser.value()?.parse()?,
+                Long("send-buffer") => args.send_buffer = Some(parser.value()?.parse()?),
                 Long("workers") => args.workers = Some(parser.value()?.parse()?),
                 Short('h') | Long("help") => {
                     eprint!("{USAGE}");

@@ -1,16 +1,19 @@
 //! Run with `cargo run --release -p echo -- --listen 127.0.0.1:9001`.
 //!
-//! The conformance and load target: `/echo` sends every message back, and what is sent to `/pub` reaches all of `/sub`.
+//! The conformance and load target: `/echo` sends every message back, and what is sent to `/pub` reaches all of `/sub`;
+//! `/closed` tells how the subscribers' connections ended.
 
 mod args;
 mod echo;
 mod fan_out;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::any;
+use axum::routing::{any, get};
 use dreamsocket::{BoxError, Broadcaster, Config, Server};
+use tokio::net::{TcpListener, TcpSocket};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Args;
@@ -47,22 +50,36 @@ async fn serve(args: Args) -> Result<(), BoxError> {
     let fan_out = FanOut {
         topic: Broadcaster::new().topic("pub"),
         behind: args.behind,
+        closed: Arc::default(),
     };
     let router = Router::new()
         .route("/echo", any(echo::echo))
         .route("/pub", any(fan_out::publish))
         .route("/sub", any(fan_out::subscribe))
+        .route("/closed", get(fan_out::closed))
         .with_state(fan_out);
     let config = Config::default()
         .with_max_message(args.max_message)
         .with_max_frame(args.max_message)
+        .with_outbox(args.outbox)
         .with_max_connections(usize::MAX)
         .with_max_sockets(usize::MAX);
-    let server = Server::new(router)
-        .with_config(config)
-        .bind(&args.listen)
-        .await?;
+    let server = Server::new(router).with_config(config);
+    let server = match args.send_buffer {
+        None => server.bind(&args.listen).await?,
+        Some(bytes) => server.listen_on(listen_with(&args.listen, bytes)?)?,
+    };
     println!("listening on {}", server.local_addr());
     server.run().await?;
     Ok(())
+}
+
+/// A listener whose connections have a send buffer of that size, which they take over from it.
+fn listen_with(address: &str, send_buffer: u32) -> Result<TcpListener, BoxError> {
+    let named = |error| format!("cannot listen on {address}: {error}");
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(send_buffer)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address.parse()?).map_err(named)?;
+    Ok(socket.listen(1024).map_err(named)?)
 }

@@ -50,16 +50,28 @@ impl Writer {
         &mut self.tail
     }
 
-    /// Encodes a message. False if the engine takes none any more.
+    /// Encodes a message. Nothing follows a close frame. A server shares the frames of prepared messages; a
+    /// client masks each of its own.
     pub(super) fn push(
         &mut self,
         engine: &mut Engine,
         message: Outgoing,
+        is_server: bool,
         next_key: fn() -> [u8; 4],
-    ) -> bool {
+    ) {
         let (kind, payload) = match message {
             Outgoing::Text(text) => (MessageKind::Text, text.into_bytes()),
             Outgoing::Binary(bytes) => (MessageKind::Binary, bytes),
+            Outgoing::Prepared(prepared) if is_server => {
+                if !engine.is_close_sent() {
+                    self.push_frame(prepared.frame());
+                }
+                return;
+            }
+            Outgoing::Prepared(prepared) => {
+                let payload = prepared.frame().slice_ref(prepared.payload());
+                (prepared.kind(), payload)
+            }
         };
         if payload.len() > COPIED
             && engine
@@ -69,15 +81,25 @@ impl Writer {
             let headers = self.tail.split().freeze();
             self.chunked += headers.len() + payload.len();
             self.chunks.extend([headers, payload]);
-            return true;
+            return;
         }
-        engine
-            .encode_message(kind, &payload, next_key, self.tail())
-            .is_ok()
+        // Refused only behind a close frame, where nothing is sent any more.
+        let _ = engine.encode_message(kind, &payload, next_key, self.tail());
     }
 
-    /// Writes what there is, until all is written (`Ready(Ok(true))` if anything was), the socket takes no more (`Pending`) or
-    /// fails. `progressed` tells whether the socket took a byte.
+    /// Takes a frame that is encoded already.
+    fn push_frame(&mut self, frame: &Bytes) {
+        if frame.len() > COPIED {
+            let before = self.tail.split().freeze();
+            self.chunked += before.len() + frame.len();
+            self.chunks.extend((!before.is_empty()).then_some(before));
+            self.chunks.push_back(frame.clone());
+        } else {
+            self.tail().extend_from_slice(frame);
+        }
+    }
+
+    /// Writes what there is, until all is written, the socket takes no more (`Pending`) or fails. `progressed` tells whether the socket took a byte.
     pub(super) fn poll_write<T: AsyncWrite + Unpin>(
         &mut self,
         io: &mut T,

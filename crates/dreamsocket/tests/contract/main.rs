@@ -11,6 +11,7 @@
 mod any_order;
 mod closing;
 mod errors;
+mod forwarding;
 mod heartbeat;
 mod kit;
 mod limits;

@@ -1,0 +1,479 @@
+//! [`Presence`]: who is in a topic, in this process.
+//!
+//! It knows no broadcaster of the application's: it has topics of its own for what changes. **Locks**, in the order in
+//! which they may be held together: a room's, then those that a publish takes. A change is made and published under the
+//! room's lock, and so is a watcher's list read and its channel subscribed: that is what makes the two fit. No code of
+//! the user's runs there: keys are compared by their fingerprints, keys and values are shared, not cloned, and what has
+//! to be woken or dropped waits until the lock is released.
+
+mod room;
+
+use std::fmt;
+use std::hash::{Hash, RandomState};
+use std::sync::Arc;
+
+use crate::channel::Channel;
+use crate::deferred::Deferred;
+use crate::directory::Directory;
+use crate::engine::{Engine, Name, Sink, Unsubscribe};
+use crate::fingerprint::Fingerprint;
+use crate::keyer::{KeyFunction, Keyer, KeyerId};
+use crate::local::Local;
+use crate::lock::Lock;
+use crate::options::{ChannelOptions, Policy};
+use crate::queue::Queue;
+use room::Room;
+
+/// Who is in which topic, with a small value each: a name, a colour, whether they are typing.
+///
+/// `K` tells people apart, `V` is what is shown of them. One person may be there many times, with three tabs or two
+/// devices: each is a connection with a [`Member`] of its own, and the person joins with the first and leaves with the
+/// last. A member leaves when it is dropped, whatever drops it: a handler's end, a panic, a cancelled future, a runtime
+/// that shuts down.
+///
+/// Cheap to clone; all clones are the same. Its topics are names like those of a [`Broadcaster`](crate::Broadcaster), and
+/// apart from them. A topic without members and watchers takes no memory.
+///
+/// ```
+/// use dreamsocket_broadcaster::{Delivery, Presence, PresenceEvent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let presence = Presence::new();
+/// let ada = presence.enter("lobby", 1, "Ada");
+/// let (people, mut changes) = presence.watch("lobby");
+/// assert_eq!(people.len(), 1);
+/// assert_eq!((people[0].key(), people[0].value()), (&1, &"Ada"));
+///
+/// drop(ada);
+/// match changes.recv().await {
+///     Some(Delivery::Message(PresenceEvent::Left(person))) => assert_eq!(person.value(), &"Ada"),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
+pub struct Presence<K, V> {
+    shared: Arc<Shared<K, V>>,
+}
+
+struct Shared<K, V> {
+    rooms: Directory<Lock<Room<K, V>>>,
+    events: Arc<Local<PresenceEvent<K, V>>>,
+    /// Keys may be chosen by peers.
+    secret: RandomState,
+}
+
+/// One connection's stay in a topic. Dropping it leaves.
+#[must_use = "dropping a member leaves the topic"]
+pub struct Member<K, V> {
+    shared: Arc<Shared<K, V>>,
+    room: Arc<Lock<Room<K, V>>>,
+    topic: Name,
+    id: Fingerprint,
+    key: Arc<K>,
+    number: u64,
+}
+
+/// Somebody who is in a topic, however many connections they have there.
+///
+/// Cheap to clone: it shares its key and value.
+pub struct Person<K, V> {
+    id: Fingerprint,
+    key: Arc<K>,
+    value: Arc<V>,
+    connections: usize,
+}
+
+/// What has changed in a topic.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "people come, change and go; whoever follows them must not need a fourth arm"
+)]
+pub enum PresenceEvent<K, V> {
+    /// Somebody is there who was not: with the first of their connections.
+    Joined(Person<K, V>),
+    /// Somebody who is there has another value, or another number of connections.
+    Updated(Person<K, V>),
+    /// Somebody is not there any more: the last of their connections is gone. The value is that which they had last.
+    Left(Person<K, V>),
+}
+
+/// What [`Presence::watch`] gives: a channel of what changes.
+pub type PresenceChannel<K, V> = Channel<PresenceEvent<K, V>>;
+
+/// How to watch a topic.
+///
+/// | option | default | |
+/// |---|---|---|
+/// | [`capacity`](Self::capacity) | 256 events | past it the oldest is dropped, and the channel tells how many |
+/// | [`latest_per_person`](Self::latest_per_person) | no | an event replaces one of the same person that still waits |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct WatchOptions {
+    capacity: usize,
+    is_latest: bool,
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K, V> {
+    /// Presence within this process.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                rooms: Directory::new(),
+                events: Arc::new(Local::new()),
+                secret: RandomState::new(),
+            }),
+        }
+    }
+
+    /// Enters a topic, until the member is dropped.
+    ///
+    /// Watchers get [`Joined`](PresenceEvent::Joined) if this is the person's first connection there, else
+    /// [`Updated`](PresenceEvent::Updated). People are told apart by 128 bits of a hash with a secret of this `Presence`:
+    /// the key's `Hash` has to cover whatever its `Eq` compares, as a derived one does. Two connections with one key are
+    /// one person, and the key that is shown is the first one's.
+    ///
+    /// The person's value is what the last of their connections to enter or to [`update`](Member::update) has set, of
+    /// those that are still there: when that one leaves, the value that was set before it is the person's again.
+    pub fn enter(&self, topic: impl Into<Arc<str>>, key: K, value: V) -> Member<K, V> {
+        let shared = &self.shared;
+        let topic = shared.events.name(topic.into());
+        let id = Fingerprint::new(&key, &shared.secret);
+        let (key, value) = (Arc::new(key), Arc::new(value));
+        let mut deferred = Deferred::new();
+        let (room, number) = shared.with_room(&topic, |room| {
+            let (number, event) = room.enter(id, &key, &value);
+            shared.publish(&topic, event, &mut deferred);
+            number
+        });
+        // Before anything that may panic: whoever has entered leaves.
+        let member = Member {
+            shared: Arc::clone(shared),
+            room,
+            topic,
+            id,
+            key,
+            number,
+        };
+        drop(deferred);
+        member
+    }
+
+    /// Who is in the topic now, in the order in which they joined.
+    #[must_use]
+    pub fn people(&self, topic: &str) -> Vec<Person<K, V>> {
+        let topic = self.shared.events.name(topic.into());
+        let room = self.shared.rooms.find(&topic);
+        room.map_or_else(Vec::new, |room| in_order(room.lock().people()))
+    }
+
+    /// Who is in the topic now, in the order in which they joined, and everything that changes from then on.
+    ///
+    /// The two fit: the list has all that happened before, the channel all that happens after, nothing is in both or in
+    /// neither. If the channel tells of a gap, the list is stale: watch again, or watch for the
+    /// [latest per person](WatchOptions::latest_per_person), where only who is missing by the count is.
+    ///
+    /// The channel ends when the last `Presence` and the last [`Member`] are gone.
+    #[must_use = "dropping the channel ends the watch"]
+    pub fn watch(&self, topic: impl Into<Arc<str>>) -> (Vec<Person<K, V>>, PresenceChannel<K, V>) {
+        self.watch_with(topic, WatchOptions::new())
+    }
+
+    /// As [`watch`](Self::watch), with options of one's own.
+    #[must_use = "dropping the channel ends the watch"]
+    pub fn watch_with(
+        &self,
+        topic: impl Into<Arc<str>>,
+        options: WatchOptions,
+    ) -> (Vec<Person<K, V>>, PresenceChannel<K, V>) {
+        let shared = &self.shared;
+        let topic = shared.events.name(topic.into());
+        let queue = Arc::new(Queue::new(options.into_channel_options()));
+        let sink = Arc::clone(&queue) as Arc<dyn Sink<PresenceEvent<K, V>>>;
+        let (_, (people, id)) = shared.with_room(&topic, |room| {
+            (room.people(), shared.events.subscribe(&topic, sink))
+        });
+        let events = Arc::clone(&shared.events) as Arc<dyn Unsubscribe>;
+        (in_order(people), Channel::new(queue, topic, id, events))
+    }
+}
+
+impl<K, V> Presence<K, V> {
+    /// How many topics have members.
+    #[must_use]
+    pub fn topics(&self) -> usize {
+        self.shared.rooms.len()
+    }
+}
+
+impl<K, V> Shared<K, V> {
+    /// Runs `f` on the topic's room with its lock held, and lets go of the room if nobody is in it then.
+    fn with_room<R>(
+        &self,
+        topic: &Name,
+        f: impl FnOnce(&mut Room<K, V>) -> R,
+    ) -> (Arc<Lock<Room<K, V>>>, R) {
+        loop {
+            let lock = self.rooms.find_or_insert(topic, || Lock::new(Room::new()));
+            let mut room = lock.lock();
+            if room.retired {
+                drop(room);
+                self.rooms.remove(topic, &lock);
+                continue;
+            }
+            let result = f(&mut room);
+            room.retired = room.is_empty();
+            let is_retired = room.retired;
+            drop(room);
+            if is_retired {
+                self.rooms.remove(topic, &lock);
+            }
+            return (lock, result);
+        }
+    }
+
+    /// Publishes with the room's lock held. The only key function there is, is [`PersonKey`].
+    fn publish(
+        &self,
+        topic: &Name,
+        event: PresenceEvent<K, V>,
+        deferred: &mut Deferred<PresenceEvent<K, V>>,
+    ) {
+        self.events.publish_deferred(topic, event, None, deferred);
+    }
+}
+
+impl<K, V> Drop for Shared<K, V> {
+    fn drop(&mut self) {
+        self.events.end();
+    }
+}
+
+/// Clones and sorts nothing of the user's.
+fn in_order<K, V>(mut people: Vec<(u64, Person<K, V>)>) -> Vec<Person<K, V>> {
+    people.sort_unstable_by_key(|(joined, _)| *joined);
+    people.into_iter().map(|(_, person)| person).collect()
+}
+
+impl<K, V> Member<K, V> {
+    /// Sets the value of this connection, and by that the person's. Watchers get [`Updated`](PresenceEvent::Updated),
+    /// even if the value is the same.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::Presence;
+    /// let presence = Presence::new();
+    /// let (phone, laptop) = (presence.enter("lobby", 1, "idle"), presence.enter("lobby", 1, "idle"));
+    /// phone.update("typing");
+    /// assert_eq!(presence.people("lobby")[0].value(), &"typing");
+    /// drop(phone);
+    /// assert_eq!(presence.people("lobby")[0].value(), &"idle");
+    /// # drop(laptop);
+    /// ```
+    pub fn update(&self, value: V) {
+        let value = Arc::new(value);
+        let mut deferred = Deferred::new();
+        // Outlives the lock, with what it replaced.
+        let _replaced = {
+            let mut room = self.room.lock();
+            room.update(self.id, self.number, value).map(|change| {
+                self.shared
+                    .publish(&self.topic, change.event, &mut deferred);
+                change.replaced
+            })
+        };
+    }
+
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic_name(&self) -> &str {
+        self.topic.as_str()
+    }
+
+    /// Whose connection this is.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.key
+    }
+}
+
+impl<K, V> Drop for Member<K, V> {
+    fn drop(&mut self) {
+        let mut deferred = Deferred::new();
+        let mut room = self.room.lock();
+        let replaced = room.leave(self.id, self.number).map(|change| {
+            self.shared
+                .publish(&self.topic, change.event, &mut deferred);
+            change.replaced
+        });
+        room.retired = room.is_empty();
+        let is_retired = room.retired;
+        drop(room);
+        if is_retired {
+            self.shared.rooms.remove(&self.topic, &self.room);
+        }
+        drop(deferred);
+        drop(replaced);
+    }
+}
+
+impl<K, V> Person<K, V> {
+    /// Who it is.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// What the person shows: see [`Presence::enter`].
+    #[must_use]
+    pub fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// How many connections the person has in the topic. None, if it has just [left](PresenceEvent::Left).
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.connections
+    }
+}
+
+impl<K, V> PresenceEvent<K, V> {
+    /// Whom it is about.
+    #[must_use]
+    pub const fn person(&self) -> &Person<K, V> {
+        match self {
+            Self::Joined(person) | Self::Updated(person) | Self::Left(person) => person,
+        }
+    }
+}
+
+impl WatchOptions {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            capacity: 256,
+            is_latest: false,
+        }
+    }
+
+    /// How many events may wait in the channel, at least 1 (0 is taken as 1).
+    pub const fn capacity(self, events: usize) -> Self {
+        Self {
+            capacity: events,
+            ..self
+        }
+    }
+
+    /// Keeps only the latest event of each person: for a list that shows how things are, not how they came about.
+    ///
+    /// Whoever is in the event is there, except if it is [`Left`](PresenceEvent::Left). A person who came and went
+    /// meanwhile is a `Left` of somebody who is not in the list, and one who went and came back is a `Joined` of somebody
+    /// who is. As long as the capacity is not less than the people who change meanwhile, there are no gaps.
+    pub const fn latest_per_person(self) -> Self {
+        Self {
+            is_latest: true,
+            ..self
+        }
+    }
+
+    fn into_channel_options<K, V>(self) -> ChannelOptions<PresenceEvent<K, V>> {
+        let options = ChannelOptions::new().capacity(self.capacity);
+        if self.is_latest {
+            options.policy(Policy::LatestPerKey(Keyer::new(PersonKey)))
+        } else {
+            options
+        }
+    }
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A key function that runs no code of the user's, and so may run under a room's lock.
+struct PersonKey;
+
+impl<K, V> KeyFunction<PresenceEvent<K, V>> for PersonKey {
+    fn id(&self) -> KeyerId {
+        KeyerId::of_type::<Self>()
+    }
+
+    fn key(&self, event: &PresenceEvent<K, V>, _: &RandomState) -> Fingerprint {
+        event.person().id
+    }
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Default for Presence<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V> Clone for Presence<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<K, V> Clone for Person<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id,
+            key: Arc::clone(&self.key),
+            value: Arc::clone(&self.value),
+            connections: self.connections,
+        }
+    }
+}
+
+impl<K, V> Clone for PresenceEvent<K, V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Joined(person) => Self::Joined(person.clone()),
+            Self::Updated(person) => Self::Updated(person.clone()),
+            Self::Left(person) => Self::Left(person.clone()),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Presence<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presence")
+            .field("topics", &self.topics())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for Member<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("topic", &self.topic_name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Person<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Person")
+            .field("key", self.key())
+            .field("value", self.value())
+            .field("connections", &self.connections)
+            .finish()
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for PresenceEvent<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Joined(_) => "Joined",
+            Self::Updated(_) => "Updated",
+            Self::Left(_) => "Left",
+        };
+        f.debug_tuple(name).field(self.person()).finish()
+    }
+}

@@ -1,0 +1,194 @@
+//! The reading side: the next message, reading ahead beside a handler (L3), and discarding while a close is under way.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use bytes::BufMut;
+use dreamsocket_protocol::Event;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::super::buffers;
+use super::{Inbound, Noted, Wire};
+use crate::config::READ_AHEAD;
+
+/// After how many reads of what nobody wants any more the task lets others run.
+const DISCARDED_READS: u32 = 32;
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    /// The next message of the peer, in order. `Ready(None)` once a close is under way.
+    pub(in crate::session) fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Inbound>> {
+        loop {
+            if self.is_closing() {
+                return Poll::Ready(None);
+            }
+            if let Some(message) = self.ahead.pop_front() {
+                if self.ahead.is_empty() {
+                    self.ahead = VecDeque::new();
+                    self.ahead_read = self.read.len();
+                }
+                return Poll::Ready(Some(message));
+            }
+            if let Some(noted) = self.noted.take() {
+                if let Noted::End(_) = noted {
+                    self.flush_at_end(context);
+                }
+                self.carry_out(noted);
+                continue;
+            }
+            if self.control.is_paused() {
+                self.heartbeat.freeze();
+                return Poll::Pending;
+            }
+            match self.decode() {
+                Some(Decoded::Message(message)) => {
+                    self.ahead_read = self.read.len();
+                    return Poll::Ready(Some(message));
+                }
+                Some(Decoded::Control) => self.answer(context),
+                Some(Decoded::Last(noted)) => self.noted = Some(noted),
+                None => {
+                    // All that is known to be missing of a large frame, but never much of what stands behind it.
+                    let limit = self.engine.bytes_wanted().max(READ_AHEAD);
+                    match self.poll_read(context, limit) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(end)) => self.noted = Some(end),
+                        Poll::Pending => {
+                            self.ahead_read = 0;
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and decodes ahead while a handler runs, at most [`READ_AHEAD`] bytes.
+    pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
+        while self.noted.is_none() && !self.is_closing() {
+            if self.control.is_paused() {
+                return self.heartbeat.freeze();
+            }
+            let noted = match self.decode() {
+                Some(Decoded::Message(message)) => {
+                    self.ahead.push_back(message);
+                    continue;
+                }
+                Some(Decoded::Control) => {
+                    self.answer(context);
+                    continue;
+                }
+                Some(Decoded::Last(noted)) => noted,
+                None => {
+                    let room = READ_AHEAD.saturating_sub(self.ahead_read);
+                    if room == 0 {
+                        return self.heartbeat.freeze();
+                    }
+                    match self.poll_read(context, room) {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(end)) => end,
+                        Poll::Pending => return,
+                    }
+                }
+            };
+            if let Noted::End(_) = noted {
+                self.flush_at_end(context);
+                // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
+                self.shared.outbox.begin_close();
+            }
+            if self.ahead.is_empty() {
+                self.carry_out(noted);
+            } else {
+                self.noted = Some(noted);
+            }
+        }
+    }
+
+    /// Reads and forgets while a close is under way, until the peer's close frame or its end.
+    pub(super) fn discard(&mut self, context: &mut Context<'_>) {
+        for _ in 0..DISCARDED_READS {
+            if self.closing.is_none() {
+                return;
+            }
+            while self.engine.handle_input(&mut self.read).is_some() {}
+            if self.engine.is_close_received() && self.engine.violation().is_none() {
+                return;
+            }
+            match self.poll_read(context, usize::MAX) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return self.finish_closing(),
+                Poll::Pending => return,
+            }
+        }
+        // A peer that floods keeps the task neither from its deadlines nor from letting others run.
+        self.wake(context);
+    }
+
+    fn decode(&mut self) -> Option<Decoded> {
+        if self.read.is_empty() {
+            return None;
+        }
+        Some(match self.engine.handle_input(&mut self.read)? {
+            Event::Text(text) => Decoded::Message(Inbound::Text(text)),
+            Event::Binary(bytes) => Decoded::Message(Inbound::Binary(bytes)),
+            Event::Ping(_) => {
+                self.control.take();
+                Decoded::Control
+            }
+            Event::Pong(payload) => {
+                self.control.take();
+                if let Some(time) = self.heartbeat.handle_pong(&payload) {
+                    self.shared.set_round_trip(time);
+                }
+                Decoded::Control
+            }
+            Event::Close(frame) => Decoded::Last(Noted::Close(frame)),
+            Event::Violation(violation) => Decoded::Last(Noted::Violation(violation)),
+        })
+    }
+
+    /// Reads once, at most `limit` bytes.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<Result<(), Noted>> {
+        let Some(io) = self.io.as_mut() else {
+            return Poll::Ready(Err(Noted::End(None)));
+        };
+        self.heartbeat.thaw();
+        if self.read.capacity() == 0 {
+            self.read = buffers::take();
+        } else if self.read.is_empty() || self.read.capacity() - self.read.len() < READ_AHEAD / 4 {
+            // Grown by what has come, never by what a peer declares; taken back to the front when empty.
+            self.read.reserve(self.read.len().max(READ_AHEAD));
+        }
+        let mut buffer = (&mut self.read).limit(limit);
+        let polled = pin!(io.read_buf(&mut buffer)).poll(context);
+        match polled {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Noted::End(None))),
+            Poll::Ready(Ok(count)) => {
+                self.ahead_read = self.ahead_read.saturating_add(count);
+                self.heartbeat.heard();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Noted::End(Some(error.kind())))),
+            Poll::Pending => {
+                if self.read.is_empty() {
+                    buffers::give_back(std::mem::take(&mut self.read));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+enum Decoded {
+    Message(Inbound),
+    Control,
+    Last(Noted),
+}

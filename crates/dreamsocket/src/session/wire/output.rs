@@ -1,0 +1,201 @@
+//! The writing side: what the outbox and forwarded channels hold goes out in as few system calls as serve (S2, S3).
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use dreamsocket_protocol::{CloseCode, Text};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop;
+use tokio::time::Instant;
+
+use super::super::writer::Writer;
+use super::{Noted, Wire};
+use crate::config::CONTROL_RESERVE;
+use crate::forward::{Forwarded, Forwarding};
+use crate::message::Cause;
+use crate::outbox::Outgoing;
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    /// Writes whatever there is to write, as far as the socket takes it.
+    pub(super) fn poll_output(&mut self, context: &mut Context<'_>) {
+        self.handled = 0;
+        self.unanswered = 0;
+        loop {
+            if let Some(wanted) = self.shared.outbox.take(&mut self.outgoing) {
+                self.handle_wanted(wanted);
+            }
+            if self.writer.is_empty() && !self.encode_batch(context) {
+                break;
+            }
+            let Some(io) = self.io.as_mut() else { return };
+            let mut progressed = false;
+            let polled = self.writer.poll_write(io, context, &mut progressed);
+            if progressed {
+                self.unflushed = true;
+                self.stalled = None;
+                self.shared.outbox.made_progress();
+            }
+            match polled {
+                Poll::Ready(Ok(())) => self
+                    .shared
+                    .outbox
+                    .release(std::mem::take(&mut self.writer.charge)),
+                Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    self.watch_forwards(context);
+                    break;
+                }
+            }
+        }
+        if self.unflushed
+            && let Some(io) = self.io.as_mut()
+        {
+            match Pin::new(io).poll_flush(context) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => self.handle_end(error.kind()),
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    /// Flushes before more pongs wait than the engine keeps.
+    pub(super) fn answer(&mut self, context: &mut Context<'_>) {
+        self.unanswered += 1;
+        if self.unanswered >= CONTROL_RESERVE / 2 {
+            self.poll_output(context);
+        }
+    }
+
+    /// The peer has ended, perhaps only its writing side: what it asked for before still goes out, as far as the socket
+    /// takes it now.
+    pub(super) fn flush_at_end(&mut self, context: &mut Context<'_>) {
+        let mut flush = pin!(coop::unconstrained(poll_fn(|context| {
+            self.poll_output(context);
+            Poll::Ready(())
+        })));
+        let _ = flush.as_mut().poll(context);
+    }
+
+    /// Encodes a batch into the empty writer. False if there is nothing to write.
+    pub(super) fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
+        if self.engine.has_control() {
+            self.engine.poll_control(mask_key, self.writer.tail());
+        }
+        while !self.writer.is_full()
+            && let Some(message) = self.outgoing.pop_front()
+        {
+            self.writer.charge += self.shared.outbox.charge(message.payload().len()) as usize;
+            self.writer
+                .push(&mut self.engine, message, self.is_server, mask_key);
+        }
+        if !self.forwards.is_empty() {
+            self.encode_forwards(context);
+        }
+        if self.closing.is_some()
+            && self.engine.has_close()
+            && self.outgoing.is_empty()
+            && self.shared.outbox.is_drained()
+        {
+            self.engine.poll_close(mask_key, self.writer.tail());
+        }
+        !self.writer.is_empty()
+    }
+
+    /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
+    pub(super) fn encode_forwards(&mut self, context: &mut Context<'_>) {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        forwards.retain(|forwarding| !forwarding.is_stopped());
+        for _ in 0..forwards.len() {
+            let Some(mut forwarding) = forwards.pop_front() else {
+                break;
+            };
+            if self.encode_forward(&mut forwarding, context) {
+                forwards.push_back(forwarding);
+            }
+        }
+        if self.closing.is_none() {
+            self.forwards = forwards;
+        }
+    }
+
+    /// Takes messages out of one channel until it is empty, the writer is full or there is no room. False when it has
+    /// ended.
+    pub(super) fn encode_forward(
+        &mut self,
+        forwarding: &mut Forwarding,
+        context: &mut Context<'_>,
+    ) -> bool {
+        while self.closing.is_none() && !self.writer.is_full() {
+            let message = match forwarding.poll_message(context) {
+                Poll::Pending => return true,
+                Poll::Ready(Forwarded::Message(message)) => message,
+                Poll::Ready(Forwarded::Ended) => return false,
+                Poll::Ready(Forwarded::Lagged) => {
+                    self.lag();
+                    return false;
+                }
+                Poll::Ready(Forwarded::Panicked(payload)) => {
+                    super::super::log_panic("on_missed", payload);
+                    self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
+                    return false;
+                }
+            };
+            let charge = self.shared.outbox.charge(message.payload().len());
+            if !self.shared.outbox.try_charge(charge) {
+                forwarding.hold(message);
+                break;
+            }
+            self.writer.charge += charge as usize;
+            let message = Outgoing::Prepared(message);
+            self.writer
+                .push(&mut self.engine, message, self.is_server, mask_key);
+        }
+        self.watch_forward(forwarding, context)
+    }
+
+    /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
+    pub(super) fn watch_forwards(&mut self, context: &mut Context<'_>) {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        forwards.retain_mut(|forwarding| {
+            !forwarding.is_stopped() && self.watch_forward(forwarding, context)
+        });
+        if self.closing.is_none() {
+            self.forwards = forwards;
+        }
+    }
+
+    /// The end of a channel is heeded also while nothing is taken out of it. False when it has ended.
+    pub(super) fn watch_forward(
+        &mut self,
+        forwarding: &mut Forwarding,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let lagged = forwarding.poll_lagged(context);
+        if lagged {
+            self.lag();
+        }
+        !lagged
+    }
+
+    /// The socket failed while we wrote. Messages that came before still wait for their handlers.
+    pub(super) fn handle_end(&mut self, error: io::ErrorKind) {
+        self.is_broken = true;
+        self.writer = Writer::default();
+        self.outgoing.clear();
+        self.shared.outbox.end();
+        if self.closing.is_some() || self.ahead.is_empty() {
+            self.noted = None;
+            self.carry_out(Noted::End(Some(error)));
+        } else if self.noted.is_none() {
+            self.noted = Some(Noted::End(Some(error)));
+        }
+    }
+}
+
+/// Masking keys are a client's business (RFC 6455 §5.3); a server is never asked for one.
+fn mask_key() -> [u8; 4] {
+    [0; 4]
+}

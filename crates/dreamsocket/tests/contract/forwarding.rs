@@ -1,0 +1,252 @@
+//! S3 and the end of B3: prepared messages, topics forwarded to the outbox, and channels that end when they lag.
+
+use dreamsocket::testing::Client;
+use dreamsocket::{
+    Broadcaster, ChannelOptions, Config, Forward, Message, OnMissed, Prepared, Topic,
+    continue_connection,
+};
+
+use crate::stage::{Act, ECHO, IGNORE, Stage, act};
+
+fn topic() -> Topic<Prepared> {
+    Broadcaster::new().topic("prices")
+}
+
+fn tell(missed: dreamsocket::Missed) -> OnMissed {
+    let dreamsocket::Missed { count, source, .. } = missed;
+    let text = format!("missed {count:?} of {source}");
+    OnMissed::Notice(Prepared::text(text))
+}
+
+/// A client that does not read, on a transport and with an outbox that hold little, with the topic forwarded to it.
+fn stalled(
+    topic: &Topic<Prepared>,
+    options: ChannelOptions<Prepared>,
+    on_missed: fn(dreamsocket::Missed) -> OnMissed,
+) -> (Client, std::sync::Arc<Stage>, Forward) {
+    let config = Config::default().with_outbox(1_000);
+    let stage = Stage::new(IGNORE)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(64));
+    let (mut client, stage) = stage.connect();
+    client.stall();
+    let channel = topic.subscribe_with(options);
+    let forward = client.connection().forward(channel, on_missed);
+    (client, stage, forward)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_prepared_messages_keep_their_place_among_others() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    let connection = client.connection().clone();
+    let large = Prepared::binary(vec![7; 100_000]);
+    connection.send_text("first").await.unwrap();
+    connection.send_prepared(&large).await.unwrap();
+    connection
+        .try_send_prepared(&Prepared::text("third"))
+        .unwrap();
+    connection
+        .send_prepared(&Prepared::json(&[1, 2]).unwrap())
+        .await
+        .unwrap();
+    connection.send_text("last").await.unwrap();
+    client.expect_text("first").await;
+    client.expect_binary(large.payload()).await;
+    client.expect_text("third").await;
+    client.expect_text("[1,2]").await;
+    client.expect_text("last").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_prepared_message_takes_room_like_any_other() {
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, _stage) = Stage::new(IGNORE)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(64))
+        .connect();
+    client.stall();
+    let connection = client.connection().clone();
+    let message = Prepared::binary(vec![1; 400]);
+    connection.try_send_prepared(&message).unwrap();
+    connection.try_send_prepared(&message).unwrap();
+    assert!(connection.try_send_prepared(&message).is_err());
+    assert_eq!(connection.buffered_bytes(), 2 * (400 + 64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_forwarded_topic_does_not_run_on_message() {
+    let topic = topic();
+    let (mut client, stage) = Stage::new(ECHO).connect();
+    let forward = client.connection().forward(topic.subscribe(), tell);
+    for number in 0..500 {
+        topic.publish(Prepared::text(number.to_string())).unwrap();
+        client.expect_text(number.to_string()).await;
+    }
+    client.send_text("and the peer is heard").await;
+    client.expect_text("and the peer is heard").await;
+    assert_eq!(stage.messages(), ["and the peer is heard"]);
+
+    // It ends with the handle.
+    drop(forward);
+    client.expect_nothing().await;
+    assert_eq!(topic.subscribers(), 0);
+    topic.publish(Prepared::text("nobody")).unwrap();
+    client.expect_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_message_moves_when_there_is_room_and_the_channel_tells_its_gap() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(8);
+    let (mut client, _stage, _forward) = stalled(&topic, options, tell);
+    for number in 0..1_000 {
+        topic
+            .publish(Prepared::text(format!("{number:0>500}")))
+            .unwrap();
+        tokio::task::yield_now().await;
+    }
+    // No send timeout applies, and the outbox holds no more than its bound.
+    dreamsocket::testing::advance(std::time::Duration::from_secs(15)).await;
+    assert!(client.connection().buffered_bytes() <= 1_000);
+    client.unstall().await;
+    // A run without gaps, the gap with its exact count, and the eight that waited.
+    let mut expected = 0;
+    let missed: u64 = loop {
+        let text = client.receive_text().await;
+        if let Some(count) = text.strip_prefix("missed Some(") {
+            break count.split(')').next().unwrap().parse().unwrap();
+        }
+        assert_eq!(text.trim_start_matches('0').parse().unwrap_or(0), expected);
+        expected += 1;
+    };
+    assert_eq!(expected + missed, 992);
+    for number in 992..1_000 {
+        client.expect_text(format!("{number:0>500}")).await;
+    }
+    client.expect_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_forwarding_ends_with_the_connection() {
+    let topic = topic();
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    let connection = client.connection().clone();
+    let _forward = connection.forward(topic.subscribe(), tell);
+    client.expect_nothing().await;
+    assert_eq!(topic.subscribers(), 1);
+    client.close(1000, "").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(topic.subscribers(), 0);
+    let _late = connection.forward(topic.subscribe(), tell);
+    assert_eq!(
+        topic.subscribers(),
+        0,
+        "a closed connection forwards nothing"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_on_missed_may_end_the_connection_with_1013() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(2);
+    let (mut client, stage, _forward) = stalled(&topic, options, |_| OnMissed::End);
+    for _ in 0..100 {
+        topic.publish(Prepared::binary(vec![0; 500])).unwrap();
+        tokio::task::yield_now().await;
+    }
+    client.unstall().await;
+    while let dreamsocket::testing::Received::Binary(_) = client.receive().await {}
+    client.ended().await;
+    let seen = stage.seen();
+    assert!(
+        seen.last().unwrap().contains("closed 1013 lagged"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_panic_in_on_missed_ends_the_connection_with_1011() {
+    let topic = topic();
+    let (mut client, stage) = Stage::new(IGNORE).connect();
+    let channel = topic.subscribe_with(ChannelOptions::new().capacity(1));
+    topic.publish(Prepared::text("lost")).unwrap();
+    topic.publish(Prepared::text("kept")).unwrap();
+    let _forward = client
+        .connection()
+        .forward(channel, |_| panic!("on purpose"));
+    client.expect_closed(1011).await;
+    client.ended().await;
+    let seen = stage.seen();
+    assert!(
+        seen.last().unwrap().contains("closed 1011 panicked"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_a_forwarded_channel_that_ends_closes_with_1013_while_the_peer_does_not_read() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(4).end_when_full();
+    let (mut client, stage, _forward) = stalled(&topic, options, tell);
+    for _ in 0..100 {
+        topic.publish(Prepared::binary(vec![0; 500])).unwrap();
+        tokio::task::yield_now().await;
+    }
+    // The close begins without any reading; nobody is subscribed any more.
+    client.connection().closed().await;
+    assert_eq!(topic.subscribers(), 0);
+    client.unstall().await;
+    while let dreamsocket::testing::Received::Binary(_) = client.receive().await {}
+    client.ended().await;
+    let seen = stage.seen();
+    assert!(
+        seen.last().unwrap().contains("closed 1013 lagged"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_a_selected_channel_that_ends_closes_with_1013() {
+    const HOLD: Act = act!(|_, message, _, stage| {
+        if let Message::Text(_) = message {
+            stage.hold().await;
+        }
+        Ok(continue_connection())
+    });
+    let topic = Broadcaster::new().topic("events");
+    let options = ChannelOptions::new().capacity(2).end_when_full();
+    let channel = topic.subscribe_with(options);
+    let (mut client, stage) = Stage::new(HOLD).with_selector(channel).connect();
+    client.send_text("hold").await;
+    for number in 0..3 {
+        topic.publish(number.to_string()).unwrap();
+    }
+    stage.release();
+    assert_eq!(client.expect_closed(1013).await, "too far behind");
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        [
+            "init",
+            "hold",
+            "closed 1013 lagged clean",
+            "on_close 2, closed 1013 lagged clean"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_peer_that_takes_nothing_of_a_forwarded_topic_is_closed_after_the_stall_timeout() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(4);
+    let (client, _stage, _forward) = stalled(&topic, options, tell);
+    for _ in 0..100 {
+        topic.publish(Prepared::binary(vec![0; 500])).unwrap();
+        tokio::task::yield_now().await;
+    }
+    dreamsocket::testing::advance(std::time::Duration::from_secs(29)).await;
+    assert!(!client.connection().is_closed());
+    dreamsocket::testing::advance(std::time::Duration::from_secs(2)).await;
+    assert!(client.connection().is_closed());
+}
