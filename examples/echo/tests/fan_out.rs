@@ -60,13 +60,24 @@ async fn connect(address: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
+/// Reads all messages, and answers the heartbeat.
 async fn read_all(mut stream: TcpStream, messages: u64, delivered: Arc<AtomicU64>) {
-    let mut message = [0; 4 + PAYLOAD];
-    for number in 0..messages {
-        stream.read_exact(&mut message).await.unwrap();
-        assert_eq!(message[..4], [0x82, 126, 4, 0]);
-        assert_eq!(message[4..12], number.to_be_bytes());
+    let mut number = 0_u64;
+    while number < messages {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).await.unwrap();
+        if head == [0x89, 8] {
+            let mut payload = [0; 8];
+            stream.read_exact(&mut payload).await.unwrap();
+            stream.write_all(&frame(10, &payload)).await.unwrap();
+            continue;
+        }
+        let mut rest = [0; 2 + PAYLOAD];
+        stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!((head, &rest[..2]), ([0x82, 126], &[4, 0][..]));
+        assert_eq!(rest[2..10], number.to_be_bytes());
         delivered.fetch_add(1, Ordering::Relaxed);
+        number += 1;
     }
 }
 

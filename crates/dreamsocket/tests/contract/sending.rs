@@ -586,3 +586,23 @@ async fn l6_threads_that_send_at_once_wake_the_session_every_time() {
     }
     assert_eq!(next, [2_000; 8]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn l6_a_message_that_comes_just_when_the_session_goes_to_sleep_is_sent() {
+    let (mut client, _stage) = Stage::new(IGNORE).connect();
+    let connection = client.connection().clone();
+    const MANY: usize = 20_000;
+    // From another thread, at once when the one before is written: the session is about to sleep then.
+    let sending = std::thread::spawn(move || {
+        for _ in 0..MANY {
+            while connection.buffered_bytes() > 0 && !connection.is_closed() {
+                std::hint::spin_loop();
+            }
+            connection.try_send_text("next").unwrap();
+        }
+    });
+    for _ in 0..MANY {
+        client.expect_text("next").await;
+    }
+    sending.join().unwrap();
+}

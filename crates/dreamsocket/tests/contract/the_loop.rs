@@ -750,6 +750,20 @@ async fn l10_close_from_another_task() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l10_closed_wakes_whoever_waits_for_it() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    client.stall();
+    settle().await;
+    let connection = client.connection().clone();
+    let waiting = tokio::spawn(async move { connection.closed().await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    client.connection().close(4000, "").await.unwrap();
+    settle().await;
+    assert!(waiting.is_finished(), "it waits for no answer of the peer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn l10_close_from_another_task_while_a_handler_runs() {
     let (mut client, stage) = Stage::new(HOLD_AND_ECHO).connect();
     client.send_text("hold").await;
