@@ -7,6 +7,7 @@ use std::time::Duration;
 use dreamsocket_protocol::Limits;
 use tokio::time::Instant;
 
+use crate::compression::Compression;
 use crate::origin::OriginPolicy;
 
 /// How many bytes are read ahead of a running handler at most, and the size of a read buffer.
@@ -107,6 +108,8 @@ config! {
     max_sockets, with_max_sockets: usize = 12_000;
     /// From which origins browsers may connect; else 403. Default: the same host and port as the request's own.
     origins, with_origins: OriginPolicy = OriginPolicy::same_origin();
+    /// Whether messages are compressed (permessage-deflate, RFC 7692). Default: off.
+    compression, with_compression: Compression = Compression::off();
 }
 
 impl Config {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use dreamsocket_broadcaster::{Channel, Missed};
 use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
 
+use crate::config::Config;
 use crate::error::SendError;
 use crate::forward::{Forward, OnMissed};
 use crate::message::Cause;
@@ -33,26 +34,38 @@ pub struct Connection {
 pub(crate) struct Shared {
     pub(crate) id: ConnectionId,
     pub(crate) outbox: Outbox,
-    pub(crate) peer_addr: Option<SocketAddr>,
-    pub(crate) subprotocol: Option<Box<str>>,
-    pub(crate) send_timeout: Duration,
+    pub(crate) facts: Facts,
     /// Nanoseconds, `u64::MAX` for none yet.
     round_trip: AtomicU64,
 }
 
+/// What is known of a connection when its session starts.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) outbox_permits: u32,
+    pub(crate) send_timeout: Duration,
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) subprotocol: Option<Box<str>>,
+}
+
+impl Facts {
+    /// What the bounds say; the rest is unknown.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            outbox_permits: config.outbox_permits(),
+            send_timeout: config.send_timeout,
+            peer_addr: None,
+            subprotocol: None,
+        }
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(
-        outbox_limit: u32,
-        send_timeout: Duration,
-        peer_addr: Option<SocketAddr>,
-        subprotocol: Option<Box<str>>,
-    ) -> Self {
+    fn new(facts: Facts) -> Self {
         Self {
             id: ConnectionId::random(),
-            outbox: Outbox::new(outbox_limit),
-            peer_addr,
-            subprotocol,
-            send_timeout,
+            outbox: Outbox::new(facts.outbox_permits),
+            facts,
             round_trip: AtomicU64::new(u64::MAX),
         }
     }
@@ -64,6 +77,12 @@ impl Shared {
 }
 
 impl Connection {
+    pub(crate) fn new(facts: Facts) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(facts)),
+        }
+    }
+
     /// A number that tells this connection from others in logs. Random, so that it needs no counter; not a secret.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
@@ -81,7 +100,10 @@ impl Connection {
     pub async fn send_text(&self, message: impl Into<Text>) -> Result<(), SendError> {
         self.shared
             .outbox
-            .send(Outgoing::Text(message.into()), self.shared.send_timeout)
+            .send(
+                Outgoing::Text(message.into()),
+                self.shared.facts.send_timeout,
+            )
             .await
     }
 
@@ -94,7 +116,10 @@ impl Connection {
     pub async fn send_binary(&self, message: impl Into<Bytes>) -> Result<(), SendError> {
         self.shared
             .outbox
-            .send(Outgoing::Binary(message.into()), self.shared.send_timeout)
+            .send(
+                Outgoing::Binary(message.into()),
+                self.shared.facts.send_timeout,
+            )
             .await
     }
 
@@ -121,7 +146,7 @@ impl Connection {
         let message = Outgoing::Prepared(message.clone());
         self.shared
             .outbox
-            .send(message, self.shared.send_timeout)
+            .send(message, self.shared.facts.send_timeout)
             .await
     }
 
@@ -258,13 +283,13 @@ impl Connection {
     /// The peer's address, if the transport has one. Behind a proxy it is the proxy's.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.peer_addr
+        self.shared.facts.peer_addr
     }
 
     /// The subprotocol that was agreed on in the handshake.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.subprotocol.as_deref()
+        self.shared.facts.subprotocol.as_deref()
     }
 
     /// Bytes that were accepted and that the socket has not taken yet, 64 a message included.
@@ -285,7 +310,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.shared.id)
-            .field("peer_addr", &self.shared.peer_addr)
+            .field("peer_addr", &self.shared.facts.peer_addr)
             .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@
 //! is captured: what handlers need is a value that is handed to each of them.
 
 mod action;
+mod compression;
 mod config;
 mod connection;
 mod error;
@@ -21,6 +22,7 @@ mod server;
 mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transport;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
@@ -35,6 +37,7 @@ pub use crate::action::{
     continue_connection_removing, continue_connection_with_selector, stop_connection,
     stop_connection_with,
 };
+pub use crate::compression::Compression;
 pub use crate::config::Config;
 pub use crate::connection::{Connection, ConnectionId};
 pub use crate::error::{BoxError, Close, SendError};

@@ -550,7 +550,7 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
-    use crate::connection::Shared;
+    use crate::connection::Facts;
     use crate::{Closed, continue_connection};
 
     /// A peer that breaks the protocol and then sends without end, over a transport that is ready without end.
@@ -605,10 +605,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
         let config = Arc::new(Config::default());
-        let shared = Shared::new(1024, config.send_timeout, None, None);
-        let connection = Connection {
-            shared: Arc::new(shared),
-        };
+        let connection = Connection::new(Facts::of(&config));
         let flood = Flood { reads: 0 };
         let session = Session::open(flood, &[], Role::Server, connection, config);
         let session = tokio::spawn(run(

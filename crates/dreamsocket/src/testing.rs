@@ -69,7 +69,7 @@ pub use self::peer::Received;
 pub use self::settling::settle;
 pub use self::transport::Traffic;
 use crate::config::Config;
-use crate::connection::{Connection, Shared};
+use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub};
 use crate::session::{self, Session};
@@ -230,14 +230,11 @@ impl Builder {
             Some(Err(refused)) => panic!("the hub refused the connection: {refused}"),
             None => Admission::free(),
         };
-        let connection = Connection {
-            shared: Arc::new(Shared::new(
-                config.outbox_permits(),
-                config.send_timeout,
-                self.peer_addr,
-                self.subprotocol,
-            )),
-        };
+        let connection = Connection::new(Facts {
+            peer_addr: self.peer_addr,
+            subprotocol: self.subprotocol,
+            ..Facts::of(&config)
+        });
         admission.attach(&connection);
         let (io, far) = transport::pair(self.buffer);
         let traffic = io.traffic();

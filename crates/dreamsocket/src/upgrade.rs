@@ -14,20 +14,17 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade as auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::connection::{Connection, Shared};
+use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, NotAdmitted};
 use crate::origin::PeerAddr;
 use crate::server::SocketPermit;
 use crate::session::{self, Session};
+use crate::transport::{Transport, downcast};
 
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
 ///
@@ -378,40 +375,17 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
     }
 }
 
-enum Transport<O> {
-    /// The bare stream, with the bytes that came with the request.
-    Tcp(TcpStream, Bytes),
-    Other(O),
-}
-
-/// Takes the bare TCP stream out of hyper's wrappers where there is one (`Server`, `axum::serve`, bare hyper on
-/// `TokioIo<TcpStream>`); anything else is used through hyper's traits.
-fn downcast(upgraded: Upgraded) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => upgraded,
-    };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
-    }
-}
-
 fn prepare(
     admission: &Admission,
     config: &Config,
     peer_addr: Option<std::net::SocketAddr>,
     subprotocol: Option<Box<str>>,
 ) -> Connection {
-    let shared = Shared::new(
-        config.outbox_permits(),
-        config.send_timeout,
+    let connection = Connection::new(Facts {
         peer_addr,
         subprotocol,
-    );
-    let connection = Connection {
-        shared: Arc::new(shared),
-    };
+        ..Facts::of(config)
+    });
     admission.attach(&connection);
     connection
 }

@@ -1,0 +1,32 @@
+//! What is under an upgraded connection: the bare TCP stream where there is one, else whatever hyper has.
+//!
+//! Apart from the upgrade, since both ends of a connection come out of hyper the same way.
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade as auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A transport to open a session on.
+pub(crate) enum Transport<O> {
+    /// The bare stream, with the bytes that came with the request.
+    Tcp(TcpStream, Bytes),
+    Other(O),
+}
+
+/// Takes the bare TCP stream out of hyper's wrappers where there is one (`Server`, `axum::serve`, bare hyper on
+/// `TokioIo<TcpStream>`); anything else is used through hyper's traits.
+pub(crate) fn downcast(
+    upgraded: Upgraded,
+) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
+    }
+}
