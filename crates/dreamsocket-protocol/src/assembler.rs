@@ -16,6 +16,8 @@ pub(crate) struct Assembler {
     max_message: usize,
     /// The kind of the fragmented message in progress.
     fragmented: Option<MessageKind>,
+    /// Whether it is compressed.
+    compressed: bool,
     /// What its fragments have been charged.
     charged: u64,
     /// What came of its payload.
@@ -24,11 +26,20 @@ pub(crate) struct Assembler {
     utf8: Utf8Checker,
 }
 
+/// A fragmented message whose last fragment has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Assembled {
+    pub(crate) kind: MessageKind,
+    pub(crate) compressed: bool,
+    pub(crate) payload: Bytes,
+}
+
 impl Assembler {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             max_message: limits.max_message,
             fragmented: None,
+            compressed: false,
             charged: 0,
             parts: BytesMut::new(),
             utf8: Utf8Checker::default(),
@@ -51,6 +62,7 @@ impl Assembler {
         };
         let charge = if header.is_fragment() {
             self.fragmented = Some(kind);
+            self.compressed |= header.compressed;
             let least = MIN_FRAGMENT_CHARGE as u64;
             self.charged = self.charged.saturating_add(header.length.max(least));
             self.charged
@@ -75,7 +87,7 @@ impl Assembler {
 
     /// Adds the next piece of a fragment.
     pub(crate) fn append(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        if self.fragmented == Some(MessageKind::Text) {
+        if self.fragmented == Some(MessageKind::Text) && !self.compressed {
             self.check_text(piece)?;
         }
         self.parts.extend_from_slice(piece);
@@ -83,11 +95,14 @@ impl Assembler {
     }
 
     /// Ends the fragmented message.
-    pub(crate) fn finish(&mut self) -> Result<Event, Violation> {
+    pub(crate) fn finish(&mut self) -> Assembled {
         let kind = self.fragmented.take().unwrap_or(MessageKind::Binary);
         self.charged = 0;
-        let payload = std::mem::take(&mut self.parts).freeze();
-        self.finish_message(kind, payload)
+        Assembled {
+            kind,
+            compressed: std::mem::take(&mut self.compressed),
+            payload: std::mem::take(&mut self.parts).freeze(),
+        }
     }
 
     /// Ends a message whose payload is all there.
@@ -112,6 +127,7 @@ impl Assembler {
     /// Drops the message in progress.
     pub(crate) fn reset(&mut self) {
         self.fragmented = None;
+        self.compressed = false;
         self.charged = 0;
         self.parts = BytesMut::new();
         self.utf8 = Utf8Checker::default();
@@ -126,6 +142,7 @@ mod tests {
         FrameHeader {
             fin,
             opcode,
+            compressed: false,
             mask: None,
             length,
         }
@@ -155,7 +172,7 @@ mod tests {
             .begin_frame(&header(OpCode::Continuation, true, 1))
             .unwrap();
         assembler.append(b"c").unwrap();
-        assert_eq!(assembler.finish(), Ok(Event::Text(Text::from("abc"))));
+        assert_eq!(assembler.finish().payload, "abc");
         assert_eq!(assembler.parts.capacity(), 0);
         assert!(assembler == Assembler::new(Limits::new()));
     }

@@ -16,6 +16,8 @@ pub(crate) const MAX_SMALL: usize = 125;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decoder {
     must_be_masked: bool,
+    /// Whether compression was agreed on.
+    allows_compressed: bool,
     max_frame: usize,
     /// Set once our Close is on its way: data frames are parsed, to find their end, and dropped.
     discards_data: bool,
@@ -47,10 +49,16 @@ impl Decoder {
     pub(crate) fn new(role: Role, max_frame: usize) -> Self {
         Self {
             must_be_masked: role == Role::Server,
+            allows_compressed: false,
             max_frame,
             discards_data: false,
             state: State::Header { missing: 0 },
         }
+    }
+
+    /// From here on messages may be marked as compressed.
+    pub(crate) fn allow_compressed(&mut self) {
+        self.allows_compressed = true;
     }
 
     /// The usual case in one step: a small data frame that is whole, in the buffer and by itself.
@@ -112,14 +120,15 @@ impl Decoder {
                     return Ok(None);
                 }
             }
-            let (header, size) = match parse_header(buffer, self.must_be_masked)? {
-                Parsed::Whole(header, size) => (header, size),
-                Parsed::Partial(missing) => {
-                    let missing = if buffer.is_empty() { 0 } else { missing };
-                    self.state = State::Header { missing };
-                    return Ok(None);
-                }
-            };
+            let (header, size) =
+                match parse_header(buffer, self.must_be_masked, self.allows_compressed)? {
+                    Parsed::Whole(header, size) => (header, size),
+                    Parsed::Partial(missing) => {
+                        let missing = if buffer.is_empty() { 0 } else { missing };
+                        self.state = State::Header { missing };
+                        return Ok(None);
+                    }
+                };
             buffer.advance(size);
             if self.discards_data && !header.opcode.is_control() {
                 self.state = State::Discard {

@@ -2,12 +2,14 @@
 //! when they are due. It owns the order of things (what may still be sent, what is still listened
 //! to) and leaves the wire format to the decoder and the frame codec.
 
-use crate::assembler::Assembler;
+use crate::assembler::{Assembled, Assembler};
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::{Limits, Role};
 use crate::decoder::{Decoder, MAX_SMALL};
+use crate::deflate::{Compressor, Deflate, DeflateTuning};
 use crate::error::{EncodeError, InvalidClose, PingError, Violation};
 use crate::frame::{MAX_CONTROL_PAYLOAD, OpCode, encode_header};
+use crate::handshake::DeflateParams;
 use crate::mask::{MaskKey, apply_mask};
 use crate::text::Text;
 use bytes::{Bytes, BytesMut};
@@ -73,6 +75,9 @@ pub struct Engine {
     role: Role,
     decoder: Decoder,
     assembler: Assembler,
+    max_message: usize,
+    /// `None` unless compression was agreed on; boxed, since most connections did not.
+    deflate: Option<Box<Deflate>>,
     waiting: VecDeque<Control>,
     /// The Close frame that waits to be encoded: ours, a reply, or a violation's.
     queued_close: Option<CloseFrame>,
@@ -113,12 +118,26 @@ impl Engine {
             role,
             decoder: Decoder::new(role, limits.max_frame),
             assembler: Assembler::new(limits),
+            max_message: limits.max_message,
+            deflate: None,
             waiting: VecDeque::new(),
             queued_close: None,
             is_close_sent: false,
             is_close_received: false,
             violation: None,
         }
+    }
+
+    /// Compresses messages as was agreed on in the handshake (permessage-deflate, RFC 7692). To be said before anything is
+    /// exchanged.
+    ///
+    /// The limit for messages holds for what came and again for what it is inflated to, which is checked while it is
+    /// inflated: an engine holds at most both.
+    #[must_use]
+    pub fn with_deflate(mut self, params: DeflateParams, tuning: DeflateTuning) -> Self {
+        self.decoder.allow_compressed();
+        self.deflate = Some(Box::new(Deflate::new(self.role, params, tuning)));
+        self
     }
 
     /// Takes the next event out of `buffer`: the bytes read so far and not used yet, in order.
@@ -186,29 +205,48 @@ impl Engine {
                     return Ok(None);
                 }
                 if header.fin {
-                    return self.assembler.finish().map(Some);
+                    let Assembled {
+                        kind,
+                        compressed,
+                        payload,
+                    } = self.assembler.finish();
+                    return self.finish_message(kind, compressed, payload).map(Some);
                 }
                 continue;
             }
             if !is_whole {
-                if header.opcode == OpCode::Text {
+                if header.opcode == OpCode::Text && !header.compressed {
                     self.assembler.check_text(new)?;
                 }
                 return Ok(None);
             }
             let payload = self.take_payload(buffer);
+            let compressed = header.compressed;
             return match header.opcode {
-                OpCode::Text => self.assembler.finish_message(MessageKind::Text, payload),
+                OpCode::Text => self.finish_message(MessageKind::Text, compressed, payload),
                 OpCode::Close => self.handle_close(&payload),
                 OpCode::Ping => Ok(self.handle_ping(payload)),
                 OpCode::Pong => Ok(Event::Pong(payload)),
                 // A continuation is a fragment, and was dealt with.
                 OpCode::Binary | OpCode::Continuation => {
-                    self.assembler.finish_message(MessageKind::Binary, payload)
+                    self.finish_message(MessageKind::Binary, compressed, payload)
                 }
             }
             .map(Some);
         }
+    }
+
+    fn finish_message(
+        &mut self,
+        kind: MessageKind,
+        compressed: bool,
+        payload: Bytes,
+    ) -> Result<Event, Violation> {
+        let payload = match &mut self.deflate {
+            Some(deflate) if compressed => deflate.inflate(&payload, self.max_message)?,
+            _ => payload,
+        };
+        self.assembler.finish_message(kind, payload)
     }
 
     /// Takes the whole payload at the front of the buffer: a small one as a copy, so that whoever
@@ -313,7 +351,8 @@ impl Engine {
                 Control::Ping(payload) => (OpCode::Ping, payload),
                 Control::Pong(payload) => (OpCode::Pong, payload),
             };
-            encode_frame(self.role, opcode, &payload, &mut next_key, output);
+            let frame = Frame::control(opcode, &payload);
+            encode_frame(self.role, frame, &mut next_key, output);
         }
         true
     }
@@ -331,15 +370,18 @@ impl Engine {
             return false;
         };
         let payload = frame.to_payload();
-        encode_frame(self.role, OpCode::Close, &payload, &mut next_key, output);
+        let frame = Frame::control(OpCode::Close, &payload);
+        encode_frame(self.role, frame, &mut next_key, output);
         self.is_close_sent = true;
         self.waiting = VecDeque::new();
         self.assembler.reset();
         self.decoder.discard_data();
+        // No message goes either way any more.
+        self.deflate = None;
         true
     }
 
-    /// Appends a message to `output` as one frame.
+    /// Appends a message to `output` as one frame, compressed if that was agreed on and makes it shorter.
     ///
     /// ```
     /// # use bytes::BytesMut;
@@ -369,12 +411,61 @@ impl Engine {
         if self.is_close_sent {
             return Err(EncodeError::Closed);
         }
-        encode_frame(self.role, kind.opcode(), payload, &mut next_key, output);
+        let compressed = self
+            .deflate
+            .as_mut()
+            .and_then(|deflate| deflate.compress(payload));
+        let frame = Frame {
+            opcode: kind.opcode(),
+            compressed: compressed.is_some(),
+            payload: compressed.as_deref().unwrap_or(payload),
+        };
+        encode_frame(self.role, frame, &mut next_key, output);
+        Ok(())
+    }
+
+    /// Appends a message that was [compressed by itself](Compressor::compress) by a compressor equal to
+    /// [`compressor`](Self::compressor); `payload` is the message as it was before.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`] if the Close frame has been encoded.
+    pub fn encode_compressed(
+        &mut self,
+        kind: MessageKind,
+        compressed: &[u8],
+        payload: &[u8],
+        mut next_key: impl FnMut() -> MaskKey,
+        output: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        self.note_compressed(payload)?;
+        let frame = Frame {
+            opcode: kind.opcode(),
+            compressed: true,
+            payload: compressed,
+        };
+        encode_frame(self.role, frame, &mut next_key, output);
+        Ok(())
+    }
+
+    /// Notes a message that the caller writes as a frame that was made for many connections
+    /// ([`encode_shared_frame`]); `payload` is the message as it was before it was compressed. For servers.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`] if the Close frame has been encoded: then the frame must not be written.
+    pub fn note_compressed(&mut self, payload: &[u8]) -> Result<(), EncodeError> {
+        if self.is_close_sent {
+            return Err(EncodeError::Closed);
+        }
+        if let Some(deflate) = &mut self.deflate {
+            deflate.note_sent(payload);
+        }
         Ok(())
     }
 
     /// Appends a message's header alone to `output`; the caller writes the `payload_len` bytes of
-    /// its payload behind it, by reference. For servers.
+    /// its payload behind it, by reference and as they are. For servers.
     ///
     /// # Errors
     ///
@@ -392,7 +483,7 @@ impl Engine {
         if self.is_close_sent {
             return Err(EncodeError::Closed);
         }
-        encode_header(kind.opcode(), None, payload_len, output);
+        encode_header(kind.opcode(), false, None, payload_len, output);
         Ok(())
     }
 }
@@ -430,6 +521,13 @@ impl Engine {
         self.is_close_sent && self.is_deaf()
     }
 
+    /// What decides how messages are compressed, for those that are compressed once for many connections; `None` unless
+    /// compression was agreed on.
+    #[must_use]
+    pub fn compressor(&self) -> Option<Compressor> {
+        self.deflate.as_ref().map(|deflate| deflate.compressor())
+    }
+
     /// The rule that the peer broke, if it broke one.
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
@@ -437,18 +535,62 @@ impl Engine {
     }
 }
 
+/// Encodes a message as the frame of a server, which any number of connections can share: `compressed` says whether the
+/// payload was [compressed](Compressor::compress).
+///
+/// ```
+/// # use dreamsocket_protocol::{MessageKind, encode_shared_frame};
+/// assert_eq!(encode_shared_frame(MessageKind::Text, false, b"hi"), &b"\x81\x02hi"[..]);
+/// ```
+#[must_use]
+pub fn encode_shared_frame(kind: MessageKind, compressed: bool, payload: &[u8]) -> Bytes {
+    let mut output = BytesMut::with_capacity(payload.len().saturating_add(MAX_HEADER));
+    let frame = Frame {
+        opcode: kind.opcode(),
+        compressed,
+        payload,
+    };
+    encode_frame(Role::Server, frame, &mut || [0; 4], &mut output);
+    output.freeze()
+}
+
+/// The longest header of a server's frame.
+const MAX_HEADER: usize = 10;
+
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    opcode: OpCode,
+    compressed: bool,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// RFC 7692 §6.1: control frames are never compressed.
+    const fn control(opcode: OpCode, payload: &'a [u8]) -> Self {
+        Self {
+            opcode,
+            compressed: false,
+            payload,
+        }
+    }
+}
+
 fn encode_frame(
     role: Role,
-    opcode: OpCode,
-    payload: &[u8],
+    frame: Frame<'_>,
     next_key: &mut impl FnMut() -> MaskKey,
     output: &mut BytesMut,
 ) {
+    let Frame {
+        opcode,
+        compressed,
+        payload,
+    } = frame;
     let mask = match role {
         Role::Client => Some(next_key()),
         Role::Server => None,
     };
-    encode_header(opcode, mask, payload.len(), output);
+    encode_header(opcode, compressed, mask, payload.len(), output);
     let begin = output.len();
     output.extend_from_slice(payload);
     if let (Some(key), Some(payload)) = (mask, output.get_mut(begin..)) {

@@ -62,6 +62,10 @@ pub enum Violation {
     /// Text that is not UTF-8 (RFC 6455 §8.1).
     #[error("a text message is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message that can't be inflated: it is no DEFLATE (RFC 1951), ends inside a block, or is made of more
+    /// streams than any sender has a reason for.
+    #[error("a compressed message cannot be inflated")]
+    InvalidDeflate,
     /// A Close frame with a payload of one byte (RFC 6455 §5.5.1).
     #[error("a close frame has half a code")]
     TruncatedCloseCode,
@@ -87,7 +91,8 @@ pub enum Violation {
     MessageTooBig {
         /// The limit.
         limit: usize,
-        /// What the message was charged so far, with the frame that broke the limit.
+        /// What the message was charged so far, with the frame that broke the limit; or to how many bytes it was inflated
+        /// when it was given up.
         got: u64,
     },
 }
@@ -97,7 +102,9 @@ impl Violation {
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::InvalidCloseReason => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
             Self::ReservedBits { .. }
             | Self::UnknownOpcode { .. }

@@ -13,11 +13,8 @@ const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
-/// Which reserved bits a header may have set: none.
-///
-/// The place for permessage-deflate (RFC 7692 §6): a connection that agreed on it allows RSV1, on
-/// the first frame of a message, and the assembler inflates what is marked so.
-const ALLOWED_RESERVED: u8 = 0b000;
+/// RFC 7692 §6: set on the first frame of a message that is compressed.
+const RSV1: u8 = 0x40;
 
 /// The opcodes that RFC 6455 §11.8 registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +50,8 @@ impl OpCode {
 pub(crate) struct FrameHeader {
     pub(crate) fin: bool,
     pub(crate) opcode: OpCode,
+    /// Whether the message that it begins is compressed.
+    pub(crate) compressed: bool,
     pub(crate) mask: Option<MaskKey>,
     /// The payload's length: at most 2^63 - 1, and 125 for a control frame.
     pub(crate) length: u64,
@@ -78,14 +77,23 @@ pub(crate) enum Parsed {
 ///
 /// Each rule is checked as soon as its bytes are there, in the order of the bytes: how they are
 /// split can't decide which of two broken rules is named.
-pub(crate) fn parse_header(bytes: &[u8], must_be_masked: bool) -> Result<Parsed, Violation> {
+///
+/// `allows_compressed` says whether compression was agreed on: then RSV1 is allowed where a message begins.
+pub(crate) fn parse_header(
+    bytes: &[u8],
+    must_be_masked: bool,
+    allows_compressed: bool,
+) -> Result<Parsed, Violation> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Parsed::Partial(2));
     };
     let reserved = (first >> 4) & 0b111;
-    if reserved & !ALLOWED_RESERVED != 0 {
-        return Err(Violation::ReservedBits { bits: reserved });
-    }
+    let begins_message = matches!(first & 0x0f, 0x1 | 0x2);
+    let compressed = match reserved {
+        0 => false,
+        0b100 if allows_compressed && begins_message => true,
+        bits => return Err(Violation::ReservedBits { bits }),
+    };
     let fin = first & FIN != 0;
     let opcode = OpCode::parse(first & 0x0f)?;
     if opcode.is_control() && !fin {
@@ -149,6 +157,7 @@ pub(crate) fn parse_header(bytes: &[u8], must_be_masked: bool) -> Result<Parsed,
     let header = FrameHeader {
         fin,
         opcode,
+        compressed,
         mask,
         length,
     };
@@ -169,12 +178,14 @@ fn header_size(short: u8, masked: bool) -> usize {
 /// Appends the header of an unfragmented frame.
 pub(crate) fn encode_header(
     opcode: OpCode,
+    compressed: bool,
     mask: Option<MaskKey>,
     length: usize,
     output: &mut BytesMut,
 ) {
     let masked = if mask.is_some() { MASKED } else { 0 };
-    output.put_u8(FIN | opcode as u8);
+    let reserved = if compressed { RSV1 } else { 0 };
+    output.put_u8(FIN | reserved | opcode as u8);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..LENGTH_16), _) => output.put_u8(masked | short),
         (_, Ok(length)) => {
@@ -233,17 +244,24 @@ mod tests {
             fin: bool,
             opcode in prop_oneof![Just(OpCode::Continuation), Just(OpCode::Text), Just(OpCode::Binary)],
             mask: Option<MaskKey>,
+            compressed: bool,
             length in length(),
         ) {
             let bytes = encode_naive(fin, 0, opcode as u8, mask, length);
-            let header = FrameHeader { fin, opcode, mask, length };
+            let compressed = compressed && opcode != OpCode::Continuation;
+            let bytes = if compressed {
+                encode_naive(fin, 0b100, opcode as u8, mask, length)
+            } else {
+                bytes
+            };
+            let header = FrameHeader { fin, opcode, compressed, mask, length };
             prop_assert_eq!(
-                parse_header(&bytes, mask.is_some()),
+                parse_header(&bytes, mask.is_some(), true),
                 Ok(Parsed::Whole(header, bytes.len()))
             );
             for end in 0..bytes.len() {
                 // Each prefix asks for more, and never for more than the header has.
-                let Ok(Parsed::Partial(missing)) = parse_header(&bytes[..end], mask.is_some()) else {
+                let Ok(Parsed::Partial(missing)) = parse_header(&bytes[..end], mask.is_some(), true) else {
                     return Err(TestCaseError::fail("a prefix is no header"));
                 };
                 prop_assert!(missing > 0 && end + missing <= bytes.len());
@@ -253,20 +271,42 @@ mod tests {
         #[test]
         fn a_header_is_written_as_the_naive_twin_writes_it(
             opcode in prop_oneof![Just(OpCode::Text), Just(OpCode::Ping)],
+            compressed: bool,
             mask: Option<MaskKey>,
             length in length(),
         ) {
             let mut output = BytesMut::new();
-            encode_header(opcode, mask, usize::try_from(length).unwrap(), &mut output);
-            prop_assert_eq!(&output[..], encode_naive(true, 0, opcode as u8, mask, length));
+            encode_header(opcode, compressed, mask, usize::try_from(length).unwrap(), &mut output);
+            let reserved = if compressed { 0b100 } else { 0 };
+            prop_assert_eq!(&output[..], encode_naive(true, reserved, opcode as u8, mask, length));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>, must_be_masked: bool) {
-            if let Ok(Parsed::Whole(header, size)) = parse_header(&bytes, must_be_masked) {
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, must_be_masked: bool, allows_compressed: bool) {
+            if let Ok(Parsed::Whole(header, size)) = parse_header(&bytes, must_be_masked, allows_compressed) {
                 prop_assert!(size <= bytes.len());
                 prop_assert_eq!(header.mask.is_some(), must_be_masked);
             }
+        }
+    }
+
+    #[test]
+    fn rsv1_is_for_the_first_frame_of_a_message_once_compression_was_agreed_on() {
+        for (first, allowed) in [
+            (0xc1, true),
+            (0xc2, true),
+            (0x41, true),
+            (0xc0, false),
+            (0x40, false),
+            (0xc8, false),
+            (0xc9, false),
+            (0xca, false),
+            (0xd1, false),
+            (0xe2, false),
+        ] {
+            let parsed = parse_header(&[first, 0], false, true);
+            assert_eq!(parsed.is_ok(), allowed, "{first:#x}");
+            assert!(parse_header(&[first, 0], false, false).is_err());
         }
     }
 
@@ -275,11 +315,11 @@ mod tests {
         let check = |bytes: &[u8], violation| {
             for end in 0..bytes.len() {
                 assert!(matches!(
-                    parse_header(&bytes[..end], false),
+                    parse_header(&bytes[..end], false, false),
                     Ok(Parsed::Partial(_))
                 ));
             }
-            assert_eq!(parse_header(bytes, false), Err(violation));
+            assert_eq!(parse_header(bytes, false, false), Err(violation));
         };
         check(&[0xc1], Violation::ReservedBits { bits: 0b100 });
         check(&[0x93], Violation::ReservedBits { bits: 0b001 });

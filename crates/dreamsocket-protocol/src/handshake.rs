@@ -7,7 +7,7 @@
 //! use dreamsocket_protocol::handshake;
 //!
 //! let key = *b"the sample nonce";
-//! let request = handshake::client_request(&"ws://example.com/chat".parse()?, key, &["soap"])?;
+//! let request = handshake::client_request(&"ws://example.com/chat".parse()?, key, &["soap"], None)?;
 //! let accepted = handshake::check_request(&request)?;
 //! assert_eq!(accepted.subprotocols, ["soap"]);
 //!
@@ -18,17 +18,21 @@
 //!     .header("sec-websocket-accept", accepted.accept_key)
 //!     .header("sec-websocket-protocol", "soap")
 //!     .body(())?;
-//! let checked = handshake::check_response(&response, key, &["soap"])?;
+//! let checked = handshake::check_response(&response, key, &["soap"], None)?;
 //! assert_eq!(checked.subprotocol.as_deref(), Some("soap"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod deflate;
+mod extensions;
 mod request;
 mod response;
 mod token;
 
+pub use deflate::{DeflateParams, DeflateWish, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 pub use request::{
-    ConnectHandshake, RequestError, RequestHandshake, check_connect_request, check_request,
+    ConnectHandshake, DeflateOffers, RequestError, RequestHandshake, check_connect_request,
+    check_request,
 };
 pub use response::{
     InvalidRequest, ResponseError, ResponseHandshake, check_response, client_request,

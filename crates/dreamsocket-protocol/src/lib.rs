@@ -1,4 +1,4 @@
-//! The WebSocket protocol (RFC 6455) without any input or output: bytes in, events out.
+//! The WebSocket protocol (RFC 6455, and RFC 7692 for compression) without any input or output: bytes in, events out.
 //!
 //! An [`Engine`] is one end of one connection, either [`Role`]. It never reads, writes, waits, asks
 //! for the time or draws a random number: its caller does, and hands it the bytes that came and the
@@ -91,6 +91,7 @@ mod assembler;
 mod close;
 mod config;
 mod decoder;
+mod deflate;
 mod engine;
 mod error;
 mod frame;
@@ -101,7 +102,10 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON};
 pub use config::{Limits, MIN_FRAGMENT_CHARGE, Role};
-pub use engine::{Engine, Event, MAX_COPIED_MESSAGE, MAX_WAITING_CONTROL, MessageKind};
+pub use deflate::{Compressor, DeflateTuning};
+pub use engine::{
+    Engine, Event, MAX_COPIED_MESSAGE, MAX_WAITING_CONTROL, MessageKind, encode_shared_frame,
+};
 pub use error::{EncodeError, InvalidClose, PingError, Violation};
 pub use frame::MAX_CONTROL_PAYLOAD;
 pub use mask::MaskKey;

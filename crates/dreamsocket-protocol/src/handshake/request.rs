@@ -2,6 +2,8 @@
 //! (origins, credentials, caps) is not decided here.
 
 use super::accept_key;
+use super::deflate::{DeflateParams, DeflateWish, Offer, accept_first};
+use super::extensions::{Malformed, parse_extensions};
 use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
 use base64::Engine as _;
 use base64::alphabet;
@@ -20,6 +22,8 @@ pub struct RequestHandshake {
     pub accept_key: HeaderValue,
     /// The subprotocols that the client offers, in its order, each once.
     pub subprotocols: Vec<String>,
+    /// The offers of permessage-deflate, in the client's order.
+    pub deflate: DeflateOffers,
 }
 
 /// A valid request to open a WebSocket on an HTTP/2 stream.
@@ -28,6 +32,8 @@ pub struct RequestHandshake {
 pub struct ConnectHandshake {
     /// The subprotocols that the client offers, in its order, each once.
     pub subprotocols: Vec<String>,
+    /// The offers of permessage-deflate, in the client's order.
+    pub deflate: DeflateOffers,
 }
 
 /// Checks a request to upgrade an HTTP/1.1 connection (RFC 6455 §4.2.1).
@@ -82,6 +88,7 @@ pub fn check_request<B>(request: &Request<B>) -> Result<RequestHandshake, Reques
     Ok(RequestHandshake {
         accept_key: accept_key(key),
         subprotocols: parse_subprotocols(headers)?,
+        deflate: DeflateOffers::parse(headers)?,
     })
 }
 
@@ -104,6 +111,7 @@ pub fn check_connect_request<B>(request: &Request<B>) -> Result<ConnectHandshake
     check_version(request.headers())?;
     Ok(ConnectHandshake {
         subprotocols: parse_subprotocols(request.headers())?,
+        deflate: DeflateOffers::parse(request.headers())?,
     })
 }
 
@@ -134,6 +142,42 @@ fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<String>, RequestError> 
         }
     }
     Ok(subprotocols)
+}
+
+/// The offers of permessage-deflate in a request (RFC 7692 §5); none if the client does not want it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeflateOffers(Vec<Offer>);
+
+impl DeflateOffers {
+    fn parse(headers: &HeaderMap) -> Result<Self, RequestError> {
+        let extensions =
+            parse_extensions(headers).map_err(|Malformed| RequestError::InvalidExtensions)?;
+        Ok(Self(extensions.iter().filter_map(Offer::parse).collect()))
+    }
+
+    /// What is agreed on, and the `Sec-WebSocket-Extensions` of the response: the first offer that can be honoured
+    /// decides. One with `server_max_window_bits=8` can't, since zlib does not compress with so small a window. `None` if
+    /// there is no such offer: then the connection is opened without compression.
+    ///
+    /// ```
+    /// use dreamsocket_protocol::handshake::{DeflateWish, check_connect_request};
+    ///
+    /// let request = http::Request::builder()
+    ///     .method("CONNECT")
+    ///     .version(http::Version::HTTP_2)
+    ///     .header("sec-websocket-version", "13")
+    ///     .header("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
+    ///     .body(())?;
+    /// let accepted = check_connect_request(&request)?;
+    /// let (params, header) = accepted.deflate.accept(DeflateWish::ALONE).unwrap();
+    /// assert!(params.server_no_context_takeover && params.client_no_context_takeover);
+    /// assert_eq!(header, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn accept(&self, wish: DeflateWish) -> Option<(DeflateParams, HeaderValue)> {
+        accept_first(&self.0, wish)
+    }
 }
 
 /// Why a request does not open a WebSocket. Displayed, it's one plain line for the response's body.
@@ -176,6 +220,9 @@ pub enum RequestError {
     /// A `Sec-WebSocket-Protocol` that is not a list of tokens.
     #[error("`Sec-WebSocket-Protocol` must be a comma-separated list of tokens")]
     InvalidSubprotocol,
+    /// A `Sec-WebSocket-Extensions` that is not a list of extensions (RFC 6455 §9.1).
+    #[error("`Sec-WebSocket-Extensions` must be a comma-separated list of extensions")]
+    InvalidExtensions,
 }
 
 impl RequestError {
@@ -192,7 +239,8 @@ impl RequestError {
             | Self::MissingKey
             | Self::RepeatedKey
             | Self::InvalidKey
-            | Self::InvalidSubprotocol => StatusCode::BAD_REQUEST,
+            | Self::InvalidSubprotocol
+            | Self::InvalidExtensions => StatusCode::BAD_REQUEST,
         }
     }
 

@@ -1,7 +1,9 @@
 //! The client's side: its request, and what the server's response must have. Sixteen random bytes
 //! for the key are the caller's to draw.
 
-use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
+use super::deflate::{DeflateParams, DeflateWish, InvalidAnswer, check_answer, write_offer};
+use super::extensions::{Malformed, parse_extensions};
+use super::token::{Single, find_single, list_contains, parse_token, trim_blanks};
 use super::{accept_key, encode_key};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
@@ -15,11 +17,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 pub struct ResponseHandshake {
     /// The subprotocol that the server chose among the offered ones.
     pub subprotocol: Option<String>,
+    /// What was agreed on of permessage-deflate; `None` if the server does not want it or it was not offered.
+    pub deflate: Option<DeflateParams>,
 }
 
 /// Builds the request that opens a WebSocket over HTTP/1.1 (RFC 6455 §4.1).
 ///
-/// `key` is sixteen random bytes, fresh for each connection; [`check_response`] needs them again.
+/// `key` is sixteen random bytes, fresh for each connection; [`check_response`] needs them again, and the other arguments.
+/// With `deflate`, permessage-deflate is offered.
 /// The request has the origin form (path and query) for its target and the authority in `Host`, as
 /// an HTTP/1.1 client connection sends it. Further headers are added to it by the caller.
 ///
@@ -31,6 +36,7 @@ pub fn client_request(
     uri: &Uri,
     key: [u8; 16],
     subprotocols: &[&str],
+    deflate: Option<DeflateWish>,
 ) -> Result<Request<()>, InvalidRequest> {
     let default_port = match uri.scheme_str() {
         Some("ws" | "http") => 80,
@@ -62,6 +68,9 @@ pub fn client_request(
     if !subprotocols.is_empty() {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, join_subprotocols(subprotocols)?);
     }
+    if let Some(wish) = deflate {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, write_offer(wish));
+    }
     Ok(request)
 }
 
@@ -76,8 +85,8 @@ fn join_subprotocols(subprotocols: &[&str]) -> Result<HeaderValue, InvalidReques
     HeaderValue::try_from(known.join(", ")).map_err(|_| InvalidRequest::Subprotocol)
 }
 
-/// Checks the server's response (RFC 6455 §4.1) to the request made with the same `key` and
-/// subprotocols.
+/// Checks the server's response (RFC 6455 §4.1) to the request made with the same `key`, subprotocols and wish for
+/// permessage-deflate.
 ///
 /// # Errors
 ///
@@ -86,6 +95,7 @@ pub fn check_response<B>(
     response: &Response<B>,
     key: [u8; 16],
     offered_subprotocols: &[&str],
+    offered_deflate: Option<DeflateWish>,
 ) -> Result<ResponseHandshake, ResponseError> {
     let headers = response.headers();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -104,9 +114,12 @@ pub fn check_response<B>(
         Single::One(accept) if trim_blanks(accept.as_bytes()) == expected.as_bytes() => {}
         _ => return Err(ResponseError::WrongAccept),
     }
-    if elements(headers, SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
-        return Err(ResponseError::UnofferedExtension);
-    }
+    let extensions =
+        parse_extensions(headers).map_err(|Malformed| ResponseError::InvalidExtension)?;
+    let deflate = check_answer(&extensions, offered_deflate).map_err(|error| match error {
+        InvalidAnswer::Unoffered => ResponseError::UnofferedExtension,
+        InvalidAnswer::Parameters => ResponseError::InvalidExtension,
+    })?;
     let subprotocol = match find_single(headers, SEC_WEBSOCKET_PROTOCOL) {
         Single::Missing => None,
         Single::Repeated => return Err(ResponseError::UnofferedSubprotocol),
@@ -116,7 +129,10 @@ pub fn check_response<B>(
             .map(|&chosen| Some(chosen.to_owned()))
             .ok_or(ResponseError::UnofferedSubprotocol)?,
     };
-    Ok(ResponseHandshake { subprotocol })
+    Ok(ResponseHandshake {
+        subprotocol,
+        deflate,
+    })
 }
 
 /// A request that can't be built from what the caller gave.
@@ -156,7 +172,11 @@ pub enum ResponseError {
     /// The server chose a subprotocol that was not offered, or more than one.
     #[error("the server chose a subprotocol that was not offered")]
     UnofferedSubprotocol,
-    /// The server uses an extension, and none was offered.
+    /// The server uses an extension that was not offered, or one twice.
     #[error("the server chose an extension that was not offered")]
     UnofferedExtension,
+    /// The server's extensions are malformed, or permessage-deflate has parameters that are no answer to the offer
+    /// (RFC 7692 §7).
+    #[error("the server's answer to the offer of permessage-deflate is not valid")]
+    InvalidExtension,
 }

@@ -57,7 +57,7 @@ fn the_example_of_the_rfc() {
     assert_eq!(handshake.accept_key, ACCEPT);
     assert_eq!(handshake.subprotocols, ["chat", "superchat"]);
     assert_eq!(accept_key(KEY_TEXT.as_bytes()), ACCEPT);
-    let handshake = check_response(&response(), KEY, &["chat", "superchat"]).unwrap();
+    let handshake = check_response(&response(), KEY, &["chat", "superchat"], None).unwrap();
     assert_eq!(handshake.subprotocol.as_deref(), Some("chat"));
 }
 
@@ -244,7 +244,7 @@ fn http2_connects_without_key_and_upgrade() {
 #[test]
 fn a_clients_request_is_one_that_a_server_accepts() {
     let check = |uri: &str, target: &str, host: &str| {
-        let request = client_request(&uri.parse::<Uri>().unwrap(), KEY, &["a", "b"]).unwrap();
+        let request = client_request(&uri.parse::<Uri>().unwrap(), KEY, &["a", "b"], None).unwrap();
         assert_eq!(request.uri(), target);
         assert_eq!(request.headers()["host"], host);
         assert_eq!(request.headers()["sec-websocket-key"], KEY_TEXT);
@@ -265,7 +265,10 @@ fn a_clients_request_is_one_that_a_server_accepts() {
 fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
     let check = |uri: &str, subprotocols: &[&str], error| {
         let uri = uri.parse::<Uri>().unwrap();
-        assert_eq!(client_request(&uri, KEY, subprotocols).unwrap_err(), error);
+        assert_eq!(
+            client_request(&uri, KEY, subprotocols, None).unwrap_err(),
+            error
+        );
     };
     check("/chat", &[], InvalidRequest::Scheme);
     check("example.com", &[], InvalidRequest::Scheme);
@@ -278,7 +281,7 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
         InvalidRequest::Subprotocol,
     );
     let uri = "ws://example.com/".parse().unwrap();
-    let request = client_request(&uri, KEY, &[]).unwrap();
+    let request = client_request(&uri, KEY, &[], None).unwrap();
     assert!(!request.headers().contains_key("sec-websocket-protocol"));
 }
 
@@ -287,7 +290,7 @@ fn a_response_is_refused_for_each_rule_it_breaks() {
     let check = |name, lines: &[&str], expected: Result<Option<&str>, ResponseError>| {
         let mut response = response();
         replace(response.headers_mut(), name, lines);
-        let checked = check_response(&response, KEY, &["chat", "superchat"]);
+        let checked = check_response(&response, KEY, &["chat", "superchat"], None);
         let checked = checked.map(|handshake| handshake.subprotocol);
         let expected = expected.map(|chosen| chosen.map(str::to_owned));
         assert_eq!(checked, expected, "{name}: {lines:?}");
@@ -347,7 +350,7 @@ fn a_response_is_refused_for_each_rule_it_breaks() {
 fn a_refusal_comes_with_its_status() {
     let mut response = response();
     *response.status_mut() = http::StatusCode::FORBIDDEN;
-    let error = check_response(&response, KEY, &[]).unwrap_err();
+    let error = check_response(&response, KEY, &[], None).unwrap_err();
     assert_eq!(
         error,
         ResponseError::Status {

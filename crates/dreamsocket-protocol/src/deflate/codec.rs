@@ -1,0 +1,231 @@
+//! One message through DEFLATE (RFC 1951, RFC 7692 §7.2), by compressors that are borrowed from the thread. Pure but for the
+//! memory that is used again: nothing of a message is left in it for the next.
+
+use crate::error::Violation;
+use bytes::Bytes;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::cell::RefCell;
+
+/// RFC 7692 §7.2.1: the end of a flush, which a sender leaves out and a receiver puts back.
+const FLUSHED: &[u8] = &[0x00, 0x00, 0xff, 0xff];
+
+/// [`FLUSHED`], and an empty final block behind it: what came before ended a block if and only if this ends the stream.
+const FLUSHED_AND_ENDED: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
+
+/// How many compressors a thread keeps, one for each window and level that is in use: at most 4, of 330 KiB at most.
+const KEPT: usize = 4;
+
+/// The largest scratch buffer that is kept, in bytes.
+const KEPT_SCRATCH: usize = 64 * 1024;
+
+/// How many streams a message may consist of beside its first: so many, and one more for as many bytes.
+const SPARE_STREAMS: usize = 4;
+const BYTES_PER_STREAM: usize = 4 * 1024;
+
+/// How much memory is asked for at the least when a message is inflated, in bytes.
+const SMALLEST_STEP: usize = 512;
+
+thread_local! {
+    static COMPRESSORS: RefCell<Vec<Pooled>> = const { RefCell::new(Vec::new()) };
+    static INFLATER: RefCell<Option<Decompress>> = const { RefCell::new(None) };
+}
+
+/// A compressor between two messages.
+struct Pooled {
+    level: u8,
+    window_bits: u8,
+    compress: Compress,
+    scratch: Vec<u8>,
+}
+
+impl Pooled {
+    fn take(level: u8, window_bits: u8) -> Self {
+        let kept = COMPRESSORS.with_borrow_mut(|kept| {
+            let place = kept
+                .iter()
+                .position(|pooled| pooled.level == level && pooled.window_bits == window_bits)?;
+            Some(kept.swap_remove(place))
+        });
+        kept.unwrap_or_else(|| Self {
+            level,
+            window_bits,
+            compress: Compress::new_with_window_bits(
+                Compression::new(u32::from(level)),
+                false,
+                window_bits,
+            ),
+            scratch: Vec::new(),
+        })
+    }
+
+    fn give_back(mut self) {
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT_SCRATCH);
+        COMPRESSORS.with_borrow_mut(|kept| {
+            if kept.len() >= KEPT {
+                // The one that was not used for the longest time.
+                kept.remove(0);
+            }
+            kept.push(self);
+        });
+    }
+
+    fn run(&mut self, window: &[u8], payload: &[u8]) -> Option<Bytes> {
+        self.compress.reset();
+        if !window.is_empty() {
+            self.compress.set_dictionary(window).ok()?;
+        }
+        self.scratch.clear();
+        // What is not shorter than the payload is no use, so there is no room for it.
+        self.scratch
+            .reserve(payload.len().saturating_add(FLUSHED.len()));
+        let status = self
+            .compress
+            .compress_vec(payload, &mut self.scratch, FlushCompress::Sync)
+            .ok()?;
+        // zlib.h: as long as there is room left, the flush is complete.
+        let is_whole = status == Status::Ok
+            && self.compress.total_in() == payload.len() as u64
+            && self.scratch.len() < self.scratch.capacity();
+        let compressed = self.scratch.strip_suffix(FLUSHED)?;
+        // RFC 7692 §7.2.3.6: an empty message is one byte, which is not less.
+        (is_whole && compressed.len() < payload.len()).then(|| Bytes::copy_from_slice(compressed))
+    }
+}
+
+/// Compresses a message that may refer back to `window`. `None` if it would not get shorter.
+pub(super) fn compress(level: u8, window_bits: u8, window: &[u8], payload: &[u8]) -> Option<Bytes> {
+    let mut pooled = Pooled::take(level, window_bits);
+    let compressed = pooled.run(window, payload);
+    pooled.give_back();
+    compressed
+}
+
+/// Inflates a message that may refer back to `window`, to at most `limit` bytes.
+///
+/// The work is bounded by what goes in and comes out: each round of the loop consumes input, fills a buffer of at least
+/// [`SMALLEST_STEP`] bytes, or is the last.
+pub(super) fn inflate(window: &[u8], payload: &[u8], limit: usize) -> Result<Bytes, Violation> {
+    let mut decompress = INFLATER.take().unwrap_or_else(|| Decompress::new(false));
+    let inflated = run_inflate(&mut decompress, window, payload, limit);
+    INFLATER.set(Some(decompress));
+    inflated
+}
+
+fn run_inflate(
+    decompress: &mut Decompress,
+    window: &[u8],
+    payload: &[u8],
+    limit: usize,
+) -> Result<Bytes, Violation> {
+    // RFC 7692 §7.2.3.6 has a byte for an empty message, and no use for a message of none. It is taken as what it says.
+    if payload.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let mut output = Vec::new();
+    begin_stream(decompress, window)?;
+    // Beginning a stream costs a copy of the window, which a final block of two bytes would have for next to nothing.
+    let mut streams = SPARE_STREAMS.saturating_add(payload.len() / BYTES_PER_STREAM);
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let (after, status) = step(decompress, rest, &mut output, payload.len(), limit)?;
+        rest = after;
+        if status == Status::StreamEnd {
+            if rest.is_empty() {
+                // §7.2.3.4: a sender may end its block as the stream's last, without a flush.
+                return Ok(finish(output));
+            }
+            // And then it begins another, which may refer back to what came before.
+            streams = streams.checked_sub(1).ok_or(Violation::InvalidDeflate)?;
+            let history = join_history(window, &output);
+            begin_stream(decompress, &history)?;
+        }
+    }
+    let before = output.len();
+    let (rest, status) = step_through(decompress, FLUSHED_AND_ENDED, &mut output, limit)?;
+    if status != Status::StreamEnd || !rest.is_empty() || output.len() != before {
+        return Err(Violation::InvalidDeflate);
+    }
+    Ok(finish(output))
+}
+
+fn begin_stream(decompress: &mut Decompress, history: &[u8]) -> Result<(), Violation> {
+    decompress.reset(false);
+    if !history.is_empty() {
+        decompress
+            .set_dictionary(history)
+            .map_err(|_| Violation::InvalidDeflate)?;
+    }
+    Ok(())
+}
+
+/// Inflates until the input or the stream is at its end.
+fn step_through<'a>(
+    decompress: &mut Decompress,
+    mut rest: &'a [u8],
+    output: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(&'a [u8], Status), Violation> {
+    loop {
+        let (after, status) = step(decompress, rest, output, rest.len(), limit)?;
+        rest = after;
+        if rest.is_empty() || status == Status::StreamEnd {
+            return Ok((rest, status));
+        }
+    }
+}
+
+/// One round: some input is consumed, or some output made, or it is an error.
+fn step<'a>(
+    decompress: &mut Decompress,
+    input: &'a [u8],
+    output: &mut Vec<u8>,
+    hint: usize,
+    limit: usize,
+) -> Result<(&'a [u8], Status), Violation> {
+    if output.len() == output.capacity() {
+        // Grown by what has come in and out, and by one byte past the limit at most.
+        let wanted = output.len().max(hint.saturating_mul(3)).max(SMALLEST_STEP);
+        let room = limit.saturating_add(1).saturating_sub(output.len());
+        output.reserve_exact(wanted.min(room.max(1)));
+    }
+    let (consumed, made) = (decompress.total_in(), output.len());
+    let status = decompress
+        .decompress_vec(input, output, FlushDecompress::None)
+        .map_err(|_| Violation::InvalidDeflate)?;
+    if output.len() > limit {
+        return Err(Violation::MessageTooBig {
+            limit,
+            got: output.len() as u64,
+        });
+    }
+    let consumed = decompress.total_in().saturating_sub(consumed);
+    let rest = usize::try_from(consumed)
+        .ok()
+        .and_then(|consumed| input.get(consumed..))
+        .ok_or(Violation::InvalidDeflate)?;
+    if consumed == 0 && output.len() == made && status != Status::StreamEnd {
+        return Err(Violation::InvalidDeflate);
+    }
+    Ok((rest, status))
+}
+
+/// What a stream behind a final block may refer back to: at most the largest window.
+fn join_history(window: &[u8], output: &[u8]) -> Vec<u8> {
+    const LARGEST: usize = 32 * 1024;
+    let from_output = output.len().saturating_sub(LARGEST);
+    let output = output.get(from_output..).unwrap_or_default();
+    let from_window = window
+        .len()
+        .saturating_sub(LARGEST.saturating_sub(output.len()));
+    let window = window.get(from_window..).unwrap_or_default();
+    [window, output].concat()
+}
+
+/// Without the memory that was asked for in vain, where it is much.
+fn finish(mut output: Vec<u8>) -> Bytes {
+    if output.capacity() > output.len().saturating_add(output.len() / 4) {
+        output.shrink_to_fit();
+    }
+    Bytes::from(output)
+}
