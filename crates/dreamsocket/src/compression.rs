@@ -1,6 +1,9 @@
 //! [`Compression`]: what a side of a connection does about permessage-deflate (RFC 7692). Pure data; the handshake and the
 //! engine act on it.
 
+use dreamsocket_protocol::DeflateTuning;
+use dreamsocket_protocol::handshake::DeflateWish;
+
 /// Whether messages are compressed (permessage-deflate, RFC 7692), and at which price in memory. Default: off.
 ///
 /// Compression is agreed on in the handshake: it is used only if the other side wants it, too.
@@ -13,15 +16,12 @@
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
-    pub(crate) mode: Mode,
-    /// Messages of fewer bytes go as they are.
-    pub(crate) threshold: usize,
-    /// 1 (fast) to 9 (small).
-    pub(crate) level: u32,
+    mode: Mode,
+    tuning: DeflateTuning,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+enum Mode {
     Off,
     /// No context takeover either way.
     Shared,
@@ -31,18 +31,13 @@ pub(crate) enum Mode {
     },
 }
 
-const THRESHOLD: usize = 128;
-
-const LEVEL: u32 = 6;
-
 impl Compression {
     /// No compression: it is neither offered nor accepted.
     #[must_use]
     pub const fn off() -> Self {
         Self {
             mode: Mode::Off,
-            threshold: THRESHOLD,
-            level: LEVEL,
+            tuning: DeflateTuning::new(),
         }
     }
 
@@ -76,20 +71,36 @@ impl Compression {
     #[must_use]
     pub const fn with_threshold(self, bytes: usize) -> Self {
         Self {
-            threshold: bytes,
+            tuning: self.tuning.with_threshold(bytes),
             ..self
         }
     }
 
     /// From 1, the fastest, to 9, the smallest; values beyond count as the nearest. Default: 6.
     #[must_use]
-    pub const fn with_level(self, level: u32) -> Self {
-        let level = match level {
-            0 => 1,
-            1..=9 => level,
-            _ => 9,
-        };
-        Self { level, ..self }
+    pub const fn with_level(self, level: u8) -> Self {
+        Self {
+            tuning: self.tuning.with_level(level),
+            ..self
+        }
+    }
+}
+
+impl Compression {
+    /// What to ask for, or to agree to, in the handshake.
+    pub(crate) fn wish(self) -> Option<DeflateWish> {
+        match self.mode {
+            Mode::Off => None,
+            Mode::Shared => Some(DeflateWish::ALONE),
+            Mode::Dedicated { window_bits } => Some(DeflateWish {
+                context_takeover: true,
+                window_bits,
+            }),
+        }
+    }
+
+    pub(crate) const fn tuning(self) -> DeflateTuning {
+        self.tuning
     }
 }
 

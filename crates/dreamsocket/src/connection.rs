@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dreamsocket_broadcaster::{Channel, Missed};
+use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
 
 use crate::config::Config;
@@ -46,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) send_timeout: Duration,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) subprotocol: Option<Box<str>>,
+    /// What was agreed on of permessage-deflate.
+    pub(crate) deflate: Option<DeflateParams>,
 }
 
 impl Facts {
@@ -56,6 +59,7 @@ impl Facts {
             send_timeout: config.send_timeout,
             peer_addr: None,
             subprotocol: None,
+            deflate: None,
         }
     }
 }

@@ -1,9 +1,13 @@
-//! [`Prepared`]: a message that is encoded once and shared by all connections that it goes to (S3).
+//! [`Prepared`]: a message that is encoded once and shared by all connections that it goes to (S3), compressed once for
+//! all that compress alike.
 //!
 //! Pure data. What a connection needs instead of the shared frame (a client masks each of its own) is the session's.
 
-use bytes::{Bytes, BytesMut};
-use dreamsocket_protocol::{Engine, Limits, MessageKind, Role, Text};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use dreamsocket_protocol::{Compressor, MessageKind, Text, encode_shared_frame};
 
 #[cfg(feature = "json")]
 use crate::error::SendError;
@@ -24,13 +28,46 @@ use crate::error::SendError;
 /// }
 /// # let _ = tell_all;
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Prepared {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     kind: MessageKind,
-    /// The whole frame, as a server sends it.
+    /// The whole frame, as a server sends it without compression.
     frame: Bytes,
     /// Where the payload starts in it.
     start: u8,
+    /// Made for the first connection that compresses.
+    compressed: OnceLock<Box<[Variant; VARIANTS]>>,
+}
+
+/// How many kinds of compressors the results are kept for. Connections differ in their window only: a peer asked for
+/// another one, which few do.
+const VARIANTS: usize = 4;
+
+/// What a kind of compressor made of the message: the whole frame and where its payload starts, or nothing if the message
+/// goes as it is.
+type Variant = OnceLock<(Compressor, Option<Compressed>)>;
+
+/// A compressed message, as a frame of a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Compressed {
+    frame: Bytes,
+    length: usize,
+}
+
+impl Compressed {
+    pub(crate) const fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The frame's payload, for those who can't send the frame itself.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let start = self.frame.len() - self.length;
+        self.frame.get(start..).unwrap_or_default()
+    }
 }
 
 impl Prepared {
@@ -61,37 +98,122 @@ impl Prepared {
     /// The payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.frame
-            .get(usize::from(self.start)..)
+        self.inner
+            .frame
+            .get(usize::from(self.inner.start)..)
             .unwrap_or_default()
     }
 
-    pub(crate) const fn kind(&self) -> MessageKind {
-        self.kind
+    pub(crate) fn kind(&self) -> MessageKind {
+        self.inner.kind
     }
 
-    pub(crate) const fn frame(&self) -> &Bytes {
-        &self.frame
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.inner.frame
+    }
+
+    /// The message as it goes to connections that compress like this; `None` if it goes as it is. Only the first of them
+    /// has it compressed.
+    pub(crate) fn compressed(&self, compressor: Compressor) -> Option<Compressed> {
+        let variants = self.inner.compressed.get_or_init(Box::default);
+        for variant in &**variants {
+            let (made_by, compressed) =
+                variant.get_or_init(|| (compressor, self.compress(compressor)));
+            if *made_by == compressor {
+                return compressed.clone();
+            }
+        }
+        self.compress(compressor)
+    }
+
+    fn compress(&self, compressor: Compressor) -> Option<Compressed> {
+        let compressed = compressor.compress(self.payload())?;
+        Some(Compressed {
+            frame: encode_shared_frame(self.inner.kind, true, &compressed),
+            length: compressed.len(),
+        })
     }
 
     fn new(kind: MessageKind, payload: &[u8]) -> Self {
-        // The longest header of a server's frame has 10 bytes.
-        let mut frame = BytesMut::with_capacity(10 + payload.len());
-        let mut engine = Engine::new(Role::Server, Limits::default());
-        let encoded = engine.encode_message(kind, payload, || [0; 4], &mut frame);
-        debug_assert!(encoded.is_ok(), "a new engine has sent no close frame");
-        let start = u8::try_from(frame.len() - payload.len()).unwrap_or_default();
+        let frame = encode_shared_frame(kind, false, payload);
         Self {
-            kind,
-            frame: frame.freeze(),
-            start,
+            inner: Arc::new(Inner {
+                kind,
+                start: u8::try_from(frame.len() - payload.len()).unwrap_or_default(),
+                frame,
+                compressed: OnceLock::new(),
+            }),
         }
+    }
+}
+
+impl PartialEq for Prepared {
+    fn eq(&self, other: &Self) -> bool {
+        // Kind and payload are in the frame.
+        self.inner.frame == other.inner.frame
+    }
+}
+
+impl Eq for Prepared {}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("kind", &self.inner.kind)
+            .field("bytes", &self.payload().len())
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+    use dreamsocket_protocol::handshake::DeflateParams;
+    use dreamsocket_protocol::{DeflateTuning, Engine, Limits, Role};
+
     use super::*;
+
+    fn compressor(window_bits: u8) -> Compressor {
+        let params = DeflateParams {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: window_bits,
+            client_max_window_bits: 15,
+        };
+        Engine::new(Role::Server, Limits::default())
+            .with_deflate(params, DeflateTuning::default())
+            .compressor()
+            .unwrap()
+    }
+
+    #[test]
+    fn s3_it_is_compressed_once_for_each_kind_of_connection() {
+        let prepared = Prepared::text("again and ".repeat(100));
+        let address = |compressor| {
+            let compressed = prepared.clone().compressed(compressor).unwrap();
+            assert_eq!(compressed.frame()[0], 0xc1);
+            assert!(compressed.frame().ends_with(compressed.payload()));
+            compressed.frame().as_ptr()
+        };
+        for bits in [15, 12, 9, 10] {
+            assert_eq!(address(compressor(bits)), address(compressor(bits)));
+        }
+        // Past those that are kept it is still right.
+        address(compressor(11));
+        assert_ne!(address(compressor(15)), address(compressor(9)));
+    }
+
+    #[test]
+    fn s3_what_gets_no_shorter_goes_as_it_is() {
+        let prepared = Prepared::binary(&b"short"[..]);
+        assert!(prepared.compressed(compressor(15)).is_none());
+        assert!(prepared.compressed(compressor(15)).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_payload() {
+        assert!(!format!("{:?}", Prepared::text("secret")).contains("secret"));
+    }
 
     #[test]
     fn s3_a_prepared_message_is_the_frame_of_a_server() {

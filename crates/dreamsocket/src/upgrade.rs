@@ -8,9 +8,10 @@ use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use dreamsocket_protocol::Role;
-use dreamsocket_protocol::handshake::{self, RequestHandshake};
+use dreamsocket_protocol::handshake::{self, DeflateParams, RequestHandshake};
 use http::header::{
-    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -204,8 +205,14 @@ impl<R> Upgrade<R> {
             peer_addr,
             handshake,
             subprotocol,
+            deflate,
         } = accepted;
-        let response = switching_protocols(&handshake, subprotocol.as_deref());
+        let (deflate, extensions) = deflate.unzip();
+        let mut response = switching_protocols(&handshake, subprotocol.as_deref());
+        if let Some(extensions) = extensions {
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+        }
         let session = async move {
             let upgraded = match on_upgrade.await {
                 Ok(upgraded) => upgraded,
@@ -214,7 +221,17 @@ impl<R> Upgrade<R> {
                     return;
                 }
             };
-            let prepare = |peer_addr| prepare(&admission, &config, peer_addr, subprotocol);
+            let prepare = |peer_addr| {
+                let facts = Facts {
+                    peer_addr,
+                    subprotocol,
+                    deflate,
+                    ..Facts::of(&config)
+                };
+                let connection = Connection::new(facts);
+                admission.attach(&connection);
+                connection
+            };
             let outcome = match downcast(upgraded) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(io.peer_addr().ok().or(peer_addr));
@@ -279,13 +296,17 @@ impl<R> Upgrade<R> {
             on_upgrade: hyper::upgrade::on(&mut self.request),
             admission,
             socket_permit: self.request.extensions_mut().remove(),
-            config,
             peer_addr: self
                 .request
                 .extensions()
                 .get::<PeerAddr>()
                 .map(|PeerAddr(addr)| *addr),
             subprotocol: subprotocol.map(|name| name.as_str().into()),
+            deflate: config
+                .compression
+                .wish()
+                .and_then(|wish| handshake.deflate.accept(wish)),
+            config,
             handshake,
         })
     }
@@ -310,6 +331,8 @@ struct Accepted {
     peer_addr: Option<std::net::SocketAddr>,
     handshake: RequestHandshake,
     subprotocol: Option<Box<str>>,
+    /// What was agreed on of permessage-deflate, and how the response says so.
+    deflate: Option<(DeflateParams, HeaderValue)>,
 }
 
 /// Why there is no session: a status and one plain line.
@@ -373,21 +396,6 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
     if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
         headers.insert(name, value);
     }
-}
-
-fn prepare(
-    admission: &Admission,
-    config: &Config,
-    peer_addr: Option<std::net::SocketAddr>,
-    subprotocol: Option<Box<str>>,
-) -> Connection {
-    let connection = Connection::new(Facts {
-        peer_addr,
-        subprotocol,
-        ..Facts::of(config)
-    });
-    admission.attach(&connection);
-    connection
 }
 
 /// Once a process: this and the buffer pools are all that it shares.

@@ -2,16 +2,18 @@
 
 use std::num::NonZeroUsize;
 
+use dreamsocket::Compression;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: echo [--listen ADDRESS] [--behind N] [--max-message BYTES] [--outbox BYTES]
-            [--send-buffer BYTES] [--workers N]
+            [--send-buffer BYTES] [--workers N] [--deflate off|shared|dedicated]
   --listen ADDRESS      where to listen; port 0 takes a free one (127.0.0.1:9001)
   --behind N            messages that a subscriber of /sub may fall behind (4096)
   --max-message BYTES   the largest message (67108864, which is 64 MiB)
   --outbox BYTES        what waits for a peer that does not read (1048576, which is 1 MiB)
   --send-buffer BYTES   the send buffer of each socket (the system's)
+  --deflate MODE        compression: off, shared (no context takeover), dedicated (off)
   --workers N           threads that run tasks (one for each core)
 ";
 
@@ -22,6 +24,7 @@ pub(crate) struct Args {
     pub(crate) outbox: usize,
     pub(crate) send_buffer: Option<u32>,
     pub(crate) workers: Option<NonZeroUsize>,
+    pub(crate) compression: Compression,
 }
 
 impl Args {
@@ -34,6 +37,7 @@ impl Args {
             outbox: 1024 * 1024,
             send_buffer: None,
             workers: None,
+            compression: Compression::off(),
         };
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
@@ -44,6 +48,9 @@ impl Args {
                 Long("outbox") => args.outbox = parser.value()?.parse()?,
                 Long("send-buffer") => args.send_buffer = Some(parser.value()?.parse()?),
                 Long("workers") => args.workers = Some(parser.value()?.parse()?),
+                Long("deflate") => {
+                    args.compression = parser.value()?.parse_with(parse_compression)?;
+                }
                 Short('h') | Long("help") => {
                     eprint!("{USAGE}");
                     std::process::exit(0);
@@ -53,4 +60,15 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+/// Everything is compressed that gets shorter, since this program is for tests.
+fn parse_compression(mode: &str) -> Result<Compression, &'static str> {
+    let compression = match mode {
+        "off" => Compression::off(),
+        "shared" => Compression::shared(),
+        "dedicated" => Compression::dedicated(15),
+        _ => return Err("expected off, shared or dedicated"),
+    };
+    Ok(compression.with_threshold(0))
 }

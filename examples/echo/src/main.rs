@@ -62,6 +62,7 @@ async fn serve(args: Args) -> Result<(), BoxError> {
         .with_max_message(args.max_message)
         .with_max_frame(args.max_message)
         .with_outbox(args.outbox)
+        .with_compression(args.compression)
         .with_max_connections(usize::MAX)
         .with_max_sockets(usize::MAX);
     let server = Server::new(router).with_config(config);

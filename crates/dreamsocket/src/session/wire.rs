@@ -125,9 +125,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             read = buffers::take();
             read.extend_from_slice(early);
         }
+        let mut engine = Engine::new(role, config.limits());
+        if let Some(params) = shared.facts.deflate {
+            engine = engine.with_deflate(params, config.compression.tuning());
+        }
         Self {
             io: Some(io),
-            engine: Engine::new(role, config.limits()),
+            engine,
             shared,
             alarm: Alarm::default(),
             ahead_read: read.len(),

@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite;
 use super::buffers;
 use crate::config::FLUSH_BYTES;
 use crate::outbox::Outgoing;
+use crate::prepared::Prepared;
 
 /// Payloads up to this many bytes are copied beside their header; copying those costs less than another slice.
 const COPIED: usize = 4 * 1024;
@@ -62,18 +63,13 @@ impl Writer {
         let (kind, payload) = match message {
             Outgoing::Text(text) => (MessageKind::Text, text.into_bytes()),
             Outgoing::Binary(bytes) => (MessageKind::Binary, bytes),
-            Outgoing::Prepared(prepared) if is_server => {
-                if !engine.is_close_sent() {
-                    self.push_frame(prepared.frame());
-                }
-                return;
-            }
             Outgoing::Prepared(prepared) => {
-                let payload = prepared.frame().slice_ref(prepared.payload());
-                (prepared.kind(), payload)
+                return self.push_prepared(engine, &prepared, is_server, next_key);
             }
         };
+        // What may be compressed has to be looked at whole; what is not is written from where it lies.
         if payload.len() > COPIED
+            && engine.compressor().is_none()
             && engine
                 .encode_header(kind, payload.len(), self.tail())
                 .is_ok()
@@ -85,6 +81,39 @@ impl Writer {
         }
         // Refused only behind a close frame, where nothing is sent any more.
         let _ = engine.encode_message(kind, &payload, next_key, self.tail());
+    }
+
+    fn push_prepared(
+        &mut self,
+        engine: &mut Engine,
+        prepared: &Prepared,
+        is_server: bool,
+        next_key: fn() -> [u8; 4],
+    ) {
+        let compressed = engine
+            .compressor()
+            .and_then(|compressor| prepared.compressed(compressor));
+        let (kind, payload) = (prepared.kind(), prepared.payload());
+        match compressed {
+            Some(compressed) if is_server => {
+                if engine.note_compressed(payload).is_ok() {
+                    self.push_frame(compressed.frame());
+                }
+            }
+            Some(compressed) => {
+                // Refused only behind a close frame, as below.
+                let compressed = compressed.payload();
+                let _ = engine.encode_compressed(kind, compressed, payload, next_key, self.tail());
+            }
+            None if is_server => {
+                if !engine.is_close_sent() {
+                    self.push_frame(prepared.frame());
+                }
+            }
+            None => {
+                let _ = engine.encode_message(kind, payload, next_key, self.tail());
+            }
+        }
     }
 
     /// Takes a frame that is encoded already.
