@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub struct DeflateTuning {
     /// Messages of fewer bytes go as they are. 128 unless set.
     pub threshold: usize,
-    /// From 1, the fastest, to 9, the smallest. 6 unless set.
+    /// From 1, the fastest, to 9, the smallest. 4 unless set.
     pub level: u8,
 }
 
@@ -29,7 +29,7 @@ impl DeflateTuning {
     pub const fn new() -> Self {
         Self {
             threshold: 128,
-            level: 6,
+            level: 4,
         }
     }
 

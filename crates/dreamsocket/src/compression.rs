@@ -76,7 +76,7 @@ impl Compression {
         }
     }
 
-    /// From 1, the fastest, to 9, the smallest; values beyond count as the nearest. Default: 6.
+    /// From 1, the fastest, to 9, the smallest; values beyond count as the nearest. Default: 4.
     #[must_use]
     pub const fn with_level(self, level: u8) -> Self {
         Self {

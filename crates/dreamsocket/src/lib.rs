@@ -61,4 +61,6 @@ mod pages {
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
     struct Broadcasting;
+    #[doc = include_str!("../../../docs/compression.md")]
+    struct Compressing;
 }
