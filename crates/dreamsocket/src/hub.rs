@@ -175,7 +175,7 @@ impl Hub {
     }
 
     /// When a drain that started at `since` is over, whatever still runs.
-    fn end(&self, since: Instant) -> Instant {
+    pub(crate) fn end(&self, since: Instant) -> Instant {
         later(self.cut_at(since), self.inner.config.close_time)
     }
 

@@ -5,6 +5,7 @@
 
 mod http;
 mod listener;
+mod preface;
 mod service;
 mod sockets;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 pub use self::listener::{IntoListener, Listener};
+pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
 pub(crate) use self::sockets::SocketPermit;
 use self::sockets::{Log, Sockets};

@@ -9,6 +9,8 @@ use hyper_util::server::conn::auto::upgrade as auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::server::Rewind;
+
 /// A transport to open a session on.
 pub(crate) enum Transport<O> {
     /// The bare stream, with the bytes that came with the request.
@@ -23,6 +25,19 @@ pub(crate) fn downcast(
 ) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match upgraded.downcast::<TokioIo<Rewind<TcpStream>>>() {
+        Ok(parts) => {
+            // hyper has read the whole request, so nothing of the prefix is left unless it came behind.
+            let (prefix, io) = parts.io.into_inner().into_parts();
+            let early = if prefix.is_empty() {
+                parts.read_buf
+            } else {
+                [parts.read_buf, prefix].concat().into()
+            };
+            return Transport::Tcp(io, early);
+        }
         Err(upgraded) => upgraded,
     };
     match upgraded.downcast::<TokioIo<TcpStream>>() {

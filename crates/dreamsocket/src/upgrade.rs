@@ -3,25 +3,24 @@
 //! Answers the request and, if it is a handshake that may pass, spawns the session on the present tokio runtime. What a
 //! handshake must look like is the protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
 
+mod handshake;
+
 use std::fmt;
 use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use dreamsocket_protocol::Role;
-use dreamsocket_protocol::handshake::{self, DeflateParams, RequestHandshake};
-use http::header::{
-    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use dreamsocket_protocol::handshake::DeflateParams;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
+use self::handshake::{Handshake, Refusal};
 use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
-use crate::hub::{Admission, Hub, NotAdmitted};
+use crate::hub::{Admission, Hub};
 use crate::origin::PeerAddr;
 use crate::server::SocketPermit;
 use crate::session::{self, Session};
@@ -123,6 +122,7 @@ pub struct Upgrade<R> {
     request: Request<R>,
     config: Option<Arc<Config>>,
     subprotocols: Vec<String>,
+    requires_subprotocol: bool,
 }
 
 impl<R> Upgrade<R> {
@@ -132,6 +132,7 @@ impl<R> Upgrade<R> {
             request,
             config: None,
             subprotocols: Vec::new(),
+            requires_subprotocol: false,
         }
     }
 
@@ -148,6 +149,12 @@ impl<R> Upgrade<R> {
         subprotocols: impl IntoIterator<Item = P>,
     ) -> Self {
         self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Refuses, with 400, a client that offers none of the [subprotocols](Self::with_subprotocols).
+    pub const fn require_subprotocol(mut self) -> Self {
+        self.requires_subprotocol = true;
         self
     }
 
@@ -208,11 +215,7 @@ impl<R> Upgrade<R> {
             deflate,
         } = accepted;
         let (deflate, extensions) = deflate.unzip();
-        let mut response = switching_protocols(&handshake, subprotocol.as_deref());
-        if let Some(extensions) = extensions {
-            let headers = response.headers_mut();
-            headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
-        }
+        let response = handshake.accept(subprotocol.as_deref(), extensions);
         let session = async move {
             let upgraded = match on_upgrade.await {
                 Ok(upgraded) => upgraded,
@@ -255,13 +258,7 @@ impl<R> Upgrade<R> {
 
     /// U2, U3: everything that must be right before a handler runs.
     fn accept(&mut self) -> Result<Accepted, Box<Refusal>> {
-        let handshake = handshake::check_request(&self.request).map_err(|error| {
-            let refusal = Refusal::new(error.status(), error);
-            Box::new(Refusal {
-                headers: error.headers(),
-                ..*refusal
-            })
-        })?;
+        let handshake = Handshake::of(&self.request)?;
         let hub = self.request.extensions().get::<Hub>().cloned();
         let config = match (&self.config, &hub) {
             (Some(config), _) => Arc::clone(config),
@@ -272,6 +269,19 @@ impl<R> Upgrade<R> {
             .origins
             .check(&self.request)
             .map_err(|error| Refusal::new(StatusCode::FORBIDDEN, error))?;
+        let subprotocol = self
+            .subprotocols
+            .iter()
+            .find(|ours| handshake.subprotocols.contains(ours));
+        if subprotocol.is_none() && self.requires_subprotocol {
+            let ours = self.subprotocols.join(", ");
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format_args!(
+                    "the request must offer a subprotocol in `Sec-WebSocket-Protocol`, one of: {ours}"
+                ),
+            ));
+        }
         if self.request.extensions().get::<OnUpgrade>().is_none() {
             tracing::error!(
                 "a valid upgrade request came without hyper's `OnUpgrade`: is it served by hyper, with upgrades?"
@@ -288,10 +298,6 @@ impl<R> Upgrade<R> {
                 Admission::free()
             }
         };
-        let subprotocol = self
-            .subprotocols
-            .iter()
-            .find(|ours| handshake.subprotocols.contains(ours));
         Ok(Accepted {
             on_upgrade: hyper::upgrade::on(&mut self.request),
             admission,
@@ -329,73 +335,10 @@ struct Accepted {
     socket_permit: Option<SocketPermit>,
     config: Arc<Config>,
     peer_addr: Option<std::net::SocketAddr>,
-    handshake: RequestHandshake,
+    handshake: Handshake,
     subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate, and how the response says so.
     deflate: Option<(DeflateParams, HeaderValue)>,
-}
-
-/// Why there is no session: a status and one plain line.
-struct Refusal {
-    status: StatusCode,
-    headers: HeaderMap,
-    line: String,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, line: impl fmt::Display) -> Box<Self> {
-        Box::new(Self {
-            status,
-            headers: HeaderMap::new(),
-            line: line.to_string(),
-        })
-    }
-
-    fn unavailable(reason: NotAdmitted) -> Box<Self> {
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason);
-        refusal
-            .headers
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        refusal
-    }
-
-    fn into_response(self) -> Response<String> {
-        tracing::debug!(
-            status = self.status.as_u16(),
-            reason = self.line,
-            "refused an upgrade"
-        );
-        let mut response = Response::new(self.line + "\n");
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        response
-    }
-}
-
-/// RFC 6455 §4.2.2.
-fn switching_protocols(
-    handshake: &RequestHandshake,
-    subprotocol: Option<&str>,
-) -> Response<String> {
-    let mut response = Response::new(String::new());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept_key.clone());
-    // The client offered this very name, so it is a token.
-    insert(headers, SEC_WEBSOCKET_PROTOCOL, subprotocol);
-    response
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
-    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-        headers.insert(name, value);
-    }
 }
 
 /// Once a process: this and the buffer pools are all that it shares.

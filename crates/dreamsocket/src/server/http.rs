@@ -2,20 +2,28 @@
 
 use std::error::Error as _;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
+#[cfg(feature = "http2")]
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
+#[cfg(feature = "http2")]
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
+use super::preface::{self, Version};
 use super::{HttpService, SocketPermit};
-use crate::config::Config;
+use crate::config::{Config, later};
 use crate::hub::Hub;
 use crate::origin::PeerAddr;
 
@@ -25,12 +33,33 @@ const SMALLEST_BUFFER: usize = 8 * 1024;
 /// hyper adds this to the present time, which has an end.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
+/// How many requests and WebSockets one HTTP/2 connection carries at once.
+#[cfg(feature = "http2")]
+const MAX_STREAMS: u32 = 100;
+
+/// How many bytes a peer may send on one HTTP/2 stream before they are read.
+#[cfg(feature = "http2")]
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// How many bytes wait in hyper for the peer to make room on a stream.
+#[cfg(feature = "http2")]
+const SEND_BUFFER: usize = 64 * 1024;
+
 pub(super) struct Connection {
     pub(super) hub: Hub,
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
     pub(super) lifeline: watch::Receiver<()>,
+}
+
+/// What of a connection is still open: requests that nobody has finished with, and WebSockets.
+#[derive(Debug)]
+struct Open {
+    /// Each has a receiver.
+    guard: watch::Sender<()>,
+    /// How many there were.
+    count: AtomicU64,
 }
 
 impl Connection {
@@ -47,39 +76,121 @@ impl Connection {
             permit,
             mut lifeline,
         } = self;
+        let deadline = later(Instant::now(), hub.config().head_timeout);
+        let (version, io) = tokio::select! {
+            detected = preface::detect(io) => match detected {
+                Ok(detected) => detected,
+                Err(error) => return tracing::debug!(%error, "a connection was gone before it was served"),
+            },
+            () = sleep_until(deadline) => return tracing::debug!("a connection was cut: nothing came"),
+            _ = lifeline.changed() => return,
+            _ = hub.draining() => return,
+        };
+        let open = Arc::new(Open {
+            guard: watch::Sender::new(()),
+            count: AtomicU64::new(0),
+        });
         let requests_hub = hub.clone();
+        let requests_open = Arc::clone(&open);
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let extensions = request.extensions_mut();
             extensions.insert(requests_hub.clone());
+            requests_open.count.fetch_add(1, Ordering::Relaxed);
             // An upgrade takes it along, so that the socket counts until its session ends.
-            extensions.insert(permit.clone());
+            extensions.insert(permit.with(requests_open.guard.subscribe()));
             if let Some(peer_addr) = peer_addr {
                 extensions.insert(PeerAddr(peer_addr));
             }
             respond(service.clone(), request)
         });
-        // Not hyper-util's `auto`: it waits without any timeout for the bytes that tell the version.
-        let connection = builder(hub.config())
-            .serve_connection(TokioIo::new(io), respond)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let since = tokio::select! {
-            result = connection.as_mut() => return log_end(result),
-            _ = lifeline.changed() => return,
-            since = hub.draining() => since,
-        };
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            result = connection => log_end(result),
-            _ = lifeline.changed() => {}
-            () = tokio::time::sleep_until(hub.cut_at(since)) => {
-                tracing::debug!("an HTTP connection was cut: the drain time is up");
+        let io = TokioIo::new(io);
+        match version {
+            Version::Http1 => {
+                let connection = http1_builder(hub.config())
+                    .serve_connection(io, respond)
+                    .with_upgrades();
+                let shut_down = |connection: Pin<&mut _>| {
+                    http1::UpgradeableConnection::graceful_shutdown(connection)
+                };
+                run(pin!(connection), shut_down, &hub, lifeline, None).await;
+            }
+            #[cfg(feature = "http2")]
+            Version::Http2 => {
+                let connection = http2_builder(hub.config()).serve_connection(io, respond);
+                let shut_down =
+                    |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
+                run(pin!(connection), shut_down, &hub, lifeline, Some(&open)).await;
+            }
+            #[cfg(not(feature = "http2"))]
+            Version::Http2 => {
+                tracing::debug!("an HTTP/2 connection, which this program does not speak")
             }
         }
     }
 }
 
-fn builder(config: &Config) -> http1::Builder {
+/// Drives a connection to its end. `open` is what it carries, if that ends with it (HTTP/2).
+async fn run<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    hub: &Hub,
+    mut lifeline: watch::Receiver<()>,
+    open: Option<&Open>,
+) {
+    let idle = async {
+        match open {
+            Some(open) => open.idle(hub.config().head_timeout).await,
+            // hyper's own timeout holds between the requests of HTTP/1.1.
+            None => std::future::pending().await,
+        }
+    };
+    let since = tokio::select! {
+        result = connection.as_mut() => return log_end(result),
+        _ = lifeline.changed() => return,
+        since = hub.draining() => Some(since),
+        () = idle => None,
+    };
+    // WebSockets on streams get their 1001 first; then no more streams are taken.
+    if let (Some(open), Some(since)) = (open, since) {
+        tokio::select! {
+            result = connection.as_mut() => return log_end(result),
+            _ = lifeline.changed() => return,
+            () = open.guard.closed() => {}
+            () = sleep_until(hub.end(since)) => {}
+        }
+    }
+    shut_down(connection.as_mut());
+    let overdue = async {
+        let since = hub.draining().await;
+        sleep_until(if open.is_some() {
+            hub.end(since)
+        } else {
+            hub.cut_at(since)
+        })
+        .await;
+    };
+    tokio::select! {
+        result = connection => log_end(result),
+        _ = lifeline.changed() => {}
+        () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
+    }
+}
+
+impl Open {
+    /// Waits until there was nothing for that long.
+    async fn idle(&self, time: Duration) {
+        loop {
+            self.guard.closed().await;
+            let count = self.count.load(Ordering::Relaxed);
+            sleep_until(later(Instant::now(), time)).await;
+            if self.guard.is_closed() && count == self.count.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+fn http1_builder(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -88,6 +199,22 @@ fn builder(config: &Config) -> http1::Builder {
         .max_header_size(config.max_head)
         // A head that never ends is given up when the buffer is full.
         .max_buf_size(config.max_head.max(SMALLEST_BUFFER));
+    builder
+}
+
+#[cfg(feature = "http2")]
+fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        // RFC 8441 §3.
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(config.max_head).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        // Room for all streams, so that one whose handler is busy does not hold up the others.
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(MAX_STREAMS));
     builder
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 /// What else the process may have open: its logs, listeners, databases.
@@ -23,6 +23,18 @@ pub(super) struct Sockets {
 #[derive(Debug, Clone)]
 pub(crate) struct SocketPermit {
     _permit: Arc<OwnedSemaphorePermit>,
+    /// Tells the connection that something of it is still open.
+    _open: Option<watch::Receiver<()>>,
+}
+
+impl SocketPermit {
+    /// For a request, or the WebSocket that comes of it.
+    pub(super) fn with(&self, open: watch::Receiver<()>) -> Self {
+        Self {
+            _open: Some(open),
+            ..self.clone()
+        }
+    }
 }
 
 impl Sockets {
@@ -60,6 +72,7 @@ impl Sockets {
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => SocketPermit {
                 _permit: Arc::new(permit),
+                _open: None,
             },
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
