@@ -207,6 +207,9 @@ fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
+        // A peer that does not even answer a PING is gone, or was never there.
+        .keep_alive_interval(config.head_timeout.saturating_mul(3).min(LONGEST_TIMEOUT))
+        .keep_alive_timeout(config.head_timeout.min(LONGEST_TIMEOUT))
         // RFC 8441 §3.
         .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)

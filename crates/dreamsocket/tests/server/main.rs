@@ -13,6 +13,8 @@
 mod app;
 mod client;
 mod drain;
+#[cfg(feature = "http2")]
+mod http2;
 mod limits;
 mod listeners;
 mod neighbours;
