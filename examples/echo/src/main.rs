@@ -1,11 +1,12 @@
 //! Run with `cargo run --release -p echo -- --listen 127.0.0.1:9001`.
 //!
 //! The conformance and load target: `/echo` sends every message back, and what is sent to `/pub` reaches all of `/sub`;
-//! `/closed` tells how the subscribers' connections ended.
+//! `/closed` tells how the subscribers' connections ended, `/version` which HTTP a WebSocket came over.
 
 mod args;
 mod echo;
 mod fan_out;
+mod version;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ async fn serve(args: Args) -> Result<(), BoxError> {
         .route("/pub", any(fan_out::publish))
         .route("/sub", any(fan_out::subscribe))
         .route("/closed", get(fan_out::closed))
+        .route("/version", any(version::version))
         .with_state(fan_out);
     let config = Config::default()
         .with_max_message(args.max_message)
