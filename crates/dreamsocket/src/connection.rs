@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dreamsocket_broadcaster::{Channel, Missed};
-use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
+use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Role, Text};
 
 use crate::config::Config;
 use crate::error::SendError;
@@ -46,6 +46,9 @@ pub(crate) struct Facts {
     pub(crate) send_timeout: Duration,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) subprotocol: Option<Box<str>>,
+    /// Which side of the connection we are.
+    pub(crate) role: Role,
+    pub(crate) reconnects: u32,
 }
 
 impl Facts {
@@ -56,6 +59,8 @@ impl Facts {
             send_timeout: config.send_timeout,
             peer_addr: None,
             subprotocol: None,
+            role: Role::Server,
+            reconnects: 0,
         }
     }
 }
@@ -290,6 +295,12 @@ impl Connection {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.facts.subprotocol.as_deref()
+    }
+
+    /// How many connections a client that reconnects had before this one: 0 for its first, and always 0 on a server.
+    #[must_use]
+    pub fn reconnects(&self) -> u32 {
+        self.shared.facts.reconnects
     }
 
     /// Bytes that were accepted and that the socket has not taken yet, 64 a message included.

@@ -215,7 +215,7 @@ impl<R> Upgrade<R> {
                 }
             };
             let prepare = |peer_addr| prepare(&admission, &config, peer_addr, subprotocol);
-            let outcome = match downcast(upgraded) {
+            let (outcome, _) = match downcast(upgraded) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(io.peer_addr().ok().or(peer_addr));
                     let session = Session::open(io, &early, Role::Server, connection, config);
