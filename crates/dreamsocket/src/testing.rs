@@ -240,7 +240,7 @@ impl Builder {
         let traffic = io.traffic();
         let session = Session::open(io, &self.early, Role::Server, connection.clone(), config);
         let session = async move {
-            let outcome = session::run(session, dependencies, handlers).await;
+            let (outcome, _) = session::run(session, dependencies, handlers).await;
             admission.ended(outcome);
         };
         let session = tokio::spawn(settling::counted(session.in_current_span()));
