@@ -16,3 +16,5 @@ mod recorder;
 mod refusals;
 mod server;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
