@@ -66,4 +66,7 @@ mod pages {
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
     struct Broadcasting;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../../docs/client.md")]
+    struct Client;
 }

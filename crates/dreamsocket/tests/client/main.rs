@@ -9,6 +9,7 @@
 )]
 
 mod closing;
+mod docs;
 mod failures;
 mod peer;
 mod reconnecting;
