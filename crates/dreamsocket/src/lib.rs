@@ -75,4 +75,7 @@ mod pages {
     struct Broadcasting;
     #[doc = include_str!("../../../docs/compression.md")]
     struct Compressing;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../../docs/client.md")]
+    struct Client;
 }
