@@ -14,14 +14,14 @@ use hyper::server::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-#[cfg(feature = "http2")]
-use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::preface::{self, Version};
+#[cfg(feature = "http2")]
+use super::streams::StreamExecutor;
 use super::{HttpService, SocketPermit};
 use crate::config::{Config, later};
 use crate::hub::Hub;
@@ -93,15 +93,21 @@ impl Connection {
         let requests_hub = hub.clone();
         let requests_open = Arc::clone(&open);
         let respond = service_fn(move |mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(requests_hub.clone());
             requests_open.count.fetch_add(1, Ordering::Relaxed);
-            // An upgrade takes it along, so that the socket counts until its session ends.
-            extensions.insert(permit.with(requests_open.guard.subscribe()));
-            if let Some(peer_addr) = peer_addr {
-                extensions.insert(PeerAddr(peer_addr));
+            let permit = permit.with(requests_open.guard.subscribe());
+            let hub = requests_hub.clone();
+            let service = service.clone();
+            // On HTTP/2 this runs in a task of the stream's own.
+            async move {
+                let extensions = request.extensions_mut();
+                extensions.insert(hub);
+                // An upgrade takes it along, so that the socket counts until its session ends.
+                extensions.insert(permit.in_this_task());
+                if let Some(peer_addr) = peer_addr {
+                    extensions.insert(PeerAddr(peer_addr));
+                }
+                respond(service, request).await
             }
-            respond(service.clone(), request)
         });
         let io = TokioIo::new(io);
         match version {
@@ -203,8 +209,8 @@ fn http1_builder(config: &Config) -> http1::Builder {
 }
 
 #[cfg(feature = "http2")]
-fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(config: &Config) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
         // A peer that does not even answer a PING is gone, or was never there.

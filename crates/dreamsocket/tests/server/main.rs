@@ -22,3 +22,5 @@ mod refusals;
 mod services;
 #[cfg(unix)]
 mod signals;
+#[cfg(feature = "http2")]
+mod streams;
