@@ -2,16 +2,12 @@
 // Run by scripts/browser. Screenshots go to target/browser.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { connect as connectSocket } from "node:net";
-import { createInterface } from "node:readline";
 import { after, afterEach, before, test as nodeTest } from "node:test";
-import { fileURLToPath } from "node:url";
 
-import { chromium } from "playwright-core";
+import { ROOT, launchChromium, startExample } from "./chromium.js";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SCREENSHOTS = `${ROOT}target/browser/`;
 const WIDE = { width: 1180, height: 760 };
 const PHONE = { width: 390, height: 780 };
@@ -23,31 +19,15 @@ let browser;
 let contexts = [];
 let wrongs = []; // What no page may do: fail in a script, break the policy, ask another host.
 
-/// Starts the chat and waits until it accepts. On Unix `cargo run` becomes the program, so its pid is the chat's.
 async function startServer(listen = "127.0.0.1:0", ...more) {
-  const flags = ["run", "--quiet", "--release", "--locked", "-p", "chat", "--", "--listen", listen, ...more];
-  const program = spawn("cargo", flags, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
-  const ended = new Promise((resolve) => program.once("exit", resolve));
-  for await (const line of createInterface({ input: program.stdout })) {
-    const url = /^listening on (http:\S+)/.exec(line)?.[1];
-    if (url) {
-      program.stdout.resume();
-      return { url, address: new URL(url).host, stop: () => (program.kill("SIGTERM"), ended) };
-    }
-  }
-  throw new Error(`the chat did not start: exit ${await ended}`);
+  const { where: url, stop } = await startExample("chat", ["--listen", listen, ...more]);
+  return { url, address: new URL(url).host, stop };
 }
 
 before(async () => {
   await mkdir(SCREENSHOTS, { recursive: true });
   server = await startServer();
-  browser = await chromium.launch({ // Each launch has a fresh user data directory.
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    ],
-  });
+  browser = await launchChromium();
 });
 
 after(async () => {

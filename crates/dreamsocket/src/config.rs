@@ -103,6 +103,8 @@ config! {
     max_head, with_max_head: usize = 16 * 1024;
     /// How long the head of a request may take to come; past it the connection is cut (`Server` only). Default: 10 s.
     head_timeout, with_head_timeout: Duration = Duration::from_secs(10);
+    /// How long a TLS handshake may take; past it the connection is cut (`Server::tls` only). Default: 10 s.
+    tls_timeout, with_tls_timeout: Duration = Duration::from_secs(10);
     /// How many TCP connections a `Server` holds at most; at it accepting pauses. Default: 12,000. The limit of open
     /// files less 64 holds where that is less; `usize::MAX` asks for just that.
     max_sockets, with_max_sockets: usize = 12_000;

@@ -22,6 +22,8 @@ mod server;
 mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod upgrade;
 
@@ -31,6 +33,9 @@ pub use dreamsocket_broadcaster::{
     TryRecvError, WatchOptions,
 };
 pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
+/// The version of rustls that [`Tls`] takes configurations of.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 pub use crate::action::{
     Action, IntoAction, IntoInit, continue_connection, continue_connection_adding,
@@ -50,6 +55,8 @@ pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::prepared::Prepared;
 pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
+#[cfg(feature = "tls")]
+pub use crate::tls::{Tls, TlsError};
 pub use crate::upgrade::{Upgrade, upgrade_websocket};
 
 /// The pages whose code is compiled, and run where it ends by itself.

@@ -54,7 +54,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Server<S> {
     service: S,
     hub: Hub,
+    encryption: Encryption,
 }
+
+/// How connections are encrypted: not at all, or as [`Tls`](crate::Tls) says.
+#[cfg(feature = "tls")]
+type Encryption = Option<crate::tls::Tls>;
+#[cfg(not(feature = "tls"))]
+#[derive(Clone, Default)]
+struct Encryption;
 
 impl<S: HttpService> Server<S> {
     /// A server of this service, with the default bounds. The service is cloned for each request.
@@ -62,7 +70,17 @@ impl<S: HttpService> Server<S> {
         Self {
             service,
             hub: Hub::new(Config::default()),
+            encryption: Encryption::default(),
         }
+    }
+
+    /// Speaks TLS, with HTTP/2 or HTTP/1.1 as the client chooses (ALPN). Takes a [`Tls`](crate::Tls), or a
+    /// [`rustls::ServerConfig`](crate::rustls::ServerConfig). Handshakes are done beside accepting, each within
+    /// [`Config::tls_timeout`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<crate::tls::Tls>) -> Self {
+        self.encryption = Some(tls.into());
+        self
     }
 
     /// Uses these bounds. Makes a new hub: of this and [`with_hub`](Self::with_hub), the last call counts.
@@ -206,13 +224,17 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
     /// Accepts and serves until a drain has started, then waits for the HTTP connections, which see to it that they end in
     /// time.
     async fn serve(self) {
-        let Server { service, hub } = self.server;
+        let Server {
+            service,
+            hub,
+            encryption,
+        } = self.server;
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
         let (lifeline, receiver) = watch::channel(());
         tokio::select! {
             biased;
             _ = hub.draining() => {}
-            never = accept_all(self.listener, service, hub.clone(), receiver) => match never {},
+            never = accept_all(self.listener, service, hub.clone(), encryption, receiver) => match never {},
         }
         lifeline.closed().await;
     }
@@ -224,6 +246,7 @@ async fn accept_all<S: HttpService, L: Listener>(
     mut listener: L,
     service: S,
     hub: Hub,
+    encryption: Encryption,
     lifeline: watch::Receiver<()>,
 ) -> Infallible {
     let sockets = Sockets::new(hub.config().max_sockets);
@@ -233,6 +256,7 @@ async fn accept_all<S: HttpService, L: Listener>(
         let (io, peer_addr) = accept(&mut listener, &mut log).await;
         let connection = http::Connection {
             hub: hub.clone(),
+            encryption: encryption.clone(),
             peer_addr,
             permit,
             lifeline: lifeline.clone(),

@@ -7,8 +7,10 @@ mod limits;
 mod pace;
 mod page;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use axum::Router;
 use axum::routing::any;
 use dreamsocket::{BoxError, Broadcaster, Config, Presence, Server};
 
@@ -41,12 +43,29 @@ async fn run() -> Result<(), BoxError> {
         .route("/chat", any(chat::chat))
         .with_state(app);
     let config = Config::default().with_max_message(16 * 1024);
-    let server = Server::new(router)
-        .with_config(config)
-        .bind(&args.listen)
-        .await?;
-    println!("listening on http://{}", server.local_addr());
+    let mut server = Server::new(router).with_config(config);
+    let mut scheme = "http";
+    if let Some((certificates, key)) = &args.tls {
+        server = encrypt(server, certificates, key)?;
+        scheme = "https";
+    }
+    let server = server.bind(&args.listen).await?;
+    println!("listening on {scheme}://{}", server.local_addr());
     let report = server.run().await?;
     println!("{report}");
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn encrypt(
+    server: Server<Router>,
+    certificates: &Path,
+    key: &Path,
+) -> Result<Server<Router>, BoxError> {
+    Ok(server.tls(dreamsocket::Tls::from_pem_files(certificates, key)?))
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypt(_: Server<Router>, _: &Path, _: &Path) -> Result<Server<Router>, BoxError> {
+    Err("this program was built without TLS: build it with `--features tls`".into())
 }

@@ -431,3 +431,28 @@ async fn an_address_in_use_is_one_clear_line_and_a_failure() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn flags_of_tls_that_do_not_fit_are_one_clear_line_and_a_failure() {
+    let both = ["--tls-cert", "no-such.pem", "--tls-key", "no-key.pem"];
+    // A build without TLS says how to get one with it.
+    let unusable = if cfg!(feature = "tls") {
+        "cannot read no-such.pem"
+    } else {
+        "--features tls"
+    };
+    for (flags, words) in [
+        (&both[..2], "--tls-cert and --tls-key go together"),
+        (&both[2..], "--tls-cert and --tls-key go together"),
+        (&both[..], unusable),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_chat"))
+            .args(flags)
+            .output();
+        let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The flags. Apart from what they set, so that the rest reads without them.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use dreamsocket::Compression;
 use lexopt::prelude::*;
@@ -8,12 +9,16 @@ use lexopt::prelude::*;
 const USAGE: &str = "\
 usage: echo [--listen ADDRESS] [--behind N] [--max-message BYTES] [--outbox BYTES]
             [--send-buffer BYTES] [--workers N] [--deflate off|shared|dedicated]
+            [--subprotocol NAME]... [--tls-cert FILE --tls-key FILE]
   --listen ADDRESS      where to listen; port 0 takes a free one (127.0.0.1:9001)
   --behind N            messages that a subscriber of /sub may fall behind (4096)
   --max-message BYTES   the largest message (67108864, which is 64 MiB)
   --outbox BYTES        what waits for a peer that does not read (1048576, which is 1 MiB)
   --send-buffer BYTES   the send buffer of each socket (the system's)
   --deflate MODE        compression: off, shared (no context takeover), dedicated (off)
+  --subprotocol NAME    a subprotocol of /echo, the preferred one first
+  --tls-cert FILE       a chain of certificates in PEM: speak TLS
+  --tls-key FILE        the private key for it in PEM
   --workers N           threads that run tasks (one for each core)
 ";
 
@@ -25,6 +30,9 @@ pub(crate) struct Args {
     pub(crate) send_buffer: Option<u32>,
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) compression: Compression,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 impl Args {
@@ -38,6 +46,9 @@ impl Args {
             send_buffer: None,
             workers: None,
             compression: Compression::off(),
+            subprotocols: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
         };
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
@@ -51,6 +62,9 @@ impl Args {
                 Long("deflate") => {
                     args.compression = parser.value()?.parse_with(parse_compression)?;
                 }
+                Long("subprotocol") => args.subprotocols.push(parser.value()?.string()?),
+                Long("tls-cert") => args.tls_cert = Some(parser.value()?.into()),
+                Long("tls-key") => args.tls_key = Some(parser.value()?.into()),
                 Short('h') | Long("help") => {
                     eprint!("{USAGE}");
                     std::process::exit(0);

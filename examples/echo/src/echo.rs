@@ -1,13 +1,18 @@
 //! `/echo`: every message goes back as it came.
 
-use axum::extract::Request;
-use axum::response::Response;
-use dreamsocket::{
-    Action, Connection, Message, Selector, SendError, continue_connection, upgrade_websocket,
-};
+use std::sync::Arc;
 
-pub(crate) async fn echo(request: Request) -> Response {
-    upgrade_websocket(request, (), on_init, on_message, on_close)
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use dreamsocket::{Action, Connection, Message, Selector, SendError, Upgrade, continue_connection};
+
+/// Speaks these subprotocols, the preferred one first.
+pub(crate) async fn echo(State(subprotocols): State<Arc<[String]>>, request: Request) -> Response {
+    Upgrade::new(request)
+        .with_subprotocols(subprotocols.iter().cloned())
+        .run((), on_init, on_message, on_close)
+        .map(Body::new)
 }
 
 async fn on_init(_: &Connection, (): &()) -> ((), Option<Selector>) {

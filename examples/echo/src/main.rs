@@ -1,18 +1,19 @@
 //! Run with `cargo run --release -p echo -- --listen 127.0.0.1:9001`.
 //!
 //! The conformance and load target: `/echo` sends every message back, and what is sent to `/pub` reaches all of `/sub`;
-//! `/closed` tells how the subscribers' connections ended.
+//! `/closed` tells how the subscribers' connections ended, `/version` which HTTP a WebSocket came over.
 
 mod args;
 mod echo;
 mod fan_out;
+mod version;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get};
-use dreamsocket::{BoxError, Broadcaster, Config, Server};
+use dreamsocket::{BoxError, Broadcaster, Config, Server, Tls};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -53,10 +54,14 @@ async fn serve(args: Args) -> Result<(), BoxError> {
         closed: Arc::default(),
     };
     let router = Router::new()
-        .route("/echo", any(echo::echo))
+        .route(
+            "/echo",
+            any(echo::echo).with_state(args.subprotocols.into()),
+        )
         .route("/pub", any(fan_out::publish))
         .route("/sub", any(fan_out::subscribe))
         .route("/closed", get(fan_out::closed))
+        .route("/version", any(version::version))
         .with_state(fan_out);
     let config = Config::default()
         .with_max_message(args.max_message)
@@ -66,6 +71,11 @@ async fn serve(args: Args) -> Result<(), BoxError> {
         .with_max_connections(usize::MAX)
         .with_max_sockets(usize::MAX);
     let server = Server::new(router).with_config(config);
+    let server = match (args.tls_cert, args.tls_key) {
+        (None, None) => server,
+        (Some(certificates), Some(key)) => server.tls(Tls::from_pem_files(certificates, key)?),
+        _ => return Err("--tls-cert and --tls-key go together".into()),
+    };
     let server = match args.send_buffer {
         None => server.bind(&args.listen).await?,
         Some(bytes) => server.listen_on(listen_with(&args.listen, bytes)?)?,

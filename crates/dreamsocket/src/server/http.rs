@@ -1,6 +1,7 @@
 //! One connection under hyper, from its accept to its end or its upgrade.
 
 use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
-use super::{HttpService, SocketPermit};
+use super::{Encryption, HttpService, SocketPermit};
 use crate::config::{Config, later};
 use crate::hub::Hub;
 use crate::origin::PeerAddr;
@@ -47,6 +48,11 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Connection {
     pub(super) hub: Hub,
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "nothing to say without TLS")
+    )]
+    pub(super) encryption: Encryption,
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
@@ -63,10 +69,59 @@ struct Open {
 }
 
 impl Connection {
+    /// Finds out what the client speaks, and serves it. What it says first has to come in time, and the drain does not
+    /// wait for it.
+    pub(super) async fn serve<S: HttpService>(
+        mut self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        service: S,
+    ) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.encryption {
+            let handshake = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io);
+            let timeout = self.hub.config().tls_timeout;
+            let handshake = pin!(handshake);
+            if let Some(io) = self.begin("the TLS handshake", timeout, handshake).await {
+                let version = match io.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Version::Http2,
+                    _ => Version::Http1,
+                };
+                self.serve_http(version, io, service).await;
+            }
+            return;
+        }
+        let timeout = self.hub.config().head_timeout;
+        let detecting = pin!(preface::detect(io));
+        if let Some((version, io)) = self.begin("the first request", timeout, detecting).await {
+            self.serve_http(version, io, service).await;
+        }
+    }
+
+    /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
+    async fn begin<R>(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
+    ) -> Option<R> {
+        let deadline = later(Instant::now(), timeout);
+        tokio::select! {
+            result = beginning => match result {
+                Ok(begun) => return Some(begun),
+                Err(error) => tracing::debug!(%error, "a connection failed before {what}"),
+            },
+            () = sleep_until(deadline) => tracing::debug!("a connection was cut: {what} took too long"),
+            _ = self.lifeline.changed() => {}
+            _ = self.hub.draining() => {}
+        }
+        None
+    }
+
     /// Serves requests until the connection ends or is upgraded. After a drain has started no new request is taken, and
     /// the present one has until the end of the drain time.
-    pub(super) async fn serve<S: HttpService>(
+    async fn serve_http<S: HttpService>(
         self,
+        version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
     ) {
@@ -74,18 +129,9 @@ impl Connection {
             hub,
             peer_addr,
             permit,
-            mut lifeline,
+            lifeline,
+            ..
         } = self;
-        let deadline = later(Instant::now(), hub.config().head_timeout);
-        let (version, io) = tokio::select! {
-            detected = preface::detect(io) => match detected {
-                Ok(detected) => detected,
-                Err(error) => return tracing::debug!(%error, "a connection was gone before it was served"),
-            },
-            () = sleep_until(deadline) => return tracing::debug!("a connection was cut: nothing came"),
-            _ = lifeline.changed() => return,
-            _ = hub.draining() => return,
-        };
         let open = Arc::new(Open {
             guard: watch::Sender::new(()),
             count: AtomicU64::new(0),

@@ -53,10 +53,16 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with(config, |server| server).await
+    }
+
+    pub(crate) async fn start_with(
+        config: Config,
+        change: impl FnOnce(Server<Router>) -> Server<Router>,
+    ) -> Self {
         let hub = Hub::new(config);
         let (router, notes, gate) = router(&hub);
-        let server = Server::new(router)
-            .with_hub(hub.clone())
+        let server = change(Server::new(router).with_hub(hub.clone()))
             .bind("127.0.0.1:0")
             .await
             .unwrap();

@@ -12,7 +12,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -20,16 +20,19 @@ use crate::app::{App, config, listener, long, router};
 use crate::client::{CLOSE, Client, PING, TEXT, masked, within};
 
 /// One HTTP/2 connection.
-struct Browser {
+pub(crate) struct Browser {
     requests: SendRequest<Empty<Bytes>>,
     ended: JoinHandle<hyper::Result<()>>,
 }
 
-type Stream = Client<TokioIo<Upgraded>>;
+pub(crate) type Stream = Client<TokioIo<Upgraded>>;
 
 impl Browser {
     async fn connect(address: SocketAddr) -> Self {
-        let io = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(64 * 1024)
             .handshake(TokioIo::new(io));
@@ -52,7 +55,7 @@ impl Browser {
         read(self.send(request.unwrap()).await).await
     }
 
-    async fn open(&mut self, path: &str) -> Stream {
+    pub(crate) async fn open(&mut self, path: &str) -> Stream {
         let response = self.send(connect_request(path, &[])).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.version(), Version::HTTP_2);

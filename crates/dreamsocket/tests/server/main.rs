@@ -24,3 +24,5 @@ mod services;
 mod signals;
 #[cfg(feature = "http2")]
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
