@@ -12,7 +12,7 @@ use hyper_util::server::conn::auto::upgrade as auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use self::small_writes::SmallWrites;
+pub(crate) use self::small_writes::{PIECE, SmallWrites};
 use crate::server::Rewind;
 
 /// A transport to open a session on.
@@ -47,9 +47,9 @@ pub(crate) fn downcast(
     };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => Transport::Other(SmallWrites::new(
-            TokioIo::new(upgraded),
-            version == Version::HTTP_2,
-        )),
+        Err(upgraded) => {
+            let piece = (version == Version::HTTP_2).then_some(PIECE);
+            Transport::Other(SmallWrites::new(TokioIo::new(upgraded), piece))
+        }
     }
 }

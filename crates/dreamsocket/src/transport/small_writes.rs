@@ -13,18 +13,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many bytes a write takes at most on a stream of HTTP/2: a frame of the size that every peer accepts
 /// (RFC 9113 §4.2).
-const PIECE: usize = 16 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct SmallWrites<T> {
     io: T,
-    is_http2: bool,
+    piece: Option<usize>,
 }
 
 impl<T> SmallWrites<T> {
-    /// A stream of HTTP/2, or anything else, which is written to as it comes.
-    pub(crate) const fn new(io: T, is_http2: bool) -> Self {
-        Self { io, is_http2 }
+    /// A transport that is written to in pieces of so many bytes, at least 1, or as it comes.
+    pub(crate) const fn new(io: T, piece: Option<usize>) -> Self {
+        Self { io, piece }
     }
 }
 
@@ -44,42 +44,40 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for SmallWrites<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let piece = match bytes.get(..PIECE) {
-            Some(piece) if self.is_http2 => piece,
-            _ => bytes,
-        };
+        let size = self.piece.unwrap_or(usize::MAX);
+        let piece = bytes.get(..size).unwrap_or(bytes);
         Pin::new(&mut self.io).poll_write(context, piece)
     }
 
-    /// On HTTP/2 short slices are gathered into one piece, so that a header and its payload share a frame.
+    /// Short slices are gathered into one piece, so that a header and its payload share a frame.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.is_http2 {
+        let Some(size) = self.piece else {
             return Pin::new(&mut self.io).poll_write_vectored(context, slices);
-        }
+        };
         let mut slices = slices.iter().filter(|slice| !slice.is_empty());
         let Some(first) = slices.next() else {
             return Poll::Ready(Ok(0));
         };
-        if first.len() >= PIECE {
+        if first.len() >= size {
             return self.poll_write(context, first);
         }
         // hyper has flushed when it would take a write, so nothing is gathered in vain.
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
-        let mut piece = BytesMut::with_capacity(PIECE);
+        let mut piece = BytesMut::with_capacity(size);
         piece.extend_from_slice(first);
         for slice in slices {
-            let count = slice.len().min(PIECE - piece.len());
+            let count = slice.len().min(size - piece.len());
             piece.extend_from_slice(&slice[..count]);
         }
         Pin::new(&mut self.io).poll_write(context, &piece)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.is_http2 || self.io.is_write_vectored()
+        self.piece.is_some() || self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,9 +98,9 @@ mod tests {
     use super::*;
 
     /// What one vectored write takes.
-    async fn written(lengths: &[usize], is_http2: bool) -> usize {
+    async fn written(lengths: &[usize], piece: Option<usize>) -> usize {
         let (mut far, near) = tokio::io::duplex(1024 * 1024);
-        let mut io = SmallWrites::new(near, is_http2);
+        let mut io = SmallWrites::new(near, piece);
         let payload = vec![b'x'; 1024 * 1024];
         let slices: Vec<_> = lengths
             .iter()
@@ -119,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_on_http2_takes_a_piece_at_most_and_gathers_short_slices() {
+    async fn a_write_takes_a_piece_at_most_and_gathers_short_slices() {
         for (lengths, expected) in [
             (&[][..], 0),
             (&[0, 5, 0, 7][..], 12),
@@ -128,8 +126,8 @@ mod tests {
             (&[PIECE, 4][..], PIECE),
             (&[PIECE - 1, 4][..], PIECE),
         ] {
-            assert_eq!(written(lengths, true).await, expected, "{lengths:?}");
+            assert_eq!(written(lengths, Some(PIECE)).await, expected, "{lengths:?}");
         }
-        assert_eq!(written(&[4, 100_000, 4], false).await, 100_008);
+        assert_eq!(written(&[4, 100_000, 4], None).await, 100_008);
     }
 }

@@ -1,10 +1,12 @@
 //! What a stream of HTTP/2 may cost when its peer does not read, with h2's client, whose windows the test opens by hand.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
@@ -17,7 +19,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::Method;
 use tokio::net::TcpStream;
 
-use crate::client::{TEXT, masked, within};
+use crate::client::{BINARY, TEXT, masked, within};
 
 const MESSAGE: usize = 64 * 1024;
 
@@ -32,13 +34,16 @@ async fn on_init(_: &Connection, _: &Sent) -> ((), Option<Selector>) {
     ((), None)
 }
 
-/// Sends without end.
+/// Sends without end, or never comes back.
 async fn on_message(
     (): &mut (),
     message: Message,
     connection: &Connection,
     sent: &Sent,
 ) -> Result<Action, BoxError> {
+    if let Message::Binary(_) = message {
+        std::future::pending::<()>().await;
+    }
     if let Message::Text(_) = message {
         loop {
             connection.send_binary(vec![0; MESSAGE]).await?;
@@ -50,10 +55,23 @@ async fn on_message(
 
 async fn on_close((): (), _: &Sent) {}
 
+/// A body that takes a second.
+async fn slow() -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = sender.send(Ok::<_, Infallible>("piece")).await;
+        }
+    });
+    Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver))
+}
+
 async fn serve(config: Config) -> (std::net::SocketAddr, dreamsocket::Hub, Sent) {
     let sent = Sent::default();
     let router = Router::new()
         .route("/", any(flood))
+        .route("/slow", any(slow))
         .with_state(Arc::clone(&sent));
     let server = Server::new(router)
         .with_config(config)
@@ -142,4 +160,48 @@ async fn a_stream_that_its_session_has_left_is_reset_if_its_peer_does_not_read()
     assert_eq!(hub.connections(), 0);
     // The connection goes on.
     let _streams = open(&mut requests).await;
+}
+
+/// L3: small messages to handlers that are busy wait, each in a frame of its own. h2 counts them, and would end the
+/// connection with all that is on it.
+#[tokio::test]
+async fn l3_many_small_frames_for_busy_handlers_wait_and_end_nothing() {
+    let (address, hub, _sent) = serve(Config::default()).await;
+    let mut requests = connect(address, 64 * 1024).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let (mut writing, reading) = open(&mut requests).await;
+        let message = bytes::Bytes::from(masked(BINARY, &[0; 10]));
+        // As many as its window has room for.
+        for _ in 0..64 * 1024 / message.len() {
+            writing.send_data(message.clone(), false).unwrap();
+        }
+        streams.push((writing, reading));
+    }
+    let (mut writing, mut reading) = open(&mut requests).await;
+    writing
+        .send_data(masked(TEXT, b"go").into(), false)
+        .unwrap();
+    within(reading.data()).await.unwrap().unwrap();
+    assert_eq!(hub.connections(), 21);
+}
+
+/// `head_timeout` is for connections on which nothing is open, and this one is not done.
+#[tokio::test]
+async fn a_body_that_takes_long_is_sent_to_its_end() {
+    let config = Config::default().with_head_timeout(Duration::from_millis(100));
+    let (address, ..) = serve(config).await;
+    let mut requests = connect(address, 64 * 1024).await;
+    let request = http::Request::get("http://localhost/slow")
+        .body(())
+        .unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let mut body = within(response).await.unwrap().into_body();
+    let mut length = 0;
+    while let Some(data) = within(body.data()).await {
+        let data = data.unwrap();
+        length += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert_eq!(length, 50);
 }
