@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What Autobahn is expected to say, and whether it said so.
 
-    check.py spec    EXPECTED CASES URL OUTDIR   prints the fuzzing client's specification
-    check.py compare EXPECTED CASES INDEX_JSON   compares a run; exit 1 on any difference
+    check.py spec        EXPECTED CASES URL OUTDIR   prints the fuzzing client's specification
+    check.py server-spec EXPECTED CASES URL OUTDIR   prints the fuzzing server's
+    check.py compare     EXPECTED CASES INDEX_JSON   compares a run; exit 1 on any difference
 
 EXPECTED has a line for each case: its id, the behavior and the closing behavior, as the suite spells them, and a
 reason wherever either is not OK. CASES are ids or patterns with commas between them. A case counts as passed when
@@ -30,10 +31,10 @@ def read_expected(path, patterns):
     return expected
 
 
-def print_spec(expected, url, outdir):
+def print_spec(expected, peer, outdir):
     print(json.dumps({
         "outdir": outdir,
-        "servers": [{"agent": "dreamsocket", "url": url}],
+        **peer,
         "cases": list(expected),
         "exclude-cases": [],
         "exclude-agent-cases": {},
@@ -62,7 +63,11 @@ if __name__ == "__main__":
     command, path, patterns, *rest = sys.argv[1:]
     cases = read_expected(path, patterns)
     if command == "spec":
-        print_spec(cases, *rest)
+        url, outdir = rest
+        print_spec(cases, {"servers": [{"agent": "dreamsocket", "url": url}]}, outdir)
+    elif command == "server-spec":
+        url, outdir = rest
+        print_spec(cases, {"url": url}, outdir)
     elif command == "compare":
         sys.exit(compare(cases, *rest))
     else:

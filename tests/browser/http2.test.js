@@ -73,7 +73,8 @@ test("messages go both ways over it, compressed", async () => {
 });
 
 test("many WebSockets share the connection", async () => {
-  const talks = await Promise.all(Array.from({ length: 40 }, () => talk("/version")));
+  // Chromium itself holds back those beyond 16 that are opened at once.
+  const talks = await Promise.all(Array.from({ length: 15 }, () => talk("/version")));
   for (const { answer, wasClean } of talks) assert.deepEqual({ answer, wasClean }, { answer: "HTTP/2.0", wasClean: true });
 });
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dreamsocket_broadcaster::{Channel, Missed};
 use dreamsocket_protocol::handshake::DeflateParams;
-use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Text};
+use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Role, Text};
 
 use crate::config::Config;
 use crate::error::SendError;
@@ -49,6 +49,9 @@ pub(crate) struct Facts {
     pub(crate) subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate.
     pub(crate) deflate: Option<DeflateParams>,
+    /// Which side of the connection we are.
+    pub(crate) role: Role,
+    pub(crate) reconnects: u32,
 }
 
 impl Facts {
@@ -60,6 +63,8 @@ impl Facts {
             peer_addr: None,
             subprotocol: None,
             deflate: None,
+            role: Role::Server,
+            reconnects: 0,
         }
     }
 }
@@ -294,6 +299,12 @@ impl Connection {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.facts.subprotocol.as_deref()
+    }
+
+    /// How many connections a client that reconnects had before this one: 0 for its first, and always 0 on a server.
+    #[must_use]
+    pub fn reconnects(&self) -> u32 {
+        self.shared.facts.reconnects
     }
 
     /// Bytes that were accepted and that the socket has not taken yet, 64 a message included.

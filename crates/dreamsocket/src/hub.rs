@@ -13,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dreamsocket_protocol::{CloseCode, Text};
+use dreamsocket_protocol::{CloseCode, Role, Text};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -293,7 +293,10 @@ impl Inner {
             .cut_at(later(since, self.config.drain_time));
         connection.shared.outbox.request_close(CloseRequest {
             code: CloseCode::GOING_AWAY,
-            reason: Text::from_static("the server is shutting down"),
+            reason: Text::from_static(match connection.shared.facts.role {
+                Role::Server => "the server is shutting down",
+                Role::Client => "the client is shutting down",
+            }),
             cause: Cause::Drained,
             at,
         });

@@ -6,6 +6,8 @@
 //! is captured: what handlers need is a value that is handed to each of them.
 
 mod action;
+#[cfg(feature = "client")]
+pub mod client;
 mod compression;
 mod config;
 mod connection;
@@ -13,6 +15,7 @@ mod error;
 mod forward;
 mod handler;
 mod hub;
+mod mask;
 mod message;
 mod origin;
 mod outbox;
@@ -42,6 +45,8 @@ pub use crate::action::{
     continue_connection_removing, continue_connection_with_selector, stop_connection,
     stop_connection_with,
 };
+#[cfg(feature = "client")]
+pub use crate::client::{Connect, connect_websocket};
 pub use crate::compression::Compression;
 pub use crate::config::Config;
 pub use crate::connection::{Connection, ConnectionId};

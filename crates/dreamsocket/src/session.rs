@@ -11,6 +11,7 @@ mod wire;
 mod writer;
 
 use std::any::Any;
+use std::borrow::Borrow;
 use std::convert::identity;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +30,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{BoxError, Verdict};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage, finish_init, finish_message};
-use crate::message::{Cause, Message};
+use crate::message::{Cause, Closed, Message};
 use crate::selector::{Selected, Selector};
 
 /// After how many messages of the peer a quiet selector is looked at again.
@@ -64,12 +65,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a connection to its end, `on_close` included.
+/// Runs a connection to its end, `on_close` included. A client that reconnects lends both arguments to each of its
+/// connections.
 pub(crate) async fn run<T, D, S, C, FI, FM, FC, M>(
     session: Session<T>,
-    dependencies: D,
-    handlers: Handlers<FI, FM, FC>,
-) -> Outcome
+    dependencies: impl Borrow<D>,
+    handlers: impl Borrow<Handlers<FI, FM, FC>>,
+) -> (Outcome, Closed)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
     D: Send + Sync,
@@ -79,6 +81,7 @@ where
     FM: for<'a> OnMessage<'a, D, S, C>,
     FC: for<'a> OnClose<'a, D, S, M>,
 {
+    let dependencies: &D = dependencies.borrow();
     let Session {
         mut wire,
         connection,
@@ -87,12 +90,12 @@ where
         on_init,
         on_message,
         on_close,
-    } = handlers;
+    } = handlers.borrow();
     let limit = Some(wire.config().init_timeout);
     let driven = drive(
         &mut wire,
         limit,
-        || on_init.call(&connection, &dependencies),
+        || on_init.call(&connection, dependencies),
         finish_init,
     )
     .await;
@@ -112,7 +115,7 @@ where
     };
     let Some((mut state, selector)) = started else {
         finish(&mut wire).await;
-        return outcome;
+        return (outcome, wire.closed());
     };
     let mut selector = selector.unwrap_or_default();
     let mut turn = Turn::default();
@@ -132,7 +135,7 @@ where
         let driven = drive(
             &mut wire,
             limit,
-            || on_message.call(&mut state, message, &connection, &dependencies),
+            || on_message.call(&mut state, message, &connection, dependencies),
             finish_message,
         )
         .await;
@@ -180,7 +183,7 @@ where
         let driven = drive(
             &mut wire,
             limit,
-            || on_message.call(&mut state, message, &connection, &dependencies),
+            || on_message.call(&mut state, message, &connection, dependencies),
             finish_message,
         )
         .await;
@@ -202,7 +205,7 @@ where
     let driven = drive(
         &mut wire,
         limit,
-        || on_close.call(state, closed, &dependencies),
+        || on_close.call(state, closed, dependencies),
         identity,
     )
     .await;
@@ -217,7 +220,7 @@ where
             outcome = Outcome::Cut;
         }
     }
-    outcome
+    (outcome, wire.closed())
 }
 
 /// How a handler's future ended.
@@ -615,6 +618,6 @@ mod tests {
         ));
         tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(session.await.unwrap(), Outcome::Whole);
+        assert_eq!(session.await.unwrap().0, Outcome::Whole);
     }
 }

@@ -77,6 +77,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub};
+use crate::message::Closed;
 use crate::session::{self, Outcome, Session};
 
 /// How long an expectation waits, of the runtime's clock: longer than each of [`Config`]'s default times.
@@ -255,7 +256,7 @@ impl Builder {
         let counts = Arc::<transport::Counts>::default();
         let traffic = Arc::clone(&counts);
         let facts = (connection.clone(), config);
-        let session: Pin<Box<dyn Future<Output = Outcome> + Send>> = match self.is_http2 {
+        let session: Pin<Box<dyn Future<Output = (Outcome, Closed)> + Send>> = match self.is_http2 {
             #[cfg(feature = "http2")]
             true => Box::pin(async move {
                 let io = match http2::open(near, self.buffer, self.early).await {
@@ -272,7 +273,7 @@ impl Builder {
             }
         };
         let session = async move {
-            let outcome = session.await;
+            let (outcome, _) = session.await;
             admission.ended(outcome);
         };
         let session = tokio::spawn(settling::counted(session.in_current_span()));

@@ -336,3 +336,125 @@ async fn a_bomb_costs_its_sender_the_connection_and_the_server_next_to_nothing()
     assert_eq!(closed.cause, dreamsocket::Cause::Limit);
     assert_eq!(u16::from(closed.code), 1009);
 }
+
+/// The client's side of the same, by the library's own client.
+#[cfg(feature = "client")]
+mod client {
+    use super::*;
+    use dreamsocket::client::{Connect, ConnectError, Received, Socket};
+
+    async fn connect(address: SocketAddr, compression: Compression) -> Socket {
+        let config = Config::default().with_compression(compression);
+        Connect::new(format!("ws://{address}/"))
+            .with_config(config)
+            .open()
+            .await
+            .unwrap()
+    }
+
+    async fn echo(socket: &mut Socket, text: &str) {
+        socket.send_text(text).await.unwrap();
+        assert_eq!(socket.receive().await, Some(Received::Text(text.into())));
+    }
+
+    #[tokio::test]
+    async fn a_client_and_a_server_agree_whatever_each_wants() {
+        let all = || {
+            [
+                Compression::off(),
+                Compression::shared(),
+                Compression::dedicated(9),
+                Compression::dedicated(15),
+            ]
+        };
+        for server in all() {
+            let (address, app) = serve(server).await;
+            for client in all() {
+                let mut socket = connect(address, client).await;
+                let is_agreed = server != Compression::off() && client != Compression::off();
+                let headers = socket.response().headers();
+                assert_eq!(headers.contains_key("sec-websocket-extensions"), is_agreed);
+                for round in 0..3 {
+                    echo(&mut socket, &line()).await;
+                    echo(&mut socket, "short").await;
+                    echo(&mut socket, &format!("{round}{}", line().repeat(100))).await;
+                    app.topic.publish(Prepared::text(line())).unwrap();
+                    let shared = socket.receive().await;
+                    assert_eq!(shared, Some(Received::Text(line().into())));
+                }
+                socket.close(1000, "").await.unwrap();
+            }
+        }
+    }
+
+    /// A server that answers any offer with this.
+    async fn answer(extensions: &'static str) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(socket.read_u8().await.unwrap());
+            }
+            let request = String::from_utf8(request).unwrap();
+            let key = request
+                .lines()
+                .find_map(|line| line.strip_prefix("sec-websocket-key: "))
+                .unwrap();
+            let accept = dreamsocket_protocol::handshake::accept_key(key.as_bytes());
+            let response = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Extensions: {extensions}\r\n\r\n",
+                accept.to_str().unwrap()
+            );
+            socket.write_all(response.as_bytes()).await.unwrap();
+            // Until the client goes.
+            let _ = socket.read(&mut [0; 64]).await;
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_none_to_the_offer_is_refused() {
+        use dreamsocket::client::ResponseError;
+        for (compression, answered, expected) in [
+            (
+                Compression::off(),
+                "permessage-deflate",
+                ResponseError::UnofferedExtension,
+            ),
+            (
+                Compression::shared(),
+                "x-other",
+                ResponseError::UnofferedExtension,
+            ),
+            (
+                Compression::shared(),
+                "permessage-deflate",
+                ResponseError::InvalidExtension,
+            ),
+            (
+                Compression::dedicated(15),
+                "permessage-deflate; server_max_window_bits=16",
+                ResponseError::InvalidExtension,
+            ),
+            (
+                Compression::dedicated(10),
+                "permessage-deflate; server_max_window_bits=15",
+                ResponseError::InvalidExtension,
+            ),
+        ] {
+            let address = answer(answered).await;
+            let config = Config::default().with_compression(compression);
+            let opened = Connect::new(format!("ws://{address}/"))
+                .with_config(config)
+                .open()
+                .await;
+            assert!(
+                matches!(opened, Err(ConnectError::InvalidResponse(error)) if error == expected),
+                "{answered}"
+            );
+        }
+    }
+}

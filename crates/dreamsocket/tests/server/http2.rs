@@ -371,3 +371,23 @@ async fn a_connection_that_says_nothing_is_cut() {
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     client.echo("still here").await;
 }
+
+#[tokio::test]
+async fn many_closing_handshakes_at_once_wait_for_none() {
+    let app = App::start(long()).await;
+    let mut browser = Browser::connect(app.address).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(browser.open("/").await);
+    }
+    for client in &mut clients {
+        client.send(TEXT, b"hello").await;
+        client.send(CLOSE, &[3, 232]).await;
+    }
+    for client in &mut clients {
+        client.expect_text("hello").await;
+        assert_eq!(client.frame().await.unwrap().opcode, CLOSE);
+        // `close_time` is longer than the patience of this test.
+        assert_eq!(client.frame().await, None);
+    }
+}

@@ -47,18 +47,22 @@ impl Identity {
         app: &App,
         alpn: &[&[u8]],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let provider = Arc::new(dreamsocket::rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = self.trusting();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let io = TcpStream::connect(app.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         within(TlsConnector::from(Arc::new(config)).connect(name, io)).await
+    }
+
+    fn trusting(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(dreamsocket::rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
     }
 }
 
@@ -267,4 +271,26 @@ fn what_is_wrong_with_the_files_is_said_in_a_line() {
         &other_key,
         "it is not the key of the certificate",
     );
+}
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn the_librarys_own_client_speaks_wss() {
+    use dreamsocket::client::{Connect, ConnectError, Received};
+
+    let identity = Identity::new();
+    let app = App::start_with(config(), |server| server.tls(identity.tls())).await;
+    let url = format!("wss://localhost:{}/", app.address.port());
+    let mut socket = Connect::new(url.as_str())
+        .with_tls(identity.trusting())
+        .open()
+        .await
+        .unwrap();
+    socket.send_text("hello").await.unwrap();
+    assert_eq!(socket.receive().await, Some(Received::Text("hello".into())));
+    socket.close(1000, "").await.unwrap();
+
+    // Nobody vouches for a certificate of our own making, unless we say so.
+    let error = Connect::new(url).open().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Tls(_)), "{error:?}");
 }

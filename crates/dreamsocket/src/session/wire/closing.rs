@@ -129,15 +129,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, reason);
     }
 
+    /// RFC 6455 §7.1.1: a client that has written its close frame leaves it to the server to end the TCP connection, so
+    /// that the server and not the client is left with a socket in `TIME_WAIT`. The deadline of the close bounds it.
+    pub(super) fn awaits_end(&self) -> bool {
+        !self.is_server && self.engine.is_close_sent() && self.writer.is_empty() && !self.unflushed
+    }
+
     /// Moves a closing handshake on.
     pub(super) fn poll_closing(&mut self, context: &mut Context<'_>) {
-        let Some(closing) = self.closing.as_mut() else {
-            return;
-        };
         if !self.engine.is_close_sent() || !self.writer.is_empty() || self.unflushed {
             return;
         }
         let is_over = self.engine.is_close_received();
+        if is_over && self.awaits_end() {
+            return;
+        }
+        let Some(closing) = self.closing.as_mut() else {
+            return;
+        };
         // RFC 6455 §7.1.1: after both close frames the server closes the TCP connection. After a violation the peer is
         // told that nothing more comes, and what it still sends is read, so that no reset overtakes our close frame.
         if (is_over || self.engine.violation().is_some())

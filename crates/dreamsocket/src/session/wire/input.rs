@@ -115,7 +115,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 return;
             }
             while self.engine.handle_input(&mut self.read).is_some() {}
-            if self.engine.is_close_received() && self.engine.violation().is_none() {
+            let is_over = self.engine.is_close_received() && self.engine.violation().is_none();
+            if is_over && !self.awaits_end() {
                 return;
             }
             match self.poll_read(context, usize::MAX) {

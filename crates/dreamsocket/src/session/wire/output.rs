@@ -14,6 +14,7 @@ use super::super::writer::Writer;
 use super::{Noted, Wire};
 use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
+use crate::mask::mask_key;
 use crate::message::Cause;
 use crate::outbox::Outgoing;
 
@@ -193,9 +194,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.noted = Some(Noted::End(Some(error)));
         }
     }
-}
-
-/// Masking keys are a client's business (RFC 6455 §5.3); a server is never asked for one.
-fn mask_key() -> [u8; 4] {
-    [0; 4]
 }

@@ -1,0 +1,253 @@
+//! One end of a connection without the loop: a transport and the engine, driven by whoever calls.
+//!
+//! All that is under way stands in [`Link`], so that each of its futures may be dropped at any await.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use dreamsocket_protocol::handshake::DeflateParams;
+use dreamsocket_protocol::{
+    CloseCode, Engine, Event, InvalidClose, MAX_CONTROL_PAYLOAD, MessageKind, Role, Text,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::socket::{Received, SocketError};
+use crate::config::{Config, READ_AHEAD, later};
+use crate::mask::mask_key;
+use crate::message::{Cause, Closed};
+
+pub(super) struct Link<T> {
+    io: T,
+    engine: Engine,
+    config: Arc<Config>,
+    /// Bytes read and not decoded.
+    input: BytesMut,
+    /// Bytes encoded and not written.
+    output: BytesMut,
+    /// Whether a write has failed.
+    is_broken: bool,
+    /// Whether nothing more can be read.
+    is_at_end: bool,
+    /// Whether the writing side is shut down.
+    is_shut: bool,
+    /// A close under way, and when it is over at the latest.
+    closing: Option<(Closed, Instant)>,
+    closed: Option<Closed>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
+    /// `early` are bytes that came with the handshake.
+    pub(super) fn new(
+        io: T,
+        early: &[u8],
+        role: Role,
+        deflate: Option<DeflateParams>,
+        config: Arc<Config>,
+    ) -> Self {
+        let mut engine = Engine::new(role, config.limits());
+        if let Some(params) = deflate {
+            engine = engine.with_deflate(params, config.compression.tuning());
+        }
+        Self {
+            io,
+            engine,
+            config,
+            input: BytesMut::from(early),
+            output: BytesMut::new(),
+            is_broken: false,
+            is_at_end: false,
+            is_shut: false,
+            closing: None,
+            closed: None,
+        }
+    }
+
+    pub(super) const fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Result<(), SocketError> {
+        // What an earlier call has left comes first, so that not more than one message waits.
+        self.flush().await?;
+        self.engine
+            .encode_message(kind, payload, mask_key, &mut self.output)
+            .map_err(|_| SocketError::Closed)?;
+        self.flush().await
+    }
+
+    pub(super) async fn ping(&mut self, payload: &[u8]) -> Result<(), SocketError> {
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SocketError::PingTooLong { got: payload.len() });
+        }
+        self.flush().await?;
+        // The queue was emptied by then, so the only reason left is that we have closed.
+        self.engine.ping(payload).map_err(|_| SocketError::Closed)?;
+        self.encode_answers();
+        self.flush().await
+    }
+
+    pub(super) async fn receive(&mut self) -> Option<Received> {
+        loop {
+            if self.closed.is_some() {
+                return None;
+            }
+            if self.closing.is_some() {
+                self.finish().await;
+                return None;
+            }
+            if let Some(event) = self.engine.handle_input(&mut self.input) {
+                self.encode_answers();
+                match event {
+                    Event::Text(text) => return Some(Received::Text(text)),
+                    Event::Binary(bytes) => return Some(Received::Binary(bytes)),
+                    Event::Ping(payload) => {
+                        self.flush_now().await;
+                        return Some(Received::Ping(payload));
+                    }
+                    Event::Pong(payload) => return Some(Received::Pong(payload)),
+                    Event::Close(frame) => {
+                        let code = frame.code.unwrap_or(CloseCode::NO_STATUS);
+                        self.begin_close(code, frame.reason, Cause::Peer);
+                    }
+                    Event::Violation(violation) => {
+                        let code = violation.close_code();
+                        let cause = if code == CloseCode::TOO_BIG {
+                            Cause::Limit
+                        } else {
+                            Cause::Protocol
+                        };
+                        self.begin_close(code, violation.to_string().into(), cause);
+                    }
+                }
+                continue;
+            }
+            let read = poll_fn(|context| {
+                // Pongs that the system did not take before; a failure shows in reading, too.
+                let _ = self.poll_flush(context);
+                self.poll_read(context)
+            })
+            .await;
+            let reason = match read {
+                Ok(0) => Text::default(),
+                Ok(_) => continue,
+                Err(error) => error.kind().to_string().into(),
+            };
+            self.closed = Some(Closed::new(CloseCode::ABNORMAL, reason, false, Cause::Lost));
+        }
+    }
+
+    pub(super) async fn close(
+        &mut self,
+        code: CloseCode,
+        reason: Text,
+    ) -> Result<Closed, InvalidClose> {
+        self.engine.close(code, &reason)?;
+        if self.closing.is_none() && self.closed.is_none() {
+            self.engine.poll_close(mask_key, &mut self.output);
+            self.begin_close(code, reason, Cause::Stopped);
+        }
+        Ok(self.finish().await)
+    }
+
+    /// A close frame is encoded; all that is left is to write it and to wait for the end.
+    fn begin_close(&mut self, code: CloseCode, reason: Text, cause: Cause) {
+        let deadline = later(Instant::now(), self.config.close_time);
+        self.closing = Some((Closed::new(code, reason, false, cause), deadline));
+    }
+
+    async fn finish(&mut self) -> Closed {
+        if let Some((closed, deadline)) = self.closing.clone() {
+            let _ = timeout_at(deadline, poll_fn(|context| self.poll_finish(context))).await;
+            let is_sent = self.engine.is_close_sent() && self.output.is_empty() && !self.is_broken;
+            self.closing = None;
+            self.closed.get_or_insert(Closed {
+                clean: is_sent && self.engine.is_close_received(),
+                ..closed
+            });
+        }
+        match &self.closed {
+            Some(closed) => closed.clone(),
+            // There is a close under way whenever this is called on an open connection.
+            None => Closed::new(CloseCode::ABNORMAL, "", false, Cause::Lost),
+        }
+    }
+
+    /// Writes the close frame, and reads and forgets until the end, which is the server's to make (RFC 6455 §7.1.1).
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_written = self.poll_flush(context).is_ready();
+        if is_written && self.engine.violation().is_some() && !self.is_shut {
+            self.is_shut = Pin::new(&mut self.io).poll_shutdown(context).is_ready();
+        }
+        while !self.is_at_end {
+            while self.engine.handle_input(&mut self.input).is_some() {}
+            let count = ready!(self.poll_read(context));
+            self.is_at_end = !matches!(count, Ok(1..));
+        }
+        if is_written || self.is_broken {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn encode_answers(&mut self) {
+        self.engine.poll_control(mask_key, &mut self.output);
+        self.engine.poll_close(mask_key, &mut self.output);
+    }
+
+    /// Writes all that waits.
+    async fn flush(&mut self) -> Result<(), SocketError> {
+        if self.closing.is_some() || self.closed.is_some() || self.is_broken {
+            return Err(SocketError::Closed);
+        }
+        let deadline = later(Instant::now(), self.config.send_timeout);
+        match timeout_at(deadline, poll_fn(|context| self.poll_flush(context))).await {
+            Ok(written) => written.map_err(|_| SocketError::Closed),
+            Err(_) => Err(SocketError::Timeout),
+        }
+    }
+
+    /// Writes what the system takes at once.
+    async fn flush_now(&mut self) {
+        poll_fn(|context| {
+            let _ = self.poll_flush(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = ready!(self.poll_write_all(context));
+        if written.is_err() {
+            self.is_broken = true;
+            self.output.clear();
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let count = ready!(Pin::new(&mut self.io).poll_write(context, &self.output))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(count);
+        }
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    /// Grown by what has come, never by what a peer declares.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(READ_AHEAD);
+        pin!(self.io.read_buf(&mut self.input)).poll(context)
+    }
+}

@@ -1,0 +1,273 @@
+//! [`Reconnect`]: whether and when a client connects again. Pure: randomness is an argument.
+
+use std::time::Duration;
+
+use crate::client::error::ConnectError;
+use crate::message::{Cause, Closed};
+
+/// What a client may reconnect after.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Ending<'a> {
+    /// A connection ended.
+    Closed(&'a Closed),
+    /// An attempt to connect failed.
+    Failed(&'a ConnectError),
+}
+
+impl Ending<'_> {
+    /// The default rule: whether trying again later may help.
+    ///
+    /// - A connection: after 1001 (going away), 1006 (lost), 1011 (error), 1012 (restart) and 1013 (try again later),
+    ///   whichever side said so; not after our own stop or drain, a normal close (1000, 1005), and a close for what one
+    ///   side did wrong or for a reason of the application's (any other code).
+    /// - An attempt: [`ConnectError::is_temporary`].
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Closed(closed) => {
+                !matches!(closed.cause, Cause::Stopped | Cause::Drained)
+                    && matches!(u16::from(closed.code), 1001 | 1006 | 1011 | 1012 | 1013)
+            }
+            Self::Failed(error) => error.is_temporary(),
+        }
+    }
+}
+
+/// How the time before an attempt is drawn, so that clients that were lost together do not come back together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// Between nothing and the whole delay: spreads most.
+    Full,
+    /// Between half the delay and the whole.
+    Equal,
+}
+
+/// When a client connects again: after a delay that doubles with each attempt, with jitter.
+///
+/// ```
+/// use std::time::Duration;
+/// use dreamsocket::client::{Connect, Reconnect};
+///
+/// let connect = Connect::new("wss://example.com/feed").with_reconnect(
+///     Reconnect::new().with_max_delay(Duration::from_secs(30)).with_max_attempts(Some(20)),
+/// );
+/// # let _ = connect;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a policy does nothing until it is given to `Connect::with_reconnect`"]
+pub struct Reconnect {
+    first_delay: Duration,
+    max_delay: Duration,
+    jitter: Jitter,
+    max_attempts: Option<u32>,
+    stable_after: Duration,
+    is_first_retried: bool,
+    rule: fn(Ending<'_>) -> bool,
+}
+
+impl Reconnect {
+    /// Delays of 1 s, 2 s, 4 s and so on up to 60 s, with full jitter, without end.
+    pub fn new() -> Self {
+        Self {
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(60),
+            jitter: Jitter::Full,
+            max_attempts: None,
+            stable_after: Duration::from_secs(30),
+            is_first_retried: false,
+            rule: |ending| ending.is_temporary(),
+        }
+    }
+
+    /// The delay before the first attempt, before jitter. Default: 1 s.
+    pub const fn with_first_delay(mut self, delay: Duration) -> Self {
+        self.first_delay = delay;
+        self
+    }
+
+    /// What a delay grows to at most, also one that a server asks for with `Retry-After`. Default: 60 s.
+    pub const fn with_max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    /// Default: [`Jitter::Full`].
+    pub const fn with_jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// After how many attempts in a row to give up. Attempts count until a connection has been stable. `None`, the default:
+    /// never.
+    pub const fn with_max_attempts(mut self, attempts: Option<u32>) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// How long a connection has to last until delays and attempts begin anew. A shorter one counts like an attempt that
+    /// failed, so a server that accepts and closes at once is not hammered. Default: 30 s.
+    pub const fn with_stable_after(mut self, time: Duration) -> Self {
+        self.stable_after = time;
+        self
+    }
+
+    /// Whether a first attempt that fails is retried under the same rules, while the caller waits. Default: no, so that
+    /// a wrong address is known at once.
+    pub const fn with_first_retried(mut self, is_first_retried: bool) -> Self {
+        self.is_first_retried = is_first_retried;
+        self
+    }
+
+    /// After which endings to connect again. Default: [`Ending::is_temporary`].
+    ///
+    /// ```
+    /// use dreamsocket::client::{Ending, Reconnect};
+    ///
+    /// // This server closes with 4000 when it wants to be asked again.
+    /// let reconnect = Reconnect::new().with_rule(|ending| {
+    ///     ending.is_temporary() || matches!(ending, Ending::Closed(closed) if u16::from(closed.code) == 4000)
+    /// });
+    /// # let _ = reconnect;
+    /// ```
+    pub const fn with_rule(mut self, rule: fn(Ending<'_>) -> bool) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    pub(super) const fn is_first_retried(&self) -> bool {
+        self.is_first_retried
+    }
+
+    pub(super) fn wants(&self, ending: Ending<'_>) -> bool {
+        (self.rule)(ending)
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where a client stands in a row of attempts.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    /// Attempts since a connection was stable.
+    attempts: u32,
+}
+
+impl Backoff {
+    /// A connection has lasted that long.
+    pub(super) fn note_connection(&mut self, policy: &Reconnect, lasted: Duration) {
+        if lasted >= policy.stable_after {
+            self.attempts = 0;
+        }
+    }
+
+    /// How long to wait before the next attempt; `None` to give up. `random` is from 0 up to 1. What the server asked for
+    /// comes before our own delay, so that clients that were told the same do not come back together.
+    pub(super) fn next_delay(
+        &mut self,
+        policy: &Reconnect,
+        asked: Option<Duration>,
+        random: f64,
+    ) -> Option<Duration> {
+        if policy.max_attempts.is_some_and(|max| self.attempts >= max) {
+            return None;
+        }
+        let factor = 2_u32.checked_pow(self.attempts).unwrap_or(u32::MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        let whole = policy
+            .first_delay
+            .saturating_mul(factor)
+            .min(policy.max_delay);
+        let random = random.clamp(0.0, 1.0);
+        let drawn = match policy.jitter {
+            Jitter::Full => whole.mul_f64(random),
+            Jitter::Equal => whole / 2 + (whole / 2).mul_f64(random),
+        };
+        let delay = asked.unwrap_or_default().saturating_add(drawn);
+        Some(delay.min(policy.max_delay))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dreamsocket_protocol::CloseCode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(cause: Cause, code: u16, expected: bool) {
+        let closed = Closed::new(CloseCode::from(code), "", true, cause);
+        let ending = Ending::Closed(&closed);
+        assert_eq!(ending.is_temporary(), expected, "{cause} {code}");
+    }
+
+    #[test]
+    fn the_default_rule() {
+        for code in [1001, 1011, 1012, 1013] {
+            check(Cause::Peer, code, true);
+        }
+        for code in [1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 3000, 4000] {
+            check(Cause::Peer, code, false);
+        }
+        check(Cause::Lost, 1006, true);
+        check(Cause::Failed, 1011, true);
+        check(Cause::Failed, 4001, false);
+        check(Cause::Lagged, 1013, true);
+        check(Cause::Protocol, 1002, false);
+        check(Cause::Stopped, 1000, false);
+        check(Cause::Stopped, 1012, false);
+        check(Cause::Drained, 1001, false);
+    }
+
+    #[test]
+    fn delays_double_up_to_the_maximum_and_begin_anew_after_a_stable_connection() {
+        let policy = Reconnect::new().with_max_delay(Duration::from_secs(5));
+        let mut backoff = Backoff::default();
+        let next =
+            |backoff: &mut Backoff| backoff.next_delay(&policy, None, 1.0).unwrap().as_secs();
+        assert_eq!([1, 2, 4, 5, 5].map(|_| next(&mut backoff)), [1, 2, 4, 5, 5]);
+        backoff.note_connection(&policy, Duration::from_secs(29));
+        assert_eq!(next(&mut backoff), 5);
+        backoff.note_connection(&policy, Duration::from_secs(30));
+        assert_eq!(next(&mut backoff), 1);
+    }
+
+    #[test]
+    fn attempts_end() {
+        let policy = Reconnect::new().with_max_attempts(Some(2));
+        let mut backoff = Backoff::default();
+        assert!(backoff.next_delay(&policy, None, 0.0).is_some());
+        assert!(backoff.next_delay(&policy, None, 0.0).is_some());
+        assert_eq!(backoff.next_delay(&policy, None, 0.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_is_within_its_bounds(
+            first in 0_u64..100_000,
+            max in 0_u64..100_000,
+            attempts in 0_u32..100,
+            asked in proptest::option::of(0_u64..200_000),
+            random in 0.0_f64..1.0,
+            is_equal: bool,
+        ) {
+            let (first, max) = (Duration::from_millis(first), Duration::from_millis(max));
+            let asked = asked.map(Duration::from_millis);
+            let jitter = if is_equal { Jitter::Equal } else { Jitter::Full };
+            let policy = Reconnect::new().with_first_delay(first).with_max_delay(max).with_jitter(jitter);
+            let delay = Backoff { attempts }.next_delay(&policy, asked, random).unwrap();
+            prop_assert!(delay <= max);
+            prop_assert!(delay >= asked.unwrap_or_default().min(max));
+            let whole = first.saturating_mul(2_u32.saturating_pow(attempts)).min(max);
+            prop_assert!(delay <= asked.unwrap_or_default() + whole);
+            if is_equal {
+                prop_assert!(delay >= (whole / 2).min(max));
+            }
+        }
+    }
+}
