@@ -8,6 +8,8 @@ mod listener;
 mod preface;
 mod service;
 mod sockets;
+#[cfg(feature = "http2")]
+mod streams;
 
 use std::convert::Infallible;
 use std::fmt;

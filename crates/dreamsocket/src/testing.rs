@@ -51,12 +51,16 @@
 
 mod client;
 mod frame;
+#[cfg(feature = "http2")]
+mod http2;
 mod peer;
 mod settling;
 mod transcript;
 mod transport;
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,11 +72,13 @@ pub use self::frame::Frame;
 pub use self::peer::Received;
 pub use self::settling::settle;
 pub use self::transport::Traffic;
+use self::transport::Transport;
 use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub};
-use crate::session::{self, Session};
+use crate::message::Closed;
+use crate::session::{self, Outcome, Session};
 
 /// How long an expectation waits, of the runtime's clock: longer than each of [`Config`]'s default times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -144,6 +150,7 @@ pub struct Builder {
     peer_addr: Option<SocketAddr>,
     buffer: usize,
     early: Vec<u8>,
+    is_http2: bool,
 }
 
 impl Builder {
@@ -156,6 +163,7 @@ impl Builder {
             peer_addr: None,
             buffer: BUFFER,
             early: Vec::new(),
+            is_http2: false,
         }
     }
 
@@ -198,6 +206,14 @@ impl Builder {
         self
     }
 
+    /// Puts a stream of an HTTP/2 connection in between, opened by extended CONNECT (RFC 8441), instead of a bare
+    /// transport. Its windows have the size of the [buffer](Self::with_buffer), and are felt beside it.
+    #[cfg(feature = "http2")]
+    pub const fn with_http2(mut self) -> Self {
+        self.is_http2 = true;
+        self
+    }
+
     /// Starts the session and returns the client at its other end.
     ///
     /// # Panics
@@ -236,15 +252,32 @@ impl Builder {
             ..Facts::of(&config)
         });
         admission.attach(&connection);
-        let (io, far) = transport::pair(self.buffer);
-        let traffic = io.traffic();
-        let session = Session::open(io, &self.early, Role::Server, connection.clone(), config);
+        let (near, far) = tokio::io::duplex(self.buffer);
+        let counts = Arc::<transport::Counts>::default();
+        let traffic = Arc::clone(&counts);
+        let facts = (connection.clone(), config);
+        let session: Pin<Box<dyn Future<Output = (Outcome, Closed)> + Send>> = match self.is_http2 {
+            #[cfg(feature = "http2")]
+            true => Box::pin(async move {
+                let io = match http2::open(near, self.buffer, self.early).await {
+                    Ok(io) => Transport::new(io, traffic),
+                    Err(error) => panic!("HTTP/2 in memory failed: {error}"),
+                };
+                let session = Session::open(io, &[], Role::Server, facts.0, facts.1);
+                session::run(session, dependencies, handlers).await
+            }),
+            _ => {
+                let io = Transport::new(near, traffic);
+                let session = Session::open(io, &self.early, Role::Server, facts.0, facts.1);
+                Box::pin(session::run(session, dependencies, handlers))
+            }
+        };
         let session = async move {
-            let (outcome, _) = session::run(session, dependencies, handlers).await;
+            let (outcome, _) = session.await;
             admission.ended(outcome);
         };
         let session = tokio::spawn(settling::counted(session.in_current_span()));
-        Client::new(far, session, connection, traffic)
+        Client::new(far, session, connection, counts)
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! Apart from the upgrade, since both ends of a connection come out of hyper the same way.
 
+mod small_writes;
+
 use bytes::Bytes;
+use http::Version;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade as auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+pub(crate) use self::small_writes::{PIECE, SmallWrites};
 use crate::server::Rewind;
 
 /// A transport to open a session on.
@@ -19,9 +23,10 @@ pub(crate) enum Transport<O> {
 }
 
 /// Takes the bare TCP stream out of hyper's wrappers where there is one (`Server`, `axum::serve`, bare hyper on
-/// `TokioIo<TcpStream>`); anything else is used through hyper's traits.
+/// `TokioIo<TcpStream>`); anything else is used through hyper's traits. `version` is that of the request.
 pub(crate) fn downcast(
     upgraded: Upgraded,
+    version: Version,
 ) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
@@ -42,6 +47,9 @@ pub(crate) fn downcast(
     };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => Transport::Other(TokioIo::new(upgraded)),
+        Err(upgraded) => {
+            let piece = (version == Version::HTTP_2).then_some(PIECE);
+            Transport::Other(SmallWrites::new(TokioIo::new(upgraded), piece))
+        }
     }
 }

@@ -214,6 +214,8 @@ impl<R> Upgrade<R> {
             subprotocol,
             deflate,
         } = accepted;
+        let version = self.request.version();
+        let close_time = config.close_time;
         let (deflate, extensions) = deflate.unzip();
         let response = handshake.accept(subprotocol.as_deref(), extensions);
         let session = async move {
@@ -235,7 +237,7 @@ impl<R> Upgrade<R> {
                 admission.attach(&connection);
                 connection
             };
-            let (outcome, _) = match downcast(upgraded) {
+            let (outcome, _) = match downcast(upgraded, version) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(io.peer_addr().ok().or(peer_addr));
                     let session = Session::open(io, &early, Role::Server, connection, config);
@@ -250,7 +252,9 @@ impl<R> Upgrade<R> {
                 }
             };
             admission.ended(outcome);
-            drop(socket_permit);
+            if let Some(permit) = socket_permit {
+                permit.leave(close_time);
+            }
         };
         tokio::spawn(session.in_current_span());
         response

@@ -98,7 +98,8 @@ impl Socket {
 
     pub(super) fn new(dialed: Dialed, config: Arc<Config>) -> Self {
         let opened = dialed.opened;
-        let (io, early): (Box<dyn Io>, _) = match downcast(opened.upgraded) {
+        let (io, early): (Box<dyn Io>, _) = match downcast(opened.upgraded, http::Version::HTTP_11)
+        {
             Transport::Tcp(io, early) => (Box::new(io), early),
             Transport::Other(io) => (Box::new(io), Bytes::new()),
         };

@@ -295,7 +295,7 @@ impl<L: Dial> Supervisor<L> {
             ..
         } = fresh;
         let config = Arc::clone(&self.config);
-        let (outcome, closed) = match downcast(upgraded) {
+        let (outcome, closed) = match downcast(upgraded, http::Version::HTTP_11) {
             Transport::Tcp(io, early) => {
                 let session = Session::open(io, &early, Role::Client, connection, config);
                 // It keeps hyper's buffer alive.

@@ -1,30 +1,33 @@
 //! One connection under hyper, from its accept to its end or its upgrade.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-#[cfg(feature = "http2")]
-use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::preface::{self, Version};
+#[cfg(feature = "http2")]
+use super::streams::StreamExecutor;
 use super::{Encryption, HttpService, SocketPermit};
 use crate::config::{Config, later};
+use crate::error::BoxError;
 use crate::hub::Hub;
 use crate::origin::PeerAddr;
 
@@ -41,6 +44,12 @@ const MAX_STREAMS: u32 = 100;
 /// How many bytes a peer may send on one HTTP/2 stream before they are read.
 #[cfg(feature = "http2")]
 const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The window of a whole connection. Its streams need a fifth of it, so that none holds up another. But h2 derives from it
+/// how many small frames may wait unread before it ends the connection, and all that is open on it: half of it, at 256
+/// bytes a frame. That makes some 65,000 messages for handlers that are busy.
+#[cfg(feature = "http2")]
+const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 
 /// How many bytes wait in hyper for the peer to make room on a stream.
 #[cfg(feature = "http2")]
@@ -139,15 +148,22 @@ impl Connection {
         let requests_hub = hub.clone();
         let requests_open = Arc::clone(&open);
         let respond = service_fn(move |mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(requests_hub.clone());
             requests_open.count.fetch_add(1, Ordering::Relaxed);
-            // An upgrade takes it along, so that the socket counts until its session ends.
-            extensions.insert(permit.with(requests_open.guard.subscribe()));
-            if let Some(peer_addr) = peer_addr {
-                extensions.insert(PeerAddr(peer_addr));
+            let open = requests_open.guard.subscribe();
+            let permit = permit.with(open.clone());
+            let hub = requests_hub.clone();
+            let service = service.clone();
+            // On HTTP/2 this runs in a task of the stream's own.
+            async move {
+                let extensions = request.extensions_mut();
+                extensions.insert(hub);
+                // An upgrade takes it along, so that the socket counts until its session ends.
+                extensions.insert(permit.in_this_task());
+                if let Some(peer_addr) = peer_addr {
+                    extensions.insert(PeerAddr(peer_addr));
+                }
+                respond(service, request, open).await
             }
-            respond(service.clone(), request)
         });
         let io = TokioIo::new(io);
         match version {
@@ -183,18 +199,16 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     mut lifeline: watch::Receiver<()>,
     open: Option<&Open>,
 ) {
-    let idle = async {
-        match open {
-            Some(open) => open.idle(hub.config().head_timeout).await,
-            // hyper's own timeout holds between the requests of HTTP/1.1.
-            None => std::future::pending().await,
-        }
+    let idle = async || match open {
+        Some(open) => open.idle(hub.config().head_timeout).await,
+        // hyper's own timeout holds between the requests of HTTP/1.1.
+        None => std::future::pending().await,
     };
     let since = tokio::select! {
         result = connection.as_mut() => return log_end(result),
         _ = lifeline.changed() => return,
         since = hub.draining() => Some(since),
-        () = idle => None,
+        () = idle() => None,
     };
     // WebSockets on streams get their 1001 first; then no more streams are taken.
     if let (Some(open), Some(since)) = (open, since) {
@@ -219,6 +233,8 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         result = connection => log_end(result),
         _ = lifeline.changed() => {}
         () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
+        // Nothing of ours is open, but streams that the peer does not read to their end.
+        () = idle() => tracing::debug!("an HTTP connection was cut: it did not end after GOAWAY"),
     }
 }
 
@@ -249,8 +265,8 @@ fn http1_builder(config: &Config) -> http1::Builder {
 }
 
 #[cfg(feature = "http2")]
-fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(config: &Config) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
         // A peer that does not even answer a PING is gone, or was never there.
@@ -262,18 +278,26 @@ fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
         .max_header_list_size(u32::try_from(config.max_head).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
-        // Room for all streams, so that one whose handler is busy does not hold up the others.
-        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(MAX_STREAMS));
+        .initial_connection_window_size(CONNECTION_WINDOW);
     builder
 }
 
 /// What the service answers. An error of the service, which hyper would answer with the end of the connection, is a 500.
+/// `open` is kept until the body is sent, where the connection carries more than one (HTTP/2).
 async fn respond<S: HttpService>(
     service: S,
     request: Request<Incoming>,
-) -> Result<Response<Either<S::Body, Empty<<S::Body as Body>::Data>>>, std::convert::Infallible> {
+    open: watch::Receiver<()>,
+) -> Result<Response<impl Body<Data = <S::Body as Body>::Data, Error = BoxError>>, Infallible> {
+    let is_http2 = request.version() == http::Version::HTTP_2;
     Ok(match service.answer(request).await {
-        Ok(response) => response.map(Either::Left),
+        Ok(response) if is_http2 => response.map(|body| {
+            Either::Left(Either::Right(Held {
+                body: Box::pin(body),
+                _open: open,
+            }))
+        }),
+        Ok(response) => response.map(|body| Either::Left(Either::Left(body))),
         Err(error) => {
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
@@ -284,6 +308,32 @@ async fn respond<S: HttpService>(
             response
         }
     })
+}
+
+/// A body that is something open on its connection.
+struct Held<B> {
+    body: Pin<Box<B>>,
+    _open: watch::Receiver<()>,
+}
+
+impl<B: Body> Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// How a connection ends is mostly the peer's doing, so it is nothing to warn of.

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+#[cfg(feature = "http2")]
+use super::streams::Stream;
+
 /// What else the process may have open: its logs, listeners, databases.
 const SPARE_FILES: usize = 64;
 
@@ -25,6 +28,9 @@ pub(crate) struct SocketPermit {
     _permit: Arc<OwnedSemaphorePermit>,
     /// Tells the connection that something of it is still open.
     _open: Option<watch::Receiver<()>>,
+    /// On HTTP/2: the stream that a WebSocket has.
+    #[cfg(feature = "http2")]
+    stream: Option<Stream>,
 }
 
 impl SocketPermit {
@@ -34,6 +40,25 @@ impl SocketPermit {
             _open: Some(open),
             ..self.clone()
         }
+    }
+
+    /// Of the stream, if any, whose request this task answers.
+    pub(super) fn in_this_task(self) -> Self {
+        Self {
+            #[cfg(feature = "http2")]
+            stream: Stream::current(),
+            ..self
+        }
+    }
+
+    /// The WebSocket has ended, and what it wrote last has that long to go out.
+    pub(crate) fn leave(self, time: Duration) {
+        #[cfg(feature = "http2")]
+        if let Some(stream) = &self.stream {
+            stream.leave(time);
+        }
+        #[cfg(not(feature = "http2"))]
+        let _ = time;
     }
 }
 
@@ -73,6 +98,8 @@ impl Sockets {
             Ok(permit) => SocketPermit {
                 _permit: Arc::new(permit),
                 _open: None,
+                #[cfg(feature = "http2")]
+                stream: None,
             },
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,

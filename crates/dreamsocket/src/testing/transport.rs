@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What the session has done on its transport so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,16 +23,9 @@ pub struct Traffic {
     pub bytes_written: usize,
 }
 
-/// Both ends: the session's, and the client's.
-pub(super) fn pair(buffer: usize) -> (Transport, DuplexStream) {
-    let (near, far) = tokio::io::duplex(buffer);
-    let counts = Arc::default();
-    (Transport { io: near, counts }, far)
-}
-
 #[derive(Debug)]
-pub(super) struct Transport {
-    io: DuplexStream,
+pub(super) struct Transport<T> {
+    io: T,
     counts: Arc<Counts>,
 }
 
@@ -60,13 +53,13 @@ impl Counts {
     }
 }
 
-impl Transport {
-    pub(super) fn traffic(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+impl<T> Transport<T> {
+    pub(super) const fn new(io: T, counts: Arc<Counts>) -> Self {
+        Self { io, counts }
     }
 }
 
-impl AsyncRead for Transport {
+impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -81,7 +74,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Transport<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

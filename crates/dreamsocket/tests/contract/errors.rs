@@ -57,11 +57,11 @@ async fn an_error_of_on_init_closes_and_runs_nothing_else() {
     async fn on_close((): (), _: &u16) {
         unreachable!()
     }
-    let mut client = testing::connect(1011, on_init, on_message, on_close);
+    let mut client = crate::builder().connect(1011, on_init, on_message, on_close);
     client.send_text("early").await;
     client.expect_closed(1011).await;
     client.ended().await;
-    let mut client = testing::connect(1008, on_init, on_message, on_close);
+    let mut client = crate::builder().connect(1008, on_init, on_message, on_close);
     assert_eq!(client.expect_closed(1008).await, "not you");
     client.ended().await;
 }

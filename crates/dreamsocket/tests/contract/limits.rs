@@ -203,7 +203,7 @@ async fn a_thousand_connections_at_once() {
     }
     async fn on_close((): (), _: &()) {}
     let hub = Hub::new(Config::default());
-    let builder = dreamsocket::testing::Builder::new().with_hub(&hub);
+    let builder = crate::builder().with_hub(&hub);
     let connect = |_| builder.clone().connect((), on_init, on_message, on_close);
     let mut clients: Vec<_> = (0..1_000).map(connect).collect();
     for client in &mut clients {

@@ -14,6 +14,7 @@ mod errors;
 mod forwarding;
 mod heartbeat;
 mod kit;
+mod large_writes;
 mod limits;
 mod logs;
 mod panics;
@@ -21,3 +22,8 @@ mod selectors;
 mod sending;
 mod stage;
 mod the_loop;
+
+/// What [`stage::Stage`] connects over.
+fn builder() -> dreamsocket::testing::Builder {
+    dreamsocket::testing::Builder::new()
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dreamsocket::testing::{self, Builder, Client, advance, settle};
+use dreamsocket::testing::{self, Client, advance, settle};
 use dreamsocket::{
     Action, BoxError, Closed, Config, Connection, Message, Selector, continue_connection,
     continue_connection_with_selector, stop_connection,
@@ -62,7 +62,7 @@ async fn l8_a_panic_in_on_message_ends_one_connection_and_on_close_gets_the_stat
     let loud = logs.loud();
     assert_eq!(loud.len(), 1, "{loud:?}");
     assert!(loud[0].starts_with("ERROR"), "{loud:?}");
-    assert!(loud[0].contains("contract::stage::on_message"), "{loud:?}");
+    assert!(loud[0].contains("::stage::on_message"), "{loud:?}");
     assert!(
         loud[0].contains("String") || loud[0].contains("str"),
         "{loud:?}"
@@ -87,7 +87,7 @@ async fn l8_a_panic_in_on_init_runs_nothing_else() {
     async fn on_close((): (), _: &()) {
         unreachable!()
     }
-    let mut client = testing::connect((), on_init, on_message, on_close);
+    let mut client = crate::builder().connect((), on_init, on_message, on_close);
     client.send_text("early").await;
     expect_panicked(client).await;
 }
@@ -130,7 +130,7 @@ async fn l8_a_panic_in_on_close_ends_the_session_as_usual() {
         panic!("on purpose")
     }
     let logs = logs::capture();
-    let mut client = testing::connect((), on_init, on_message, on_close);
+    let mut client = crate::builder().connect((), on_init, on_message, on_close);
     client.send_text("stop").await;
     client.expect_closed(1000).await;
     client.ended().await;
@@ -200,7 +200,7 @@ async fn l8_a_panic_while_the_future_is_made() {
         *seen.lock().unwrap() = state;
     }
     let seen: Arc<Mutex<u32>> = Arc::default();
-    let mut client = testing::connect(Arc::clone(&seen), on_init, on_message, on_close);
+    let mut client = crate::builder().connect(Arc::clone(&seen), on_init, on_message, on_close);
     client.send_text("go").await;
     expect_panicked(client).await;
     assert_eq!(*seen.lock().unwrap(), 8);
@@ -221,7 +221,7 @@ async fn l8_a_panic_in_the_drop_of_a_future_that_is_cut() {
     }
     let seen: Seen = Arc::default();
     let config = Config::default().with_handler_timeout(Some(Duration::from_secs(1)));
-    let mut client = Builder::new().with_config(config).connect(
+    let mut client = crate::builder().with_config(config).connect(
         Arc::clone(&seen),
         on_init,
         on_message,
@@ -289,7 +289,7 @@ async fn l8_a_panic_while_the_error_is_boxed() {
         *seen.lock().unwrap() = state;
     }
     let seen: Arc<Mutex<u32>> = Arc::default();
-    let mut client = testing::connect(Arc::clone(&seen), on_init, on_message, on_close);
+    let mut client = crate::builder().connect(Arc::clone(&seen), on_init, on_message, on_close);
     client.send_text("go").await;
     expect_panicked(client).await;
     assert_eq!(*seen.lock().unwrap(), 7);

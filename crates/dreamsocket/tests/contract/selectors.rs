@@ -137,7 +137,7 @@ async fn l7_a_second_room_without_resubscribing_to_the_first() {
         lobby: lobby.clone(),
         attic: attic.clone(),
     };
-    let mut client: Client = dreamsocket::testing::connect(rooms, on_init, on_message, on_close);
+    let mut client: Client = crate::builder().connect(rooms, on_init, on_message, on_close);
     settle().await;
     client.send_text("enter attic").await;
     assert_eq!(lobby.publish("to the lobby".to_owned()).unwrap().local, 1);

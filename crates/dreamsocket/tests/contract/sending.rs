@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dreamsocket::testing::{Builder, Client, Frame, Received, advance, settle};
+use dreamsocket::testing::{Client, Frame, Received, advance, settle};
 use dreamsocket::{
     Config, Connection, Message, Selector, SendError, continue_connection, stop_connection,
 };
@@ -435,20 +435,6 @@ async fn s2_a_batch_of_messages_is_answered_with_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s2_large_and_small_messages_leave_with_one_write() {
-    const SEND: Act = act!(|_, _, connection, _| {
-        connection.send_text("small").await?;
-        connection.send_binary(vec![1; 10_000]).await?;
-        connection.send_text("small").await?;
-        connection.send_binary(vec![1; 20_000]).await?;
-        Ok(continue_connection())
-    });
-    let (mut client, _stage) = Stage::new(SEND).connect();
-    client.send_text("go").await;
-    assert_eq!(client.traffic().writes, 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn s2_what_a_handler_sent_and_its_close_leave_with_one_write() {
     const STOP: Act = act!(|_, _, connection, _| {
         connection.send_text("goodbye").await?;
@@ -487,26 +473,6 @@ async fn s2_flushed_when_a_handler_waits() {
     client.expect_text("hold").await;
     client.expect_text("three").await;
     assert_eq!(client.traffic().writes, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn s2_flushed_when_64_kib_are_pending() {
-    const CHECK: Act = act!(|_, message, connection, stage| {
-        if let Message::Text(_) = message {
-            stage.note(connection.buffered_bytes().to_string());
-            connection.send_binary(vec![0; 20_000]).await?;
-        }
-        Ok(continue_connection())
-    });
-    let (mut client, stage) = Stage::new(CHECK)
-        .with(|builder| builder.with_buffer(MIB))
-        .connect();
-    client.send((0..20).map(|_| Frame::text(""))).await;
-    let pending = stage.messages();
-    let most = pending.iter().filter_map(|line| line.parse().ok());
-    let most: usize = most.max().unwrap();
-    assert!(most < 64 * 1024 + 20_000, "{pending:?}");
-    assert!(client.traffic().writes >= 5, "{:?}", client.traffic());
 }
 
 #[tokio::test(start_paused = true)]
@@ -555,7 +521,7 @@ async fn s1_sends_of_on_init_are_sent() {
         continue_connection()
     }
     async fn on_close((): (), _: &()) {}
-    let mut client = Builder::new().connect((), on_init, on_message, on_close);
+    let mut client = crate::builder().connect((), on_init, on_message, on_close);
     client.expect_text("welcome").await;
 }
 

@@ -44,7 +44,7 @@ impl Stage {
     pub(crate) fn new(act: Act) -> Self {
         Self {
             act,
-            builder: Mutex::default(),
+            builder: Mutex::new(crate::builder()),
             selector: Mutex::default(),
             init_time: Duration::ZERO,
             close_time: Duration::ZERO,

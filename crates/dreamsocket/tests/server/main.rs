@@ -22,5 +22,7 @@ mod refusals;
 mod services;
 #[cfg(unix)]
 mod signals;
+#[cfg(feature = "http2")]
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
