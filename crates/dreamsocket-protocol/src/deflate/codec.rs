@@ -127,7 +127,8 @@ fn run_inflate(
     // Beginning a stream costs a copy of the window, which a final block of two bytes would have for next to nothing.
     let mut streams = SPARE_STREAMS.saturating_add(payload.len() / BYTES_PER_STREAM);
     let mut rest = payload;
-    while !rest.is_empty() {
+    // With the input used up there may be output left that found no room: the rest of a long match.
+    while !rest.is_empty() || output.len() == output.capacity() {
         let (after, status) = step(decompress, rest, &mut output, payload.len(), limit)?;
         rest = after;
         if status == Status::StreamEnd {
@@ -204,7 +205,8 @@ fn step<'a>(
         .ok()
         .and_then(|consumed| input.get(consumed..))
         .ok_or(Violation::InvalidDeflate)?;
-    if consumed == 0 && output.len() == made && status != Status::StreamEnd {
+    let is_stuck = consumed == 0 && output.len() == made && status != Status::StreamEnd;
+    if is_stuck && !input.is_empty() {
         return Err(Violation::InvalidDeflate);
     }
     Ok((rest, status))

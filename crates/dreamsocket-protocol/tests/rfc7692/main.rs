@@ -1,6 +1,10 @@
 //! permessage-deflate (RFC 7692) by chapter, without time and sockets: bytes in, events out.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking; proptest shares its strategies"
+)]
 
 mod bounds;
 mod framing;
