@@ -55,6 +55,37 @@ async fn a_servers_close_is_answered_also_if_the_server_shuts_its_writing_side()
 }
 
 #[tokio::test]
+async fn the_answer_to_a_close_goes_out_behind_all_that_waits_although_the_server_has_ended() {
+    let (listener, url) = listen().await;
+    let mut recorder = Recorder::new();
+    let (connected, mut peer) =
+        tokio::join!(recorder.run(Connect::new(url)), Peer::open(&listener));
+    let connected = connected.unwrap();
+    recorder.expect("init 0").await;
+    // More than the buffers of both sockets hold.
+    const WAITING: usize = 32 * 1024 * 1024;
+    let connection = connected.connection();
+    connection.send_binary(vec![0; WAITING]).await.unwrap();
+    peer.close(1001).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut peer.io)
+        .await
+        .unwrap();
+    within(connection.closed()).await;
+
+    let mut rest = Vec::new();
+    within(tokio::io::AsyncReadExt::read_to_end(
+        &mut peer.io,
+        &mut rest,
+    ))
+    .await
+    .unwrap();
+    // A header of 14 bytes and the payload; then the close frame, with its mask.
+    assert_eq!(rest.len(), 14 + WAITING + 8);
+    assert_eq!(rest[14 + WAITING..][..2], [0x88, 0x82]);
+    assert!(within(connected.ended()).await.closed.clean);
+}
+
+#[tokio::test]
 async fn a_server_that_never_ends_is_left_when_the_close_time_is_up() {
     let (listener, url) = listen().await;
     let recorder = Recorder::new();
