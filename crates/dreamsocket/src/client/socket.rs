@@ -1,6 +1,7 @@
 //! [`Socket`]: a client without the loop, for tests and tools.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dreamsocket_protocol::{CloseCode, InvalidClose, MessageKind, Role, Text};
@@ -14,7 +15,6 @@ use super::link::Link;
 use crate::config::Config;
 use crate::message::Closed;
 use crate::transport::{Transport, downcast};
-use std::sync::Arc;
 
 /// A WebSocket to send and receive on by hand.
 ///

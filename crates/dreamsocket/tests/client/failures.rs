@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dreamsocket::client::{Connect, ConnectError, Phase, ResponseError};
 
-use crate::peer::{Peer, answer_with, listen, within};
+use crate::peer::{Peer, answer_with, listen};
 use crate::recorder::Recorder;
 
 async fn fail(connect: Connect) -> ConnectError {
@@ -104,7 +104,7 @@ async fn a_server_that_never_answers_tls_and_one_that_speaks_none() {
             .unwrap();
         let _ = tokio::io::AsyncReadExt::read_to_end(&mut io, &mut Vec::new()).await;
     };
-    let (error, ()) = tokio::join!(fail(Connect::new(url)), within(plain));
+    let (error, ()) = tokio::join!(fail(Connect::new(url)), crate::peer::within(plain));
     assert!(matches!(error, ConnectError::Tls(_)), "{error:?}");
     assert!(!error.is_temporary());
 }
