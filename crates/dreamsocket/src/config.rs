@@ -99,7 +99,8 @@ config! {
     /// Over how much of the drain time the close frames are spread, so that clients do not all come back at once.
     /// Default: 0 s, which closes all of them at once.
     drain_spread, with_drain_spread: Duration = Duration::ZERO;
-    /// How many bytes the head of a request may have; past it 431 (`Server` only). Default: 16 KiB.
+    /// How many bytes the head of a request may have; past it 431 (`Server` only). For a client, the head of the response.
+    /// Default: 16 KiB.
     max_head, with_max_head: usize = 16 * 1024;
     /// How long the head of a request may take to come; past it the connection is cut (`Server` only). Default: 10 s.
     head_timeout, with_head_timeout: Duration = Duration::from_secs(10);

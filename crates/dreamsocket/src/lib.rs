@@ -82,4 +82,7 @@ mod pages {
     struct Tls;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../../docs/client.md")]
+    struct Client;
 }

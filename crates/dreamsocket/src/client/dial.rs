@@ -67,7 +67,6 @@ impl Target {
 }
 
 /// Dials over the network.
-#[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) offer: Offer,
     pub(super) target: Target,
@@ -196,15 +195,18 @@ pub(super) mod tls {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
+    #[cfg(target_os = "linux")]
     const SOON: Duration = Duration::from_millis(50);
 
     /// An address that answers nothing: its queue of connections is full, and then Linux drops what asks for one.
+    #[cfg(target_os = "linux")]
     async fn silent() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -217,6 +219,7 @@ mod tests {
         (address, listener, waiting)
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn addresses_are_tried_in_turn_and_share_the_time() {
         let (silent, _listener, _waiting) = silent().await;

@@ -67,8 +67,8 @@ pub enum ConnectError {
     /// The connection broke during the handshake, or what came is not HTTP.
     #[error("the exchange of the handshake failed")]
     Http(#[source] BoxError),
-    /// The head of the response is too large.
-    #[error("the head of the response is larger than {limit} bytes")]
+    /// The head of the response is too large, or has more than 100 headers.
+    #[error("the head of the response is larger than {limit} bytes, or has more than 100 headers")]
     HeadTooLarge {
         /// [`Config::max_head`](crate::Config::max_head), or 8 KiB where that is less.
         limit: usize,

@@ -28,7 +28,6 @@ const MAX_REFUSAL: usize = 64 * 1024;
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
 /// What is asked for in each handshake.
-#[derive(Debug)]
 pub(super) struct Offer {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,

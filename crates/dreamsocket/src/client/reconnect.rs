@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::client::error::ConnectError;
 use crate::message::{Cause, Closed};
 
+/// What any delay is cut to, so that arithmetic on it cannot overflow.
+const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// What a client may reconnect after.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -182,7 +185,8 @@ impl Backoff {
         let whole = policy
             .first_delay
             .saturating_mul(factor)
-            .min(policy.max_delay);
+            .min(policy.max_delay)
+            .min(LONGEST);
         let random = random.clamp(0.0, 1.0);
         let drawn = match policy.jitter {
             Jitter::Full => whole.mul_f64(random),
@@ -235,6 +239,17 @@ mod tests {
         assert_eq!(next(&mut backoff), 5);
         backoff.note_connection(&policy, Duration::from_secs(30));
         assert_eq!(next(&mut backoff), 1);
+    }
+
+    #[test]
+    fn delays_without_sense_are_cut() {
+        let policy = Reconnect::new()
+            .with_first_delay(Duration::MAX)
+            .with_max_delay(Duration::MAX);
+        let mut backoff = Backoff::default();
+        let delay = backoff.next_delay(&policy, Some(Duration::MAX), 0.999_999_999_999_999_9);
+        assert_eq!(delay, Some(Duration::MAX));
+        assert_eq!(backoff.next_delay(&policy, None, 1.0), Some(LONGEST));
     }
 
     #[test]

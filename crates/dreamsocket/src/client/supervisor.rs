@@ -431,3 +431,6 @@ async fn drained(hub: Option<&Hub>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 )]
 
 mod closing;
+mod docs;
 mod failures;
 mod peer;
 mod reconnecting;
@@ -16,3 +17,5 @@ mod recorder;
 mod refusals;
 mod server;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;

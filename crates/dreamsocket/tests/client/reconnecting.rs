@@ -98,17 +98,20 @@ async fn a_stop_between_connections_ends_it() {
 
 #[tokio::test]
 async fn a_stop_is_not_undone() {
-    let (listener, url) = listen().await;
-    let recorder = Recorder::new();
     // Even if the rule would have it.
-    let connect = Connect::new(url).with_reconnect(at_once().with_rule(|_| true));
-    let (connected, mut peer) = tokio::join!(recorder.run(connect), Peer::open(&listener));
-    let connected = connected.unwrap();
-    connected.stop();
-    peer.expect_close(1000).await;
-    peer.close(1000).await;
-    drop(peer);
-    assert_eq!(within(connected.ended()).await.reason, EndReason::Stopped);
+    for policy in [at_once(), at_once().with_rule(|_| true)] {
+        let (listener, url) = listen().await;
+        let recorder = Recorder::new();
+        let connect = Connect::new(url).with_reconnect(policy);
+        let (connected, mut peer) = tokio::join!(recorder.run(connect), Peer::open(&listener));
+        let connected = connected.unwrap();
+        connected.stop();
+        peer.expect_close(1000).await;
+        peer.close(1000).await;
+        drop(peer);
+        let ended = within(connected.ended()).await;
+        assert_eq!(ended.reason, EndReason::Stopped);
+    }
 }
 
 #[tokio::test]

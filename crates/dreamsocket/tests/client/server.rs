@@ -46,9 +46,13 @@ async fn on_message(
 
 async fn on_close((): (), (): &()) {}
 
-pub(crate) async fn serve() -> (SocketAddr, Hub) {
-    let router = Router::new().route("/echo", any(echo));
-    let server = Server::new(router).bind("127.0.0.1:0").await.unwrap();
+/// An echo at `/echo`.
+pub(crate) fn router() -> Router {
+    Router::new().route("/echo", any(echo))
+}
+
+async fn serve() -> (SocketAddr, Hub) {
+    let server = Server::new(router()).bind("127.0.0.1:0").await.unwrap();
     let (address, hub) = (server.local_addr(), server.hub().clone());
     tokio::spawn(server.run_until_drained());
     (address, hub)

@@ -1,0 +1,226 @@
+//! Reconnecting on a paused clock, over transports in memory: when attempts are made, to the millisecond.
+
+use std::ops::RangeInclusive;
+
+use dreamsocket_protocol::handshake::accept_key;
+use http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+
+use super::super::dial::Dialed;
+use super::super::link::Link;
+use super::super::opening::Offer;
+use super::super::reconnect::Jitter;
+use super::super::socket::Received;
+use super::*;
+use crate::action::{Action, continue_connection};
+use crate::message::Message;
+use crate::selector::Selector;
+
+/// Dials into the test.
+struct Memory {
+    offer: Offer,
+    far: mpsc::UnboundedSender<DuplexStream>,
+}
+
+impl Dial for Memory {
+    async fn dial(&self) -> Result<Dialed, ConnectError> {
+        let (near, far) = tokio::io::duplex(4096);
+        self.far.send(far).unwrap();
+        let opened = self.offer.open(near).await?;
+        Ok(Dialed {
+            opened,
+            peer_addr: None,
+        })
+    }
+}
+
+/// The server's side of all that a client does.
+struct Far {
+    dials: mpsc::UnboundedReceiver<DuplexStream>,
+    /// When something happened last.
+    since: Instant,
+}
+
+impl Far {
+    /// Waits for the next attempt, which must come after so many milliseconds.
+    async fn accept(&mut self, expected: RangeInclusive<u128>) -> DuplexStream {
+        let far = self.dials.recv().await.unwrap();
+        let waited = self.since.elapsed().as_millis();
+        assert!(expected.contains(&waited), "{waited} ms, not {expected:?}");
+        self.since = Instant::now();
+        far
+    }
+
+    async fn open(&mut self, expected: RangeInclusive<u128>) -> Link<DuplexStream> {
+        let mut far = self.accept(expected).await;
+        let request = read_head(&mut far).await;
+        let key = request
+            .lines()
+            .find_map(|line| line.strip_prefix("sec-websocket-key: "))
+            .unwrap();
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            accept_key(key.as_bytes()).to_str().unwrap()
+        );
+        far.write_all(head.as_bytes()).await.unwrap();
+        Link::new(far, &[], Role::Server, None, Arc::default())
+    }
+
+    async fn refuse(&mut self, expected: RangeInclusive<u128>, status_and_headers: &str) {
+        let mut far = self.accept(expected).await;
+        read_head(&mut far).await;
+        let head = format!("HTTP/1.1 {status_and_headers}\r\nContent-Length: 0\r\n\r\n");
+        far.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    /// Lets the client live for a while, and then loses it.
+    async fn lose(&mut self, link: Link<DuplexStream>, after: Duration) {
+        tokio::time::sleep(after).await;
+        drop(link);
+        self.since = Instant::now();
+    }
+}
+
+async fn read_head(far: &mut DuplexStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(far.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+async fn on_init(connection: &Connection, (): &()) -> ((), Option<Selector>) {
+    let number = connection.reconnects().to_string();
+    connection.try_send_text(number).unwrap();
+    ((), None)
+}
+
+async fn on_message((): &mut (), _: Message, _: &Connection, (): &()) -> Action {
+    continue_connection()
+}
+
+async fn on_close((): (), (): &()) {}
+
+fn memory(policy: Reconnect) -> (Supervisor<Memory>, Far) {
+    let (sender, dials) = mpsc::unbounded_channel();
+    let config: Arc<Config> = Arc::new(Config::default().with_heartbeat(None));
+    let offer = Offer {
+        uri: "ws://localhost/".parse().unwrap(),
+        headers: HeaderMap::new(),
+        subprotocols: Vec::new(),
+        config: Arc::clone(&config),
+        timeout: Duration::from_secs(10),
+    };
+    let dialer = Memory { offer, far: sender };
+    let far = Far {
+        dials,
+        since: Instant::now(),
+    };
+    (Supervisor::new(dialer, config, None, Some(policy)), far)
+}
+
+async fn start(policy: Reconnect) -> (Connected, Far, Link<DuplexStream>) {
+    let (mut supervisor, mut far) = memory(policy);
+    let (first, link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, on_close);
+    let (connected, running) = supervisor.start(first.unwrap(), (), handlers);
+    tokio::spawn(running);
+    (connected, far, link)
+}
+
+const SHORT: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn delays_grow_and_begin_anew_after_a_stable_connection() {
+    let policy = Reconnect::new().with_jitter(Jitter::Equal);
+    let (connected, mut far, link) = start(policy).await;
+    far.lose(link, SHORT).await;
+    far.refuse(500..=1_000, "503 Busy").await;
+    far.refuse(1_000..=2_000, "502 Bad Gateway").await;
+    let link = far.open(2_000..=4_000).await;
+    // It did not last, so it counts like an attempt that failed.
+    far.lose(link, SHORT).await;
+    let link = far.open(4_000..=8_000).await;
+    far.lose(link, Duration::from_secs(30)).await;
+    let mut link = far.open(500..=1_000).await;
+    assert_eq!(link.receive().await, Some(Received::Text("3".into())));
+    assert_eq!(connected.connection().reconnects(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_asks_for_is_waited_for_within_the_maximum() {
+    let policy = Reconnect::new().with_jitter(Jitter::Equal);
+    let (_connected, mut far, link) = start(policy).await;
+    far.lose(link, SHORT).await;
+    far.refuse(500..=1_000, "503 Busy\r\nRetry-After: 20").await;
+    far.refuse(
+        21_000..=22_000,
+        "429 Too Many Requests\r\nRetry-After: 86400",
+    )
+    .await;
+    far.refuse(
+        60_000..=60_000,
+        "503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT",
+    )
+    .await;
+    far.accept(4_000..=8_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_not_answered_is_given_up_and_counts() {
+    let policy = Reconnect::new()
+        .with_jitter(Jitter::Equal)
+        .with_max_attempts(Some(2));
+    let (connected, mut far, link) = start(policy).await;
+    far.lose(link, SHORT).await;
+    let _silent = far.accept(500..=1_000).await;
+    // Ten seconds for the handshake, and then the delay.
+    let _silent = far.accept(11_000..=12_000).await;
+    let ended = connected.ended().await;
+    assert_eq!(ended.reason, EndReason::Exhausted);
+    assert_eq!(far.since.elapsed(), Duration::from_secs(10));
+    assert!(matches!(
+        &*ended.error.unwrap(),
+        ConnectError::TimedOut { .. }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_the_first_end_is_the_last() {
+    let (mut supervisor, mut far) = memory(Reconnect::new());
+    supervisor.reconnect = None;
+    let (first, link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, on_close);
+    let (connected, running) = supervisor.start(first.unwrap(), (), handlers);
+    tokio::spawn(running);
+    drop(link);
+    assert_eq!(connected.ended().await.reason, EndReason::Final);
+    assert!(far.dials.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_an_attempt_ends_it() {
+    let (connected, mut far, link) = start(Reconnect::new()).await;
+    far.lose(link, SHORT).await;
+    let mut silent = far.accept(0..=1_000).await;
+    read_head(&mut silent).await;
+    connected.stop();
+    assert_eq!(connected.ended().await.reason, EndReason::Stopped);
+    assert_eq!(
+        silent.read(&mut [0]).await.unwrap(),
+        0,
+        "the attempt is dropped"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_drops_the_task_is_an_end_too() {
+    let (mut supervisor, mut far) = memory(Reconnect::new());
+    let (first, _link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, on_close);
+    let (connected, running) = supervisor.start(first.unwrap(), (), handlers);
+    drop(running);
+    assert_eq!(connected.ended().await.reason, EndReason::Stopped);
+}
