@@ -46,8 +46,11 @@ async fn serve() -> std::net::SocketAddr {
     address
 }
 
-/// The path, the lines of `Sec-WebSocket-Protocol`, and what comes of it: a subprotocol, none, or a refusal.
-const CASES: [(&str, &[&str], Result<Option<&str>, &str>); 12] = [
+/// A subprotocol, none, or a refusal that says this.
+type Expected = Result<Option<&'static str>, &'static str>;
+
+/// The path, the lines of `Sec-WebSocket-Protocol`, and what comes of it.
+const CASES: [(&str, &[&str], Expected); 12] = [
     ("/wanted", &[], Ok(None)),
     ("/wanted", &["soap"], Ok(None)),
     ("/wanted", &["chat.v1"], Ok(Some("chat.v1"))),
