@@ -75,6 +75,13 @@ mod pages {
     struct Broadcasting;
     #[doc = include_str!("../../../docs/compression.md")]
     struct Compressing;
+    #[doc = include_str!("../../../docs/http2.md")]
+    struct Http2;
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../../../docs/tls.md")]
+    struct Tls;
+    #[doc = include_str!("../../../docs/subprotocols.md")]
+    struct Subprotocols;
     #[cfg(feature = "client")]
     #[doc = include_str!("../../../docs/client.md")]
     struct Client;

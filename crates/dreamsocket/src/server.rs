@@ -32,7 +32,7 @@ use crate::hub::{DrainReport, Hub};
 /// How long accepting pauses when the system has no files or memory left for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves an axum `Router`, or any tower service, over HTTP/1.1, with a [`Hub`] for its WebSockets.
+/// Serves an axum `Router`, or any tower service, over HTTP/1.1 and HTTP/2, with a [`Hub`] for its WebSockets.
 ///
 /// What it does beyond `axum::serve`: heads of requests are bounded in time and size, TCP connections in number, and
 /// the drain on SIGTERM or SIGINT includes the WebSockets and has an end.
@@ -61,8 +61,10 @@ pub struct Server<S> {
 #[cfg(feature = "tls")]
 type Encryption = Option<crate::tls::Tls>;
 #[cfg(not(feature = "tls"))]
-#[derive(Clone, Default)]
-struct Encryption;
+type Encryption = Option<NoTls>;
+#[cfg(not(feature = "tls"))]
+#[derive(Clone)]
+enum NoTls {}
 
 impl<S: HttpService> Server<S> {
     /// A server of this service, with the default bounds. The service is cloned for each request.
@@ -70,7 +72,7 @@ impl<S: HttpService> Server<S> {
         Self {
             service,
             hub: Hub::new(Config::default()),
-            encryption: Encryption::default(),
+            encryption: None,
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Browser {
 pub(crate) type Stream = Client<TokioIo<Upgraded>>;
 
 impl Browser {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
@@ -43,7 +43,7 @@ impl Browser {
         }
     }
 
-    async fn send(&mut self, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+    pub(crate) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Response<Incoming> {
         within(self.requests.ready()).await.unwrap();
         within(self.requests.send_request(request)).await.unwrap()
     }
@@ -66,7 +66,7 @@ impl Browser {
 }
 
 /// Extended CONNECT, as RFC 8441 §5.1 has it.
-fn connect_request(path: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+pub(crate) fn connect_request(path: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     let mut request = Request::builder()
         .method(Method::CONNECT)
         .uri(format!("http://localhost{path}"))
@@ -78,7 +78,7 @@ fn connect_request(path: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>
     request.body(Empty::new()).unwrap()
 }
 
-async fn read(response: Response<Incoming>) -> (u16, HeaderMap, String) {
+pub(crate) async fn read(response: Response<Incoming>) -> (u16, HeaderMap, String) {
     let (parts, body) = response.into_parts();
     let body = within(body.collect()).await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -326,6 +326,36 @@ async fn under_axums_server_it_is_the_same() {
         "closed after 1: drained"
     );
     serving.abort();
+}
+
+/// axum sends GOAWAY at once, which ends no stream that is open.
+#[tokio::test]
+async fn axums_graceful_shutdown_leaves_streams_their_closing_handshake() {
+    let hub = Hub::new(long());
+    let (router, mut notes, _gate) = router(&hub);
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    let running = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            let server = axum::serve(listener, router.layer(hub.layer()))
+                .with_graceful_shutdown(hub.drain_on_signal());
+            hub.run(server).await
+        }
+    });
+    let mut browser = Browser::connect(address).await;
+    let mut client = browser.open("/").await;
+    client.echo("hello").await;
+    hub.drain();
+    client.expect_close(1001).await;
+    drop(client);
+    within(browser.ended).await.unwrap().unwrap();
+    let report = within(running).await.unwrap().unwrap();
+    assert_eq!((report.clean, report.cut), (1, 0));
+    assert_eq!(
+        within(notes.recv()).await.unwrap(),
+        "closed after 1: drained"
+    );
 }
 
 #[tokio::test]

@@ -24,5 +24,6 @@ mod services;
 mod signals;
 #[cfg(feature = "http2")]
 mod streams;
+mod subprotocols;
 #[cfg(feature = "tls")]
 mod tls;
