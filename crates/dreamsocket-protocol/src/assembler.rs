@@ -46,6 +46,10 @@ impl Assembler {
         }
     }
 
+    pub(crate) fn set_max_message(&mut self, max_message: usize) {
+        self.max_message = max_message;
+    }
+
     /// Whether any unfragmented message of up to `length` bytes would be admitted now.
     pub(crate) fn admits_whole(&self, length: usize) -> bool {
         self.fragmented.is_none() && length <= self.max_message

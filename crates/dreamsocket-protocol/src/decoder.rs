@@ -56,6 +56,10 @@ impl Decoder {
         }
     }
 
+    pub(crate) fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+
     /// From here on messages may be marked as compressed.
     pub(crate) fn allow_compressed(&mut self) {
         self.allows_compressed = true;

@@ -140,6 +140,13 @@ impl Engine {
         self
     }
 
+    /// Other limits hold from here on: for what has not begun yet, and for what is still to come of a message in progress.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.max_message = limits.max_message;
+        self.decoder.set_max_frame(limits.max_frame);
+        self.assembler.set_max_message(limits.max_message);
+    }
+
     /// Takes the next event out of `buffer`: the bytes read so far and not used yet, in order.
     ///
     /// `None` means that more bytes are needed: append them to what is left in `buffer`, and call

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::compression::Compression;
 use crate::origin::OriginPolicy;
+use crate::rate::{Excess, Rate};
 
 /// How many bytes are read ahead of a running handler at most, and the size of a read buffer.
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
@@ -92,6 +93,18 @@ config! {
     /// How many control frames a peer may send at once, and how many a second in the long run; past it reading pauses
     /// until there is room again, and nothing is closed. Default: 100.
     control_frames, with_control_frames: u32 = 100;
+    /// How many messages a peer may send. `None`: as many as are handled. Default: `None`.
+    message_rate, with_message_rate: Option<Rate> = None;
+    /// How many bytes a peer may send, frames and all, after TLS and HTTP. `None`: as many as are read. Default: `None`.
+    byte_rate, with_byte_rate: Option<Rate> = None;
+    /// What comes of sending more than `message_rate` or `byte_rate`. Default: nothing more is read until it is earned.
+    rate_excess, with_rate_excess: Excess = Excess::Wait;
+    /// How long a connection may be without a message, of the peer or the selector; past it 1008. Pings and pongs are no
+    /// messages. `None`: for ever, as long as the heartbeat is answered. Default: `None`.
+    idle_timeout, with_idle_timeout: Option<Duration> = None;
+    /// How long a connection may last; past it 1001, so that clients come back, such as to another server. `None`: for
+    /// ever. Default: `None`.
+    max_lifetime, with_max_lifetime: Option<Duration> = None;
     /// How many WebSockets a hub holds at most; past it an upgrade is answered with 503. Default: 10,000.
     max_connections, with_max_connections: usize = 10_000;
     /// How long a drain waits for handlers before it drops them. Default: 10 s.

@@ -278,6 +278,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Other bounds hold for this peer from here on, such as wider ones after it has logged in: those for messages and
+    /// frames, the rates, `idle_timeout`, `max_lifetime` (still counted from the opening) and `heartbeat`. The rest of the
+    /// [`Config`] stays what it was. Takes effect when the handler returns or waits; nothing if the connection is closing.
+    pub fn set_bounds(&self, config: impl Into<Arc<Config>>) {
+        self.shared.outbox.set_bounds(config.into());
+    }
+
     /// Resolves as soon as sends would give [`SendError::SocketClosed`]; at once if they do already.
     pub async fn closed(&self) {
         self.shared.outbox.closed().await;

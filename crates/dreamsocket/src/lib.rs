@@ -20,6 +20,7 @@ mod message;
 mod origin;
 mod outbox;
 mod prepared;
+mod rate;
 mod selector;
 mod server;
 mod session;
@@ -58,6 +59,7 @@ pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::prepared::Prepared;
+pub use crate::rate::{Excess, Rate};
 pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 #[cfg(feature = "tls")]

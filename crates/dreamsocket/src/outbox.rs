@@ -10,6 +10,7 @@
 //! that adds something takes the flag back and wakes; so a handler that sends within its own session wakes nobody.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -20,7 +21,7 @@ use dreamsocket_protocol::{CloseCode, Text};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::config::{CONTROL_RESERVE, ENTRY_CHARGE};
+use crate::config::{CONTROL_RESERVE, Config, ENTRY_CHARGE};
 use crate::error::SendError;
 use crate::forward::Forwarding;
 use crate::message::Cause;
@@ -61,6 +62,7 @@ pub(crate) struct Wanted {
     pub(crate) pings: u32,
     pub(crate) cut_at: Option<Instant>,
     pub(crate) forwards: Vec<Forwarding>,
+    pub(crate) bounds: Option<Arc<Config>>,
 }
 
 #[derive(Debug)]
@@ -290,6 +292,15 @@ impl Outbox {
             }
             Err(_) => false,
         }
+    }
+
+    /// Hands other bounds to the session.
+    pub(crate) fn set_bounds(&self, config: Arc<Config>) {
+        let mut inner = self.lock();
+        let replaced = inner.wanted.bounds.replace(config);
+        self.is_wanted.store(true, Ordering::Release);
+        self.wake(inner);
+        drop(replaced);
     }
 
     /// Tells the session when running handlers are to be dropped.

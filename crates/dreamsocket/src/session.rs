@@ -4,6 +4,7 @@
 //! does everything on the transport's side and works on while a handler waits.
 
 mod alarm;
+mod bounds;
 mod bucket;
 mod buffers;
 mod heartbeat;

@@ -65,6 +65,8 @@ fn the_page_of_limits_says_what_the_code_does() {
         let in_words = match name.as_str() {
             "origins" => Some("same origin"),
             "compression" => Some("off"),
+            "rate_excess" => Some("wait"),
+            _ if value == "None" => Some("none"),
             _ => None,
         };
         if let Some(words) = in_words {

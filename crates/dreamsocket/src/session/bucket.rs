@@ -1,54 +1,60 @@
-//! The bucket of control frames that a peer may send: so many at once, and so many a second in the long run.
+//! Token buckets: how much of something a peer may send at once, and how much a second in the long run.
+//!
+//! Plain arithmetic on tokio's clock. A bucket may be overdrawn by what came in one piece; reading then waits until the
+//! debt is paid.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::rate::Rate;
+
 #[derive(Debug)]
-pub(super) struct ControlBucket {
+pub(super) struct Bucket {
+    per_second: f64,
     size: f64,
+    /// What may still be taken; below nothing when overdrawn.
     left: f64,
     /// When `left` was reckoned.
     at: Instant,
     paused_until: Option<Instant>,
 }
 
-impl ControlBucket {
-    /// A full one. A size of 0 counts as 1.
-    pub(super) fn new(size: u32) -> Self {
-        let size = f64::from(size.max(1));
+impl Bucket {
+    /// A full one.
+    pub(super) fn new(rate: Rate) -> Self {
         Self {
-            size,
-            left: size,
+            per_second: f64::from(rate.per_second.get()),
+            size: f64::from(rate.burst.get()),
+            left: f64::from(rate.burst.get()),
             at: Instant::now(),
             paused_until: None,
         }
     }
 
-    /// A control frame has come. With the last of the bucket reading pauses, for a tenth of a second's worth.
-    pub(super) fn take(&mut self) {
+    /// So much has come. False if more than there was is taken. When nothing is left reading pauses, until there is
+    /// something again and at most ten times a second.
+    pub(super) fn take(&mut self, amount: usize) -> bool {
         let now = Instant::now();
         self.refill(now);
-        self.left = (self.left - 1.0).max(0.0);
+        self.left -= amount as f64;
         if self.left < 1.0 {
-            let wait = Duration::from_secs_f64(1.0 / self.size.min(10.0));
-            self.paused_until = Some(now + wait);
+            let wait = (1.0 - self.left) / self.per_second;
+            let wait = wait.max(self.size.min(0.1 * self.per_second) / self.per_second);
+            self.paused_until = Some(now + Duration::from_secs_f64(wait));
         }
+        self.left >= 0.0
     }
 
     /// Reckons what has been earned up to `now`; reading goes on.
     pub(super) fn refill(&mut self, now: Instant) {
-        let earned = now.duration_since(self.at).as_secs_f64() * self.size;
+        let earned = now.duration_since(self.at).as_secs_f64() * self.per_second;
         self.left = (self.left + earned).min(self.size);
         self.at = now;
         self.paused_until = None;
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
-    }
-
-    pub(super) fn paused_until(&self) -> Option<Instant> {
+    pub(super) const fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
 }

@@ -40,6 +40,10 @@ impl Heartbeat {
         }
     }
 
+    pub(super) fn set_interval(&mut self, interval: Option<Duration>) {
+        self.interval = interval;
+    }
+
     /// When there is to be a ping, or the peer is lost.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match (self.interval, self.frozen) {

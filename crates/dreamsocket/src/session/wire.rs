@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use self::closing::lost;
 use super::alarm::Alarm;
-use super::bucket::ControlBucket;
+use super::bounds::Bounds;
 use super::buffers;
 use super::heartbeat::Heartbeat;
 use super::writer::Writer;
@@ -45,6 +45,8 @@ enum Noted {
     Close(CloseFrame),
     Violation(Violation),
     End(Option<io::ErrorKind>),
+    /// The peer sends more than it may.
+    Excess,
 }
 
 /// Why a running handler is to be dropped.
@@ -100,13 +102,15 @@ pub(super) struct Wire<T> {
     is_broken: bool,
 
     heartbeat: Heartbeat,
-    control: ControlBucket,
+    bounds: Bounds,
     /// A close that a spread drain has set for later.
     postponed: Option<CloseRequest>,
     cut_at: Option<Instant>,
     /// `on_close` runs: the end of the drain time does not touch it.
     is_shielded: bool,
     handler_deadline: Option<Instant>,
+    /// Whether a handler runs that has to wait.
+    is_handling: bool,
     closing: Option<Closing>,
     finished: Option<Closed>,
 }
@@ -148,11 +152,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             stalled: None,
             is_broken: false,
             heartbeat: Heartbeat::new(config.heartbeat),
-            control: ControlBucket::new(config.control_frames),
+            bounds: Bounds::new(&config),
             postponed: None,
             cut_at: None,
             is_shielded: false,
             handler_deadline: None,
+            is_handling: false,
             closing: None,
             finished: None,
             config,
@@ -202,6 +207,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn handler_ended(&mut self) {
         self.handled += 1;
         self.handler_deadline = None;
+        self.is_handling = false;
+        self.bounds.note_activity();
         self.heed();
     }
 
@@ -227,6 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         context: &mut Context<'_>,
         limit: Option<Duration>,
     ) -> Poll<Cut> {
+        self.is_handling = true;
         if self.handler_deadline.is_none() {
             self.handler_deadline = limit.map(|limit| later(Instant::now(), limit));
         }
@@ -276,6 +284,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     fn handle_wanted(&mut self, wanted: Wanted) {
         self.forwards.extend(wanted.forwards);
+        if let Some(config) = wanted.bounds {
+            self.engine.set_limits(config.limits());
+            self.bounds.set(&config);
+            self.heartbeat.set_interval(config.heartbeat);
+        }
         for _ in 0..wanted.pings {
             self.ping();
         }

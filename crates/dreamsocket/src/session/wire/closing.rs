@@ -90,6 +90,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 });
             }
             Noted::End(error) => self.finish(lost(error)),
+            Noted::Excess => self.exceed(CloseCode::POLICY, "more than the rate allows"),
         }
     }
 
@@ -133,6 +134,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// that the server and not the client is left with a socket in `TIME_WAIT`. The deadline of the close bounds it.
     pub(super) fn awaits_end(&self) -> bool {
         !self.is_server && self.engine.is_close_sent() && self.writer.is_empty() && !self.unflushed
+    }
+
+    /// The peer, or the connection as a whole, is past a bound that the configuration set.
+    pub(super) fn exceed(&mut self, code: CloseCode, reason: &'static str) {
+        tracing::debug!(%code, reason, "closing: past a bound");
+        self.close(Cause::Limit, code, Text::from_static(reason));
     }
 
     /// Moves a closing handshake on.

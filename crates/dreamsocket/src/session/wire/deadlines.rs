@@ -24,11 +24,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let (heartbeat, paused) = match self.closing {
             Some(_) => (None, None),
             None if self.noted.is_some() => (None, None),
-            None => (self.heartbeat.deadline(), self.control.paused_until()),
+            None => (self.heartbeat.deadline(), self.bounds.paused_until()),
+        };
+        let (idle, lifetime) = match self.closing {
+            Some(_) => (None, None),
+            None => (self.idle_deadline(), self.bounds.lifetime_deadline()),
         };
         earliest([
             heartbeat,
             paused,
+            idle,
+            lifetime,
             self.closing.as_ref().map(|closing| closing.deadline),
             self.stall_deadline(),
             self.postponed.as_ref().and_then(|request| request.at),
@@ -41,6 +47,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         // One that is over at once would be looked at without end.
         let timeout = self.config.stall_timeout.max(Duration::from_millis(1));
         self.stalled.map(|since| later(since, timeout))
+    }
+
+    /// While a handler works nobody is idle.
+    fn idle_deadline(&self) -> Option<Instant> {
+        self.bounds.idle_deadline().filter(|_| !self.is_handling)
     }
 
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
@@ -72,8 +83,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             return true;
         }
-        if is_past(self.control.paused_until()) {
-            self.control.refill(now);
+        if self.closing.is_none() {
+            if is_past(self.bounds.lifetime_deadline()) {
+                self.exceed(
+                    CloseCode::GOING_AWAY,
+                    "the connection has lasted as long as it may",
+                );
+                return true;
+            }
+            if is_past(self.idle_deadline()) {
+                self.exceed(CloseCode::POLICY, "idle for too long");
+                return true;
+            }
+        }
+        if is_past(self.bounds.paused_until()) {
+            self.bounds.refill(now);
             // Reading goes on: the caller must look at the socket again.
             self.wake(context);
             return true;

@@ -40,7 +40,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 self.carry_out(noted);
                 continue;
             }
-            if self.control.is_paused() {
+            if self.bounds.paused_until().is_some() {
                 self.heartbeat.freeze();
                 return Poll::Pending;
             }
@@ -70,7 +70,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads and decodes ahead while a handler runs, at most [`READ_AHEAD`] bytes.
     pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
         while self.noted.is_none() && !self.is_closing() {
-            if self.control.is_paused() {
+            if self.bounds.paused_until().is_some() {
                 return self.heartbeat.freeze();
             }
             let noted = match self.decode() {
@@ -134,14 +134,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             return None;
         }
         Some(match self.engine.handle_input(&mut self.read)? {
-            Event::Text(text) => Decoded::Message(Inbound::Text(text)),
-            Event::Binary(bytes) => Decoded::Message(Inbound::Binary(bytes)),
+            Event::Text(text) => self.charge(Inbound::Text(text)),
+            Event::Binary(bytes) => self.charge(Inbound::Binary(bytes)),
             Event::Ping(_) => {
-                self.control.take();
+                self.bounds.note_control();
                 Decoded::Control
             }
             Event::Pong(payload) => {
-                self.control.take();
+                self.bounds.note_control();
                 if let Some(time) = self.heartbeat.handle_pong(&payload) {
                     self.shared.set_round_trip(time);
                 }
@@ -150,6 +150,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             Event::Close(frame) => Decoded::Last(Noted::Close(frame)),
             Event::Violation(violation) => Decoded::Last(Noted::Violation(violation)),
         })
+    }
+
+    /// Charges a message to the peer's rate.
+    fn charge(&mut self, message: Inbound) -> Decoded {
+        if self.bounds.note_message() {
+            Decoded::Message(message)
+        } else {
+            Decoded::Last(Noted::Excess)
+        }
     }
 
     /// Reads once, at most `limit` bytes.
@@ -175,6 +184,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             Poll::Ready(Ok(count)) => {
                 self.ahead_read = self.ahead_read.saturating_add(count);
                 self.heartbeat.heard();
+                if self.closing.is_none() && !self.bounds.note_bytes(count) {
+                    return Poll::Ready(Err(Noted::Excess));
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Noted::End(Some(error.kind())))),
