@@ -18,6 +18,7 @@ mod large_writes;
 mod limits;
 mod logs;
 mod panics;
+mod rates;
 mod selectors;
 mod sending;
 mod stage;
