@@ -3,6 +3,7 @@
 //! Knows the connections by their handles and never touches a socket. [`Server`](crate::Server) owns one; elsewhere
 //! [`Hub::layer`] puts it where upgrades find it.
 
+mod counts;
 mod layer;
 mod signal;
 
@@ -17,11 +18,13 @@ use dreamsocket_protocol::{CloseCode, Role, Text};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::counts::Counters;
+pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
 use crate::connection::{Connection, ConnectionId};
-use crate::message::Cause;
+use crate::message::{Cause, Closed};
 use crate::outbox::CloseRequest;
 use crate::session::Outcome;
 
@@ -48,6 +51,7 @@ pub struct Hub {
 struct Inner {
     config: Arc<Config>,
     registry: Mutex<Registry>,
+    counters: Counters,
     /// When the drain started; sessions, servers and `drained` wait for it.
     draining: watch::Sender<Option<Instant>>,
     /// How many WebSockets there are. Changed only under the registry's lock.
@@ -90,6 +94,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 config: Arc::new(config),
                 registry: Mutex::default(),
+                counters: Counters::default(),
                 draining: watch::Sender::new(None),
                 count: watch::Sender::new(0),
                 signals: SignalWatch::default(),
@@ -111,6 +116,21 @@ impl Hub {
     #[must_use]
     pub fn connections(&self) -> usize {
         *self.inner.count.borrow()
+    }
+
+    /// What was counted so far: WebSockets opened and how they ended, refusals, and connections that a
+    /// [`Server`](crate::Server) gave up.
+    #[must_use]
+    pub fn counts(&self) -> HubCounts {
+        self.inner.counters.snapshot()
+    }
+
+    pub(crate) fn note_refused(&self, status: http::StatusCode) {
+        self.inner.counters.note_refused(status);
+    }
+
+    pub(crate) fn note_fault(&self, fault: Fault) {
+        self.inner.counters.note_fault(fault);
     }
 
     /// Whether a drain has started.
@@ -264,6 +284,7 @@ impl Hub {
         }
         self.inner.count.send_modify(|count| *count += 1);
         drop(registry);
+        self.inner.counters.note_opened();
         Ok(Admission {
             hub: Some(self),
             id: Mutex::new(None),
@@ -354,7 +375,10 @@ impl Admission {
     }
 
     /// The session has ended.
-    pub(crate) fn ended(mut self, outcome: Outcome) {
+    pub(crate) fn ended(mut self, outcome: Outcome, closed: &Closed) {
+        if let Some(hub) = &self.hub {
+            hub.inner.counters.note_closed(closed.cause);
+        }
         self.leave(Some(outcome));
     }
 

@@ -55,7 +55,7 @@ pub use crate::error::{BoxError, Close, SendError};
 pub use crate::forward::{Forward, OnMissed};
 #[doc(hidden)]
 pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
-pub use crate::hub::{DrainReport, Hub, HubLayer, HubService};
+pub use crate::hub::{DrainReport, Fault, Hub, HubCounts, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::prepared::Prepared;

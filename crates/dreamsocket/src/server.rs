@@ -3,6 +3,8 @@
 //! Accepts connections within a cap and gives each to hyper, with the [`Hub`] and the peer's address where upgrades find
 //! them. It must not know WebSockets: their sessions outlive hyper's part in their sockets, and the hub ends them.
 
+mod answer;
+mod hosts;
 mod http;
 mod listener;
 mod preface;
@@ -15,12 +17,14 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use self::hosts::Hosts;
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
@@ -55,6 +59,7 @@ pub struct Server<S> {
     service: S,
     hub: Hub,
     encryption: Encryption,
+    hosts: Hosts,
 }
 
 /// How connections are encrypted: not at all, or as [`Tls`](crate::Tls) says.
@@ -73,7 +78,19 @@ impl<S: HttpService> Server<S> {
             service,
             hub: Hub::new(Config::default()),
             encryption: None,
+            hosts: Hosts::default(),
         }
+    }
+
+    /// Answers requests for these hosts, given without ports; all others get 403.
+    ///
+    /// On a loopback address `localhost`, `127.0.0.1` and `[::1]` are always answered, and without this nothing else is:
+    /// it keeps pages whose name an attacker points to this machine from reaching the server (DNS rebinding), against which
+    /// the origin check can do nothing. On other addresses every host is answered unless some are named here. Behind a
+    /// proxy on the same machine, name the host that it passes on.
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts.allow(hosts.into_iter().map(Into::into));
+        self
     }
 
     /// Speaks TLS, with HTTP/2 or HTTP/1.1 as the client chooses (ALPN). Takes a [`Tls`](crate::Tls), or a
@@ -230,13 +247,15 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
             service,
             hub,
             encryption,
+            hosts,
         } = self.server;
+        let hosts = Arc::new(hosts.on(self.listener.is_loopback()));
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
         let (lifeline, receiver) = watch::channel(());
         tokio::select! {
             biased;
             _ = hub.draining() => {}
-            never = accept_all(self.listener, service, hub.clone(), encryption, receiver) => match never {},
+            never = accept_all(self.listener, service, hub.clone(), encryption, hosts, receiver) => match never {},
         }
         lifeline.closed().await;
     }
@@ -249,6 +268,7 @@ async fn accept_all<S: HttpService, L: Listener>(
     service: S,
     hub: Hub,
     encryption: Encryption,
+    hosts: Arc<Hosts>,
     lifeline: watch::Receiver<()>,
 ) -> Infallible {
     let sockets = Sockets::new(hub.config().max_sockets);
@@ -259,6 +279,7 @@ async fn accept_all<S: HttpService, L: Listener>(
         let connection = http::Connection {
             hub: hub.clone(),
             encryption: encryption.clone(),
+            hosts: Arc::clone(&hosts),
             peer_addr,
             permit,
             lifeline: lifeline.clone(),

@@ -273,8 +273,8 @@ impl Builder {
             }
         };
         let session = async move {
-            let (outcome, _) = session.await;
-            admission.ended(outcome);
+            let (outcome, closed) = session.await;
+            admission.ended(outcome, &closed);
         };
         let session = tokio::spawn(settling::counted(session.in_current_span()));
         Client::new(far, session, connection, counts)

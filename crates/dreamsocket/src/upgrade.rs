@@ -202,7 +202,12 @@ impl<R> Upgrade<R> {
         let handlers = Handlers::new(on_init, on_message, on_close);
         let accepted = match self.accept() {
             Ok(accepted) => accepted,
-            Err(refusal) => return refusal.into_response(),
+            Err(refusal) => {
+                if let Some(hub) = self.request.extensions().get::<Hub>() {
+                    hub.note_refused(refusal.status());
+                }
+                return refusal.into_response();
+            }
         };
         let Accepted {
             on_upgrade,
@@ -237,7 +242,7 @@ impl<R> Upgrade<R> {
                 admission.attach(&connection);
                 connection
             };
-            let (outcome, _) = match downcast(upgraded, version) {
+            let (outcome, closed) = match downcast(upgraded, version) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(io.peer_addr().ok().or(peer_addr));
                     let session = Session::open(io, &early, Role::Server, connection, config);
@@ -251,7 +256,7 @@ impl<R> Upgrade<R> {
                     session::run(session, dependencies, handlers).await
                 }
             };
-            admission.ended(outcome);
+            admission.ended(outcome, &closed);
             if let Some(permit) = socket_permit {
                 permit.leave(close_time);
             }

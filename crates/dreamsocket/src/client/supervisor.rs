@@ -307,7 +307,7 @@ impl<L: Dial> Supervisor<L> {
                 session::run(session, dependencies, handlers).await
             }
         };
-        admission.ended(outcome);
+        admission.ended(outcome, &closed);
         closed
     }
 

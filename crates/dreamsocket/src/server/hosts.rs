@@ -103,11 +103,19 @@ mod tests {
             assert_eq!(checked.is_ok(), expected, "{host}");
         }
         assert!(hosts.check(&request("/", &[])).is_err());
-        assert!(hosts.check(&request("/", &["localhost", "localhost"])).is_err());
+        assert!(
+            hosts
+                .check(&request("/", &["localhost", "localhost"]))
+                .is_err()
+        );
         // `:authority`, and a target in absolute form, come before `Host`.
         let rebound = request("http://evil.example/", &["localhost"]);
         assert!(hosts.check(&rebound).is_err());
-        assert!(hosts.check(&request("http://localhost/", &["evil.example"])).is_ok());
+        assert!(
+            hosts
+                .check(&request("http://localhost/", &["evil.example"]))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -138,6 +146,9 @@ mod tests {
         let hosts = Hosts::default().on(true);
         let refused = hosts.check(&request("/", &["evil.example"]));
         let line = refused.unwrap_err().to_string();
-        assert!(line.contains("evil.example") && line.contains("Server::allowed_hosts"), "{line}");
+        assert!(
+            line.contains("evil.example") && line.contains("Server::allowed_hosts"),
+            "{line}"
+        );
     }
 }

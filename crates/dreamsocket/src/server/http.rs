@@ -7,12 +7,10 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Empty};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
@@ -22,13 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::answer::Answer;
+use super::hosts::Hosts;
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
 use super::{Encryption, HttpService, SocketPermit};
 use crate::config::{Config, later};
-use crate::error::BoxError;
-use crate::hub::Hub;
+use crate::hub::{Fault, Hub};
 use crate::origin::PeerAddr;
 
 /// The smallest buffer that hyper takes, in bytes.
@@ -62,6 +61,7 @@ pub(super) struct Connection {
         expect(dead_code, reason = "nothing to say without TLS")
     )]
     pub(super) encryption: Encryption,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
@@ -90,7 +90,7 @@ impl Connection {
             let handshake = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io);
             let timeout = self.hub.config().tls_timeout;
             let handshake = pin!(handshake);
-            if let Some(io) = self.begin("the TLS handshake", timeout, handshake).await {
+            if let Some(io) = self.begin(Fault::Tls, timeout, handshake).await {
                 let version = match io.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Version::Http2,
                     _ => Version::Http1,
@@ -101,7 +101,7 @@ impl Connection {
         }
         let timeout = self.hub.config().head_timeout;
         let detecting = pin!(preface::detect(io));
-        if let Some((version, io)) = self.begin("the first request", timeout, detecting).await {
+        if let Some((version, io)) = self.begin(Fault::Slow, timeout, detecting).await {
             self.serve_http(version, io, service).await;
         }
     }
@@ -109,7 +109,7 @@ impl Connection {
     /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
     async fn begin<R>(
         &mut self,
-        what: &str,
+        fault: Fault,
         timeout: Duration,
         beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
     ) -> Option<R> {
@@ -117,9 +117,17 @@ impl Connection {
         tokio::select! {
             result = beginning => match result {
                 Ok(begun) => return Some(begun),
-                Err(error) => tracing::debug!(%error, "a connection failed before {what}"),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection failed before its first request");
+                    if fault == Fault::Tls {
+                        self.hub.note_fault(fault);
+                    }
+                }
             },
-            () = sleep_until(deadline) => tracing::debug!("a connection was cut: {what} took too long"),
+            () = sleep_until(deadline) => {
+                tracing::debug!(?fault, "a connection was cut: its beginning took too long");
+                self.hub.note_fault(fault);
+            }
             _ = self.lifeline.changed() => {}
             _ = self.hub.draining() => {}
         }
@@ -136,6 +144,7 @@ impl Connection {
     ) {
         let Self {
             hub,
+            hosts,
             peer_addr,
             permit,
             lifeline,
@@ -153,6 +162,7 @@ impl Connection {
             let permit = permit.with(open.clone());
             let hub = requests_hub.clone();
             let service = service.clone();
+            let hosts = Arc::clone(&hosts);
             // On HTTP/2 this runs in a task of the stream's own.
             async move {
                 let extensions = request.extensions_mut();
@@ -162,7 +172,7 @@ impl Connection {
                 if let Some(peer_addr) = peer_addr {
                     extensions.insert(PeerAddr(peer_addr));
                 }
-                respond(service, request, open).await
+                respond(service, &hosts, request, open).await
             }
         });
         let io = TokioIo::new(io);
@@ -205,7 +215,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         None => std::future::pending().await,
     };
     let since = tokio::select! {
-        result = connection.as_mut() => return log_end(result),
+        result = connection.as_mut() => return note_end(hub, result),
         _ = lifeline.changed() => return,
         since = hub.draining() => Some(since),
         () = idle() => None,
@@ -213,7 +223,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     // WebSockets on streams get their 1001 first; then no more streams are taken.
     if let (Some(open), Some(since)) = (open, since) {
         tokio::select! {
-            result = connection.as_mut() => return log_end(result),
+            result = connection.as_mut() => return note_end(hub, result),
             _ = lifeline.changed() => return,
             () = open.guard.closed() => {}
             () = sleep_until(hub.end(since)) => {}
@@ -230,7 +240,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         .await;
     };
     tokio::select! {
-        result = connection => log_end(result),
+        result = connection => note_end(hub, result),
         _ = lifeline.changed() => {}
         () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
         // Nothing of ours is open, but streams that the peer does not read to their end.
@@ -282,63 +292,54 @@ fn http2_builder(config: &Config) -> http2::Builder<StreamExecutor> {
     builder
 }
 
-/// What the service answers. An error of the service, which hyper would answer with the end of the connection, is a 500.
-/// `open` is kept until the body is sent, where the connection carries more than one (HTTP/2).
+/// What the service answers, if it is asked. An error of the service, which hyper would answer with the end of the
+/// connection, is a 500.
 async fn respond<S: HttpService>(
     service: S,
+    hosts: &Hosts,
     request: Request<Incoming>,
     open: watch::Receiver<()>,
-) -> Result<Response<impl Body<Data = <S::Body as Body>::Data, Error = BoxError>>, Infallible> {
-    let is_http2 = request.version() == http::Version::HTTP_2;
+) -> Result<Response<Answer<S::Body>>, Infallible> {
+    if let Err(error) = hosts.check(&request) {
+        tracing::debug!(%error, "refused a request");
+        if let Some(hub) = request.extensions().get::<Hub>() {
+            hub.note_refused(StatusCode::FORBIDDEN);
+        }
+        return Ok(Answer::line(StatusCode::FORBIDDEN, error));
+    }
     Ok(match service.answer(request).await {
-        Ok(response) if is_http2 => response.map(|body| {
-            Either::Left(Either::Right(Held {
-                body: Box::pin(body),
-                _open: open,
-            }))
-        }),
-        Ok(response) => response.map(|body| Either::Left(Either::Left(body))),
+        Ok(response) => response.map(|body| Answer::Service { body, open }),
         Err(error) => {
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
                 "the service failed"
             );
-            let mut response = Response::new(Either::Right(Empty::new()));
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
+            Answer::line(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
         }
     })
 }
 
-/// A body that is something open on its connection.
-struct Held<B> {
-    body: Pin<Box<B>>,
-    _open: watch::Receiver<()>,
-}
-
-impl<B: Body> Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.body.as_mut().poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// How a connection ends is mostly the peer's doing, so it is nothing to warn of.
-fn log_end(result: hyper::Result<()>) {
-    if let Err(error) = result {
-        tracing::debug!(%error, source = error.source(), "an HTTP connection failed");
+fn note_end(hub: &Hub, result: hyper::Result<()>) {
+    let Err(error) = result else { return };
+    tracing::debug!(%error, source = error.source(), "an HTTP connection failed");
+    if error.is_timeout() {
+        hub.note_fault(Fault::Slow);
+    } else if error.is_parse() || is_broken_http2(&error) {
+        hub.note_fault(Fault::Http);
     }
+}
+
+/// Whether the peer broke a rule or a bound of HTTP/2; a connection that was lost did not.
+#[cfg(feature = "http2")]
+fn is_broken_http2(error: &hyper::Error) -> bool {
+    let error = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| !error.is_io())
+}
+
+#[cfg(not(feature = "http2"))]
+fn is_broken_http2(_: &hyper::Error) -> bool {
+    false
 }

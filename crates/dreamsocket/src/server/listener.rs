@@ -30,6 +30,12 @@ pub trait Listener: Send + 'static {
     ///
     /// The system does not tell.
     fn local_addr(&self) -> io::Result<Self::Addr>;
+
+    /// Whether only this machine reaches it over TCP: then requests for other hosts are refused
+    /// ([`Server::allowed_hosts`](crate::Server::allowed_hosts)). No, unless said otherwise.
+    fn is_loopback(&self) -> bool {
+        false
+    }
 }
 
 /// What [`Server::listen_on`](crate::Server::listen_on) takes: a [`Listener`], or a listener of the standard library,
@@ -68,6 +74,10 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Self::local_addr(self)
+    }
+
+    fn is_loopback(&self) -> bool {
+        Self::local_addr(self).is_ok_and(|address| address.ip().is_loopback())
     }
 }
 

@@ -144,6 +144,10 @@ impl Refusal {
         refusal
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn into_response(self) -> Response<String> {
         tracing::debug!(
             status = self.status.as_u16(),

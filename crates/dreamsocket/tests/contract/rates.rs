@@ -96,10 +96,7 @@ async fn past_the_rate_a_connection_can_be_closed_instead() {
     client.send_binary(vec![0; 900]).await;
     client.expect_closed(1008).await;
     client.ended().await;
-    assert_eq!(
-        stage.messages().last().unwrap(),
-        "closed 1008 limit clean"
-    );
+    assert_eq!(stage.messages().last().unwrap(), "closed 1008 limit clean");
 }
 
 #[tokio::test(start_paused = true)]

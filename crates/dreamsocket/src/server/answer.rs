@@ -1,0 +1,110 @@
+//! The body of what a server answers: the service's, or a line of the server's own where the service was not asked or failed.
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
+
+pin_project_lite::pin_project! {
+    /// A body.
+    #[project = Projected]
+    ///
+    /// `open` tells the connection, until the body is sent or dropped, that something of it is still open.
+    pub(super) enum Answer<B> {
+        Service { #[pin] body: B, open: watch::Receiver<()> },
+        Line { line: Option<Bytes> },
+    }
+}
+
+impl<B> Answer<B> {
+    /// A response of one plain line.
+    pub(super) fn line(status: StatusCode, line: impl std::fmt::Display) -> Response<Self> {
+        let mut response = Response::new(Self::Line {
+            line: Some(format!("{line}\n").into()),
+        });
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        response
+    }
+}
+
+impl<B: Body> Body for Answer<B> {
+    type Data = Piece<B::Data>;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
+        match self.project() {
+            Projected::Service { body, .. } => body
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(Piece::Service)))),
+            Projected::Line { line } => {
+                let frame = line.take().map(|line| Frame::data(Piece::Line(line)));
+                Poll::Ready(frame.map(Ok))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Service { body, .. } => body.is_end_stream(),
+            Self::Line { line } => line.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Service { body, .. } => body.size_hint(),
+            Self::Line { line } => {
+                let length = line.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(length as u64)
+            }
+        }
+    }
+}
+
+/// A piece of a body.
+pub(super) enum Piece<D> {
+    Service(D),
+    Line(Bytes),
+}
+
+impl<D: Buf> Buf for Piece<D> {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Service(data) => data.remaining(),
+            Self::Line(line) => line.remaining(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Service(data) => data.chunk(),
+            Self::Line(line) => line.chunk(),
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        match self {
+            Self::Service(data) => data.chunks_vectored(slices),
+            Self::Line(line) => line.chunks_vectored(slices),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Service(data) => data.advance(count),
+            Self::Line(line) => line.advance(count),
+        }
+    }
+}
