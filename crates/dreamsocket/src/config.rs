@@ -107,6 +107,11 @@ config! {
     max_lifetime, with_max_lifetime: Option<Duration> = None;
     /// How many WebSockets a hub holds at most; past it an upgrade is answered with 503. Default: 10,000.
     max_connections, with_max_connections: usize = 10_000;
+    /// How many WebSockets of a hub one address may have; past it 429. An IPv6 network of 64 bits counts as one address.
+    /// Behind proxies that `origins` trusts it is the client's, from `X-Forwarded-For`. Default: `None`.
+    max_connections_per_address, with_max_connections_per_address: Option<usize> = None;
+    /// How many handshakes one address may make; past it 429. Default: `None`.
+    handshakes_per_address, with_handshakes_per_address: Option<Rate> = None;
     /// How long a drain waits for handlers before it drops them. Default: 10 s.
     drain_time, with_drain_time: Duration = Duration::from_secs(10);
     /// Over how much of the drain time the close frames are spread, so that clients do not all come back at once.
@@ -122,6 +127,9 @@ config! {
     /// How many TCP connections a `Server` holds at most; at it accepting pauses. Default: 12,000. The limit of open
     /// files less 64 holds where that is less; `usize::MAX` asks for just that.
     max_sockets, with_max_sockets: usize = 12_000;
+    /// How many TCP connections of a `Server` one address may have; past it they are closed as they come. The address is
+    /// that of the TCP connection, so leave it off behind a proxy. Default: `None`.
+    max_sockets_per_address, with_max_sockets_per_address: Option<usize> = None;
     /// From which origins browsers may connect; else 403. Default: the same host and port as the request's own.
     origins, with_origins: OriginPolicy = OriginPolicy::same_origin();
     /// Whether messages are compressed (permessage-deflate, RFC 7692). Default: off.

@@ -3,6 +3,7 @@
 //! Knows the connections by their handles and never touches a socket. [`Server`](crate::Server) owns one; elsewhere
 //! [`Hub::layer`] puts it where upgrades find it.
 
+mod addresses;
 mod counts;
 mod layer;
 mod signal;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +20,8 @@ use dreamsocket_protocol::{CloseCode, Role, Text};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use self::addresses::Address;
+use self::addresses::{Addresses, TooMuch};
 use self::counts::Counters;
 pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
@@ -62,6 +66,7 @@ struct Inner {
 #[derive(Default)]
 struct Registry {
     connections: HashMap<ConnectionId, Connection>,
+    addresses: Addresses,
     report: DrainReport,
 }
 
@@ -272,9 +277,46 @@ impl Hub {
         served.map(|()| report)
     }
 
+    /// Lets one more TCP connection of this address in.
+    pub(crate) fn admit_socket(&self, address: Option<IpAddr>) -> Option<SocketPlace> {
+        let address = address.map(Address::from);
+        if let Some(address) = address {
+            let mut registry = self.inner.lock();
+            if registry
+                .addresses
+                .open_socket(&self.inner.config, address)
+                .is_err()
+            {
+                drop(registry);
+                self.note_fault(Fault::Crowded);
+                return None;
+            }
+        }
+        Some(SocketPlace {
+            hub: self.clone(),
+            address,
+        })
+    }
+
     /// Lets one more WebSocket in.
     pub(crate) fn admit(self) -> Result<Admission, NotAdmitted> {
         let registry = self.inner.lock();
+        self.check_room()?;
+        Ok(self.clone().let_in(registry, None))
+    }
+
+    /// Lets one more WebSocket of this client in.
+    pub(crate) fn admit_from(self, client: IpAddr) -> Result<Admission, Unwelcome> {
+        let mut registry = self.inner.lock();
+        self.check_room()?;
+        let address = Address::from(client);
+        registry
+            .addresses
+            .open_connection(&self.inner.config, address)?;
+        Ok(self.clone().let_in(registry, Some(address)))
+    }
+
+    fn check_room(&self) -> Result<(), NotAdmitted> {
         if self.is_draining() {
             return Err(NotAdmitted::Draining);
         }
@@ -282,13 +324,18 @@ impl Hub {
         if self.connections() >= limit {
             return Err(NotAdmitted::Full { limit });
         }
+        Ok(())
+    }
+
+    fn let_in(self, registry: MutexGuard<'_, Registry>, address: Option<Address>) -> Admission {
         self.inner.count.send_modify(|count| *count += 1);
         drop(registry);
         self.inner.counters.note_opened();
-        Ok(Admission {
+        Admission {
             hub: Some(self),
+            address,
             id: Mutex::new(None),
-        })
+        }
     }
 }
 
@@ -342,10 +389,35 @@ pub(crate) enum NotAdmitted {
     Full { limit: usize },
 }
 
+/// Why a WebSocket of a client is not let in, as the line that a 503 or 429 carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unwelcome {
+    #[error(transparent)]
+    Hub(#[from] NotAdmitted),
+    #[error(transparent)]
+    Address(#[from] TooMuch),
+}
+
+/// A TCP connection's place among those of its address, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketPlace {
+    hub: Hub,
+    address: Option<Address>,
+}
+
+impl Drop for SocketPlace {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.hub.inner.lock().addresses.close_socket(address);
+        }
+    }
+}
+
 /// A place among a hub's WebSockets, given back when it is dropped.
 pub(crate) struct Admission {
     /// `None` for a connection without a hub.
     hub: Option<Hub>,
+    address: Option<Address>,
     id: Mutex<Option<ConnectionId>>,
 }
 
@@ -354,6 +426,7 @@ impl Admission {
     pub(crate) const fn free() -> Self {
         Self {
             hub: None,
+            address: None,
             id: Mutex::new(None),
         }
     }
@@ -390,6 +463,9 @@ impl Admission {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let mut registry = hub.inner.lock();
+        if let Some(address) = self.address {
+            registry.addresses.close_connection(address);
+        }
         let removed = id.and_then(|id| registry.connections.remove(&id));
         if hub.is_draining() {
             match outcome {

@@ -6,6 +6,7 @@
 //! is captured: what handlers need is a value that is handed to each of them.
 
 mod action;
+mod bucket;
 #[cfg(feature = "client")]
 pub mod client;
 mod compression;

@@ -114,6 +114,30 @@ impl OriginPolicy {
         }
     }
 
+    /// Whose request it is: the peer's address, or behind proxies that are trusted the last one in `X-Forwarded-For` that is
+    /// none of theirs. Anybody can write what stands before it.
+    pub(crate) fn client_ip<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let PeerAddr(peer) = request.extensions().get::<PeerAddr>()?;
+        let mut client = peer.ip();
+        let lines = request.headers().get_all("x-forwarded-for");
+        let entries = lines
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+        let entries: Vec<&[u8]> = entries.collect();
+        for entry in entries.into_iter().rev() {
+            if !self.proxies.contains(&client) {
+                break;
+            }
+            let entry = std::str::from_utf8(entry).ok();
+            match entry.and_then(|entry| entry.trim().parse().ok()) {
+                Some(address) => client = address,
+                // What a trusted proxy wrote is not an address: the proxy is the last that is known.
+                None => break,
+            }
+        }
+        Some(client)
+    }
+
     /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`.
     fn host<B>(&self, request: &Request<B>) -> Option<String> {
         let peer = request.extensions().get::<PeerAddr>();
@@ -334,6 +358,41 @@ mod tests {
         assert!(policy.check(&request).is_err());
         request.extensions_mut().remove::<PeerAddr>();
         assert!(policy.check(&request).is_err());
+    }
+
+    #[test]
+    fn the_client_behind_trusted_proxies_is_the_last_that_is_none_of_them() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let policy = OriginPolicy::same_origin().trust_proxies([ip("10.0.0.1"), ip("10.0.0.2")]);
+        let check = |peer: &str, forwarded: &[(&str, &str)], expected: &str| {
+            let mut request = request(forwarded);
+            let peer = SocketAddr::new(ip(peer), 4321);
+            request.extensions_mut().insert(PeerAddr(peer));
+            assert_eq!(
+                policy.client_ip(&request),
+                Some(ip(expected)),
+                "{forwarded:?}"
+            );
+        };
+        let name = "x-forwarded-for";
+        check("192.0.2.7", &[], "192.0.2.7");
+        // Nobody else is believed.
+        check("192.0.2.7", &[(name, "192.0.2.1")], "192.0.2.7");
+        check("10.0.0.1", &[(name, "192.0.2.1")], "192.0.2.1");
+        check("10.0.0.1", &[(name, "6.6.6.6, 192.0.2.1")], "192.0.2.1");
+        check(
+            "10.0.0.1",
+            &[(name, "6.6.6.6, 192.0.2.1, 10.0.0.2")],
+            "192.0.2.1",
+        );
+        check(
+            "10.0.0.1",
+            &[(name, "6.6.6.6"), (name, "192.0.2.1")],
+            "192.0.2.1",
+        );
+        check("10.0.0.1", &[(name, "6.6.6.6, nonsense")], "10.0.0.1");
+        check("10.0.0.1", &[], "10.0.0.1");
+        assert_eq!(policy.client_ip(&request(&[(name, "192.0.2.1")])), None);
     }
 
     #[test]

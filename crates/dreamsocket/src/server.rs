@@ -276,12 +276,15 @@ async fn accept_all<S: HttpService, L: Listener>(
     loop {
         let permit = sockets.admit(&mut log).await;
         let (io, peer_addr) = accept(&mut listener, &mut log).await;
+        let Some(place) = hub.admit_socket(peer_addr.map(|peer| peer.ip())) else {
+            continue;
+        };
         let connection = http::Connection {
             hub: hub.clone(),
             encryption: encryption.clone(),
             hosts: Arc::clone(&hosts),
             peer_addr,
-            permit,
+            permit: permit.of(place),
             lifeline: lifeline.clone(),
         };
         let serving = connection.serve(io, service.clone());

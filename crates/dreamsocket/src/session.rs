@@ -5,7 +5,6 @@
 
 mod alarm;
 mod bounds;
-mod bucket;
 mod buffers;
 mod heartbeat;
 mod wire;

@@ -20,7 +20,7 @@ use self::handshake::{Handshake, Refusal};
 use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
-use crate::hub::{Admission, Hub};
+use crate::hub::{Admission, Hub, Unwelcome};
 use crate::origin::PeerAddr;
 use crate::server::SocketPermit;
 use crate::session::{self, Session};
@@ -301,7 +301,13 @@ impl<R> Upgrade<R> {
             ));
         }
         let admission = match hub {
-            Some(hub) => hub.admit().map_err(Refusal::unavailable)?,
+            Some(hub) => {
+                let admitted = match config.origins.client_ip(&self.request) {
+                    Some(client) => hub.admit_from(client),
+                    None => hub.admit().map_err(Unwelcome::Hub),
+                };
+                admitted.map_err(Refusal::unavailable)?
+            }
             None => {
                 warn_without_hub();
                 Admission::free()

@@ -43,7 +43,9 @@ async fn run() -> Result<(), BoxError> {
         .route("/chat", any(chat::chat))
         .with_state(app);
     let config = Config::default().with_max_message(16 * 1024);
-    let mut server = Server::new(router).with_config(config);
+    let mut server = Server::new(router)
+        .with_config(config)
+        .allowed_hosts(args.hosts);
     let mut scheme = "http";
     if let Some((certificates, key)) = &args.tls {
         server = encrypt(server, certificates, key)?;

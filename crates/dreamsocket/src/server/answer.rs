@@ -22,6 +22,13 @@ pin_project_lite::pin_project! {
 }
 
 impl<B> Answer<B> {
+    /// A response that says no more than its status.
+    pub(super) fn empty(status: StatusCode) -> Response<Self> {
+        let mut response = Response::new(Self::Line { line: None });
+        *response.status_mut() = status;
+        response
+    }
+
     /// A response of one plain line.
     pub(super) fn line(status: StatusCode, line: impl std::fmt::Display) -> Response<Self> {
         let mut response = Response::new(Self::Line {

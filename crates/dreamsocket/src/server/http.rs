@@ -314,7 +314,7 @@ async fn respond<S: HttpService>(
                 error = &*error as &dyn std::error::Error,
                 "the service failed"
             );
-            Answer::line(StatusCode::INTERNAL_SERVER_ERROR, "the server failed")
+            Answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
         }
     })
 }

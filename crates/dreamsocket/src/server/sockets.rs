@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::hub::SocketPlace;
+
 #[cfg(feature = "http2")]
 use super::streams::Stream;
 
@@ -26,6 +28,7 @@ pub(super) struct Sockets {
 #[derive(Debug, Clone)]
 pub(crate) struct SocketPermit {
     _permit: Arc<OwnedSemaphorePermit>,
+    _place: Option<Arc<SocketPlace>>,
     /// Tells the connection that something of it is still open.
     _open: Option<watch::Receiver<()>>,
     /// On HTTP/2: the stream that a WebSocket has.
@@ -34,6 +37,12 @@ pub(crate) struct SocketPermit {
 }
 
 impl SocketPermit {
+    /// Of an address that may have it.
+    pub(super) fn of(mut self, place: SocketPlace) -> Self {
+        self._place = Some(Arc::new(place));
+        self
+    }
+
     /// For a request, or the WebSocket that comes of it.
     pub(super) fn with(&self, open: watch::Receiver<()>) -> Self {
         Self {
@@ -97,6 +106,7 @@ impl Sockets {
         match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => SocketPermit {
                 _permit: Arc::new(permit),
+                _place: None,
                 _open: None,
                 #[cfg(feature = "http2")]
                 stream: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bucket::Bucket;
+use crate::bucket::Bucket;
 use crate::config::{Config, later};
 use crate::rate::{Excess, Rate};
 

@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
-use crate::hub::NotAdmitted;
+use crate::hub::Unwelcome;
 
 /// A valid request.
 #[derive(Debug)]
@@ -136,8 +136,12 @@ impl Refusal {
         refusal
     }
 
-    pub(super) fn unavailable(reason: NotAdmitted) -> Box<Self> {
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+    pub(super) fn unavailable(reason: Unwelcome) -> Box<Self> {
+        let status = match reason {
+            Unwelcome::Hub(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Unwelcome::Address(_) => StatusCode::TOO_MANY_REQUESTS,
+        };
+        let mut refusal = Self::new(status, reason);
         refusal
             .headers
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));

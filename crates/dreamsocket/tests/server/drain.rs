@@ -148,11 +148,12 @@ async fn l10_drained_awaited_in_a_handler_ends_with_the_drain_time() {
 async fn a_request_that_is_being_answered_is_finished() {
     let mut app = App::start(long()).await;
     let mut idle = Client::connect(app.address).await;
-    let hello = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    let hello = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(idle.request(hello).await.status, 200);
     let mut silent = Client::connect(app.address).await;
     let mut busy = Client::connect(app.address).await;
-    busy.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    busy.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     assert_eq!(app.note().await, "waiting");
     app.hub.drain();
     idle.expect_end().await;
@@ -169,7 +170,9 @@ async fn a_request_that_is_being_answered_is_finished() {
 async fn a_request_that_is_never_answered_ends_with_the_drain_time() {
     let mut app = App::start(config().with_close_time(Duration::from_secs(60))).await;
     let mut stuck = Client::connect(app.address).await;
-    stuck.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    stuck
+        .write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     assert_eq!(app.note().await, "waiting");
     let mut half = Client::connect(app.address).await;
     half.write(b"GET /hello HT").await;
@@ -337,7 +340,9 @@ async fn dropping_a_running_server_ends_its_http_connections() {
     let running = tokio::spawn(server.run_until_drained());
     let mut websocket = Client::open(address, "/").await;
     let mut stuck = Client::connect(address).await;
-    stuck.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    stuck
+        .write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     assert_eq!(notes.recv().await.unwrap(), "waiting");
     running.abort();
     stuck.expect_end().await;

@@ -49,8 +49,12 @@ impl Browser {
     }
 
     async fn get(&mut self, path: &str) -> (u16, HeaderMap, String) {
+        self.get_from("localhost", path).await
+    }
+
+    pub(crate) async fn get_from(&mut self, host: &str, path: &str) -> (u16, HeaderMap, String) {
         let request = Request::builder()
-            .uri(format!("http://localhost{path}"))
+            .uri(format!("http://{host}{path}"))
             .body(Empty::new());
         read(self.send(request.unwrap()).await).await
     }

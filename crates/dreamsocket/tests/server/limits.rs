@@ -36,7 +36,7 @@ async fn a_client_that_sends_its_head_slowly_is_cut_off() {
 async fn an_idle_connection_is_kept_alive_only_as_long_as_a_head_may_take() {
     let app = App::start(long().with_head_timeout(Duration::from_millis(300))).await;
     let mut client = Client::connect(app.address).await;
-    let request = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(client.request(request).await.body, "hello");
     assert_eq!(client.request(request).await.body, "hello");
     client.expect_end().await;
@@ -48,7 +48,9 @@ async fn only_the_head_is_timed() {
     let mut app = App::start(long().with_head_timeout(Duration::from_millis(100))).await;
     let mut websocket = Client::open(app.address, "/").await;
     let mut client = Client::connect(app.address).await;
-    client.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client
+        .write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     assert_eq!(app.note().await, "waiting");
     tokio::time::sleep(Duration::from_millis(400)).await;
     app.gate.send_replace(true);
@@ -91,7 +93,7 @@ async fn accepting_pauses_at_the_cap_and_goes_on() {
     let app = App::start(long().with_max_sockets(2)).await;
     let mut websocket = Client::open(app.address, "/").await;
     let mut http = Client::connect(app.address).await;
-    let hello = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    let hello = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(http.request(hello).await.status, 200);
 
     // Both places are taken: by a socket that hyper serves, and by one that is a session's. The system takes the

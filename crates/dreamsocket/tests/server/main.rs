@@ -10,6 +10,7 @@
     reason = "what fails in a test's helper fails the test; the servers in processes of their own print like a `main`"
 )]
 
+mod addresses;
 mod app;
 mod client;
 mod drain;

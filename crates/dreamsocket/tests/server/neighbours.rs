@@ -18,7 +18,7 @@ async fn l8_bad_clients_leave_100_other_connections_untouched() {
         // A panic in an HTTP handler.
         let mut client = Client::connect(app.address).await;
         client
-            .write(b"GET /panic HTTP/1.1\r\nHost: a\r\n\r\n")
+            .write(b"GET /panic HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await;
         client.expect_end().await;
         // Frames that break the rules: reserved bits, unmasked, an unknown opcode, a long control frame, bad UTF-8.

@@ -163,7 +163,9 @@ async fn expect_end_whatever_hangs(process: Process) {
     let mut half = Client::connect(process.address).await;
     half.write(b"GET /hello HT").await;
     let mut stuck = Client::connect(process.address).await;
-    stuck.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    stuck
+        .write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     let mut idle = Client::open(process.address, "/").await;
     idle.echo("hello").await;
     process.signal("INT");
@@ -227,7 +229,7 @@ fn the_first_signal_does_not_end_a_drain_that_runs() {
     });
 }
 
-const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Whether an answer comes soon. It may come later, so false is no proof.
 async fn is_answered_soon(client: &mut Client) -> bool {

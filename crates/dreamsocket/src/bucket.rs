@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::rate::Rate;
 
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     per_second: f64,
     size: f64,
     /// What may still be taken; below nothing when overdrawn.
@@ -22,7 +22,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         Self {
             per_second: f64::from(rate.per_second.get()),
             size: f64::from(rate.burst.get()),
@@ -34,7 +34,7 @@ impl Bucket {
 
     /// So much has come. False if more than there was is taken. When nothing is left reading pauses, until there is
     /// something again and at most ten times a second.
-    pub(super) fn take(&mut self, amount: usize) -> bool {
+    pub(crate) fn take(&mut self, amount: usize) -> bool {
         let now = Instant::now();
         self.refill(now);
         self.left -= amount as f64;
@@ -46,15 +46,31 @@ impl Bucket {
         self.left >= 0.0
     }
 
+    /// Takes one, if there is one.
+    pub(crate) fn try_take(&mut self) -> bool {
+        self.refill(Instant::now());
+        let is_there = self.left >= 1.0;
+        if is_there {
+            self.left -= 1.0;
+        }
+        is_there
+    }
+
+    /// Whether all is earned that may be.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.left >= self.size
+    }
+
     /// Reckons what has been earned up to `now`; reading goes on.
-    pub(super) fn refill(&mut self, now: Instant) {
+    pub(crate) fn refill(&mut self, now: Instant) {
         let earned = now.duration_since(self.at).as_secs_f64() * self.per_second;
         self.left = (self.left + earned).min(self.size);
         self.at = now;
         self.paused_until = None;
     }
 
-    pub(super) const fn paused_until(&self) -> Option<Instant> {
+    pub(crate) const fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
 }
