@@ -78,6 +78,22 @@ test("many WebSockets share the connection", async () => {
   for (const { answer, wasClean } of talks) assert.deepEqual({ answer, wasClean }, { answer: "HTTP/2.0", wasClean: true });
 });
 
+test("many more WebSockets than a page has leave room for requests", async () => {
+  // Chromium puts all of a site's on one connection; one after the other, since it holds back those that are opened at once.
+  const { open, status } = await page.evaluate(async () => {
+    const sockets = [];
+    for (let number = 0; number < 200; number += 1) {
+      const socket = new WebSocket(`wss://${location.host}/version`);
+      await new Promise((resolve, reject) => [socket.onopen, socket.onerror] = [resolve, reject]);
+      sockets.push(socket);
+    }
+    const { status } = await fetch("/closed", { cache: "no-store" });
+    for (const socket of sockets) socket.close();
+    return { open: sockets.length, status };
+  });
+  assert.deepEqual({ open, status }, { open: 200, status: 200 });
+});
+
 test("without an HTTP/2 connection Chromium speaks HTTP/1.1, and that works as well", async () => {
   // ALPN without h2, as Chromium asks for when it opens a connection for a WebSocket alone.
   const other = await launchChromium("--ignore-certificate-errors", "--disable-http2");

@@ -7,6 +7,7 @@ mod answer;
 mod hosts;
 mod http;
 mod listener;
+mod open;
 mod preface;
 mod service;
 mod sockets;

@@ -312,7 +312,7 @@ where
         }
         if !wire.is_closing() {
             // Messages that are there already cost tokio's budget, too, or a busy peer would starve its neighbours.
-            let Poll::Ready(budget) = coop::poll_proceed(context) else {
+            let Poll::Ready(budget) = wire.poll_budget(context) else {
                 work_without_budget(wire, context);
                 return if wire.is_finished() {
                     Poll::Ready(Next::Closed)

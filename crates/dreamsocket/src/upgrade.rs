@@ -316,7 +316,11 @@ impl<R> Upgrade<R> {
         Ok(Accepted {
             on_upgrade: hyper::upgrade::on(&mut self.request),
             admission,
-            socket_permit: self.request.extensions_mut().remove(),
+            socket_permit: self
+                .request
+                .extensions_mut()
+                .remove()
+                .map(SocketPermit::for_session),
             peer_addr: self
                 .request
                 .extensions()

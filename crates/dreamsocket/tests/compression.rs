@@ -293,6 +293,10 @@ fn bomb() -> Vec<u8> {
     compressed.repeat(900)
 }
 
+/// Held by tests that measure the memory of the process.
+#[cfg(target_os = "linux")]
+static MEASURING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The most memory that this process has ever used, in bytes.
 #[cfg(target_os = "linux")]
 fn peak_memory() -> usize {
@@ -305,6 +309,7 @@ fn peak_memory() -> usize {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_bomb_costs_its_sender_the_connection_and_the_server_next_to_nothing() {
+    let _measuring = MEASURING.lock().await;
     let (address, app) = serve(Compression::shared()).await;
     let mut client = Client::connect(address, DeflateWish::ALONE).await;
     let mut bystander = Client::connect(address, DeflateWish::ALONE).await;
@@ -324,9 +329,10 @@ async fn a_bomb_costs_its_sender_the_connection_and_the_server_next_to_nothing()
     };
     assert_eq!(close.code.map(u16::from), Some(1009));
     bystander.echo(&line()).await;
-    // The message as it came, what was inflated of it up to the limit, and the buffers between: not 900 MiB.
+    // The message as it came, what was inflated of it up to the limit, the buffers between, and what the tests beside this
+    // one use: not 900 MiB.
     let grown = peak_memory() - before;
-    assert!(grown < 16 * 1024 * 1024, "{grown} bytes");
+    assert!(grown < 32 * 1024 * 1024, "{grown} bytes");
 
     drop(client);
     while app.closed.lock().unwrap().is_empty() {
@@ -335,6 +341,83 @@ async fn a_bomb_costs_its_sender_the_connection_and_the_server_next_to_nothing()
     let closed = app.closed.lock().unwrap()[0].clone();
     assert_eq!(closed.cause, dreamsocket::Cause::Limit);
     assert_eq!(u16::from(closed.code), 1009);
+}
+
+/// What this process has resident, in bytes.
+#[cfg(target_os = "linux")]
+fn resident_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: usize = line.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    kib * 1024
+}
+
+/// A whole compressed message of a MiB of zeroes, as a client's frame.
+fn inflating_frame() -> Vec<u8> {
+    let mut compressed = Vec::with_capacity(64 * 1024);
+    flate2::Compress::new(flate2::Compression::best(), false)
+        .compress_vec(
+            &vec![0; 1024 * 1024],
+            &mut compressed,
+            flate2::FlushCompress::Sync,
+        )
+        .unwrap();
+    compressed.truncate(compressed.len() - 4);
+    let mut frame = vec![0xc2, 0xfe];
+    frame.extend(u16::try_from(compressed.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(compressed);
+    frame
+}
+
+async fn busy(request: Request) -> Response {
+    async fn on_init(_: &Connection, (): &()) -> ((), Option<Selector>) {
+        ((), None)
+    }
+    async fn on_message((): &mut (), _: Message, _: &Connection, (): &()) -> Action {
+        std::future::pending::<()>().await;
+        continue_connection()
+    }
+    async fn on_close((): (), (): &()) {}
+    upgrade_websocket(request, (), on_init, on_message, on_close)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn l3_what_is_read_ahead_of_a_busy_handler_is_bounded_as_inflated() {
+    let _measuring = MEASURING.lock().await;
+    let app = App {
+        topic: dreamsocket::Broadcaster::new().topic("all"),
+        closed: Arc::default(),
+    };
+    let router = Router::new().route("/", any(busy)).with_state(app);
+    let config = Config::default().with_compression(Compression::shared());
+    let server = Server::new(router)
+        .with_config(config)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let address = server.local_addr();
+    tokio::spawn(server.run_until_drained());
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(address, DeflateWish::ALONE).await;
+        client.send("go").await;
+        clients.push(client);
+    }
+    let before = resident_memory();
+    // Less than what is read ahead, and 15 MiB when it is inflated: for all of them 300 MiB.
+    let frames = inflating_frame().repeat(15);
+    assert!(frames.len() < 16 * 1024);
+    for client in &mut clients {
+        client.socket.write_all(&frames).await.unwrap();
+    }
+    // Everything that is ready runs, on this one thread.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    let grown = resident_memory().saturating_sub(before);
+    assert!(grown < 20 * 3 * 1024 * 1024, "{grown} bytes");
 }
 
 /// The client's side of the same, by the library's own client.

@@ -176,10 +176,20 @@ impl Offer {
     fn agree(self, wish: DeflateWish) -> Option<DeflateParams> {
         let offered = wish.window_bits();
         let server_max_window_bits = match self.server_max_window_bits {
-            // §7.1.2.1: a response without it leaves the largest window.
-            None if offered < MAX_WINDOW_BITS && wish.context_takeover => return None,
+            // §7.1.2.1: a response without it leaves the largest window, which nothing is to be kept of if the server does
+            // not refer back: so some servers answer any offer.
+            None if offered < MAX_WINDOW_BITS
+                && wish.context_takeover
+                && !self.server_no_context_takeover =>
+            {
+                return None;
+            }
             None => MAX_WINDOW_BITS,
-            Some(bits) if wish.context_takeover && bits > offered => return None,
+            Some(bits)
+                if wish.context_takeover && bits > offered && !self.server_no_context_takeover =>
+            {
+                return None;
+            }
             Some(bits) => bits,
         };
         let client_max_window_bits = match self.client_max_window_bits {
@@ -455,6 +465,12 @@ mod tests {
             Ok(true),
         );
         check("permessage-deflate", Some(dedicated(10)), invalid);
+        // What gorilla's servers answer to any offer.
+        check(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            Some(dedicated(12)),
+            Ok(true),
+        );
         check(
             "permessage-deflate; server_max_window_bits=11",
             Some(dedicated(10)),

@@ -8,7 +8,8 @@ use bytes::{Buf, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::watch;
+
+use super::open::OpenGuard;
 
 pin_project_lite::pin_project! {
     /// A body.
@@ -16,7 +17,7 @@ pin_project_lite::pin_project! {
     ///
     /// `open` tells the connection, until the body is sent or dropped, that something of it is still open.
     pub(super) enum Answer<B> {
-        Service { #[pin] body: B, open: watch::Receiver<()> },
+        Service { #[pin] body: B, open: OpenGuard },
         Line { line: Option<Bytes> },
     }
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -22,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::hosts::Hosts;
+use super::open::{Open, OpenGuard};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
@@ -36,15 +36,16 @@ const SMALLEST_BUFFER: usize = 8 * 1024;
 /// hyper adds this to the present time, which has an end.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// How many requests and WebSockets one HTTP/2 connection carries at once.
+/// How many requests and WebSockets one HTTP/2 connection carries at once: more than the 255 WebSockets that Chromium opens,
+/// since it puts all of a site's on one connection and then lets requests wait behind them.
 #[cfg(feature = "http2")]
-const MAX_STREAMS: u32 = 100;
+const MAX_STREAMS: u32 = 400;
 
 /// How many bytes a peer may send on one HTTP/2 stream before they are read.
 #[cfg(feature = "http2")]
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// The window of a whole connection. Its streams need a fifth of it, so that none holds up another. But h2 derives from it
+/// The window of a whole connection. Its streams need three quarters of it, so that none holds up another. And h2 derives from it
 /// how many small frames may wait unread before it ends the connection, and all that is open on it: half of it, at 256
 /// bytes a frame. That makes some 65,000 messages for handlers that are busy.
 #[cfg(feature = "http2")]
@@ -66,15 +67,6 @@ pub(super) struct Connection {
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
     pub(super) lifeline: watch::Receiver<()>,
-}
-
-/// What of a connection is still open: requests that nobody has finished with, and WebSockets.
-#[derive(Debug)]
-struct Open {
-    /// Each has a receiver.
-    guard: watch::Sender<()>,
-    /// How many there were.
-    count: AtomicU64,
 }
 
 impl Connection {
@@ -150,16 +142,12 @@ impl Connection {
             lifeline,
             ..
         } = self;
-        let open = Arc::new(Open {
-            guard: watch::Sender::new(()),
-            count: AtomicU64::new(0),
-        });
+        let open = Arc::new(Open::default());
         let requests_hub = hub.clone();
         let requests_open = Arc::clone(&open);
         let respond = service_fn(move |mut request: Request<Incoming>| {
-            requests_open.count.fetch_add(1, Ordering::Relaxed);
-            let open = requests_open.guard.subscribe();
-            let permit = permit.with(open.clone());
+            let open = requests_open.request();
+            let permit = permit.clone();
             let hub = requests_hub.clone();
             let service = service.clone();
             let hosts = Arc::clone(&hosts);
@@ -168,7 +156,7 @@ impl Connection {
                 let extensions = request.extensions_mut();
                 extensions.insert(hub);
                 // An upgrade takes it along, so that the socket counts until its session ends.
-                extensions.insert(permit.in_this_task());
+                extensions.insert(permit.with(open.clone()));
                 if let Some(peer_addr) = peer_addr {
                     extensions.insert(PeerAddr(peer_addr));
                 }
@@ -220,12 +208,13 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         since = hub.draining() => Some(since),
         () = idle() => None,
     };
-    // WebSockets on streams get their 1001 first; then no more streams are taken.
+    // WebSockets on streams get their 1001 first; then no more streams are taken. Requests that are open are finished after
+    // GOAWAY, so that a connection on which there is always one is told to go as well.
     if let (Some(open), Some(since)) = (open, since) {
         tokio::select! {
             result = connection.as_mut() => return note_end(hub, result),
             _ = lifeline.changed() => return,
-            () = open.guard.closed() => {}
+            () = open.sessions_ended() => {}
             () = sleep_until(hub.end(since)) => {}
         }
     }
@@ -248,20 +237,6 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-impl Open {
-    /// Waits until there was nothing for that long.
-    async fn idle(&self, time: Duration) {
-        loop {
-            self.guard.closed().await;
-            let count = self.count.load(Ordering::Relaxed);
-            sleep_until(later(Instant::now(), time)).await;
-            if self.guard.is_closed() && count == self.count.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    }
-}
-
 fn http1_builder(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -276,12 +251,15 @@ fn http1_builder(config: &Config) -> http1::Builder {
 
 #[cfg(feature = "http2")]
 fn http2_builder(config: &Config) -> http2::Builder<StreamExecutor> {
+    let heartbeat = config
+        .heartbeat
+        .map(|interval| interval.min(LONGEST_TIMEOUT));
     let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
-        // A peer that does not even answer a PING is gone, or was never there.
-        .keep_alive_interval(config.head_timeout.saturating_mul(3).min(LONGEST_TIMEOUT))
-        .keep_alive_timeout(config.head_timeout.min(LONGEST_TIMEOUT))
+        // A dead peer is found as the heartbeat finds one, and no sooner: the WebSockets on it have theirs.
+        .keep_alive_interval(heartbeat.map(|interval| interval.saturating_mul(2)))
+        .keep_alive_timeout(heartbeat.unwrap_or(LONGEST_TIMEOUT))
         // RFC 8441 §3.
         .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)
@@ -298,7 +276,7 @@ async fn respond<S: HttpService>(
     service: S,
     hosts: &Hosts,
     request: Request<Incoming>,
-    open: watch::Receiver<()>,
+    open: OpenGuard,
 ) -> Result<Response<Answer<S::Body>>, Infallible> {
     if let Err(error) = hosts.check(&request) {
         tracing::debug!(%error, "refused a request");

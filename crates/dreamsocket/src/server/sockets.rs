@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::hub::SocketPlace;
 
+use super::open::OpenGuard;
 #[cfg(feature = "http2")]
 use super::streams::Stream;
 
@@ -30,7 +31,7 @@ pub(crate) struct SocketPermit {
     _permit: Arc<OwnedSemaphorePermit>,
     _place: Option<Arc<SocketPlace>>,
     /// Tells the connection that something of it is still open.
-    _open: Option<watch::Receiver<()>>,
+    open: Option<OpenGuard>,
     /// On HTTP/2: the stream that a WebSocket has.
     #[cfg(feature = "http2")]
     stream: Option<Stream>,
@@ -43,21 +44,27 @@ impl SocketPermit {
         self
     }
 
-    /// For a request, or the WebSocket that comes of it.
-    pub(super) fn with(&self, open: watch::Receiver<()>) -> Self {
+    /// For a request of this task's, if it answers one of HTTP/2.
+    pub(super) fn with(&self, open: OpenGuard) -> Self {
+        #[cfg(feature = "http2")]
+        let stream = Stream::current();
+        #[cfg(feature = "http2")]
+        if let Some(stream) = &stream {
+            // Whoever upgrades it, it is open as long as somebody writes to it.
+            stream.hold(open.clone());
+        }
         Self {
-            _open: Some(open),
+            open: Some(open),
+            #[cfg(feature = "http2")]
+            stream,
             ..self.clone()
         }
     }
 
-    /// Of the stream, if any, whose request this task answers.
-    pub(super) fn in_this_task(self) -> Self {
-        Self {
-            #[cfg(feature = "http2")]
-            stream: Stream::current(),
-            ..self
-        }
+    /// For the WebSocket that comes of the request.
+    pub(crate) fn for_session(mut self) -> Self {
+        self.open = self.open.map(OpenGuard::for_session);
+        self
     }
 
     /// The WebSocket has ended, and what it wrote last has that long to go out.
@@ -107,7 +114,7 @@ impl Sockets {
             Ok(permit) => SocketPermit {
                 _permit: Arc::new(permit),
                 _place: None,
-                _open: None,
+                open: None,
                 #[cfg(feature = "http2")]
                 stream: None,
             },

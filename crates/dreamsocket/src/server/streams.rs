@@ -10,6 +10,8 @@ use hyper::rt::Executor;
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 
+use super::open::OpenGuard;
+
 tokio::task_local! {
     /// The stream whose request this task answers.
     static STREAM: Stream;
@@ -19,12 +21,20 @@ tokio::task_local! {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stream {
     writing: Arc<OnceLock<AbortHandle>>,
+    /// Given to the task that writes, so that the stream counts as open as long as that runs.
+    open: Arc<OnceLock<OpenGuard>>,
 }
 
 impl Stream {
     /// The one whose request this task answers.
     pub(super) fn current() -> Option<Self> {
         STREAM.try_with(Self::clone).ok()
+    }
+
+    /// Keeps its connection from being idle while it is written to.
+    pub(super) fn hold(&self, open: OpenGuard) {
+        // The first request is the only one of a stream.
+        let _ = self.open.set(open);
     }
 
     /// Lets what was written go out within `time`; then the stream is reset. Nothing may write to it any more.
@@ -54,7 +64,11 @@ where
         match Stream::current() {
             // The task of a stream starts another one only to write what was upgraded.
             Some(stream) => {
-                let task = tokio::spawn(future);
+                let open = stream.open.get().cloned();
+                let task = tokio::spawn(async move {
+                    future.await;
+                    drop(open);
+                });
                 let _ = stream.writing.set(task.abort_handle());
             }
             None => drop(tokio::spawn(STREAM.scope(Stream::default(), future))),

@@ -12,12 +12,13 @@ mod output;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dreamsocket_protocol::{CloseFrame, Engine, Role, Text, Violation};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::{self, RestoreOnPending};
 use tokio::time::Instant;
 
 use self::closing::lost;
@@ -37,6 +38,15 @@ use crate::outbox::{CloseRequest, Outgoing, Wanted};
 pub(super) enum Inbound {
     Text(Text),
     Binary(Bytes),
+}
+
+impl Inbound {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What ends the stream of messages, noted behind those that wait.
@@ -80,9 +90,13 @@ pub(super) struct Wire<T> {
     read: BytesMut,
     /// Whole messages that were decoded while a handler ran.
     ahead: VecDeque<Inbound>,
+    /// Bytes of payload in them: more than came over the wire where they were compressed.
+    ahead_held: usize,
     /// Bytes read behind the message that was handed out last.
     ahead_read: usize,
     noted: Option<Noted>,
+    /// Units of tokio's budget that large messages cost beside their own.
+    debt: usize,
 
     /// Messages taken from the outbox and not encoded yet.
     outgoing: VecDeque<Outgoing>,
@@ -141,6 +155,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             ahead_read: read.len(),
             read,
             ahead: VecDeque::new(),
+            ahead_held: 0,
+            debt: 0,
             noted: None,
             outgoing: VecDeque::new(),
             writer: Writer::default(),
@@ -219,6 +235,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             && let Some(wanted) = self.shared.outbox.take(&mut self.outgoing)
         {
             self.handle_wanted(wanted);
+        }
+    }
+
+    /// Takes of tokio's budget what the next message costs. A large one costs more, since it may have been inflated from next
+    /// to nothing: a peer must not keep the thread longer than others do (L4).
+    pub(super) fn poll_budget(&mut self, context: &mut Context<'_>) -> Poll<RestoreOnPending> {
+        loop {
+            let budget = ready!(coop::poll_proceed(context));
+            if self.debt == 0 {
+                return Poll::Ready(budget);
+            }
+            self.debt -= 1;
+            budget.made_progress();
         }
     }
 

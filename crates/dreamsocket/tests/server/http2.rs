@@ -2,6 +2,7 @@
 //! h2's for what needs a hand on the frames. Under `Server`, and where it says so under `axum::serve`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dreamsocket::{Config, Hub};
@@ -12,7 +13,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -145,7 +146,6 @@ async fn a_stream_whose_handler_is_busy_holds_up_no_other() {
     let message = masked(TEXT, &[b'x'; 100]);
     let (mut reading, mut writing) = tokio::io::split(busy.io);
     let flood = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt;
         for _ in 0..5000 {
             writing.write_all(&message).await.unwrap();
         }
@@ -168,7 +168,7 @@ async fn a_stream_whose_handler_is_busy_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn s1_a_peer_that_opens_no_window_costs_its_outbox_and_no_more() {
+async fn a_peer_that_opens_no_window_holds_up_no_other() {
     let mut app = App::start(long()).await;
     let mut browser = Browser::connect(app.address).await;
     let mut client = browser.open("/").await;
@@ -387,7 +387,7 @@ async fn what_begins_like_http2_and_is_not_is_refused() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_cut() {
-    let config = Config::default().with_head_timeout(std::time::Duration::from_millis(50));
+    let config = Config::default().with_head_timeout(Duration::from_millis(50));
     let app = App::start(config).await;
     for said in [&b""[..], b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut client = Client::connect(app.address).await;
@@ -402,7 +402,7 @@ async fn a_connection_that_says_nothing_is_cut() {
     // But one with a WebSocket is.
     let mut browser = Browser::connect(app.address).await;
     let mut client = browser.open("/").await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     client.echo("still here").await;
 }
 
@@ -424,4 +424,124 @@ async fn many_closing_handshakes_at_once_wait_for_none() {
         // `close_time` is longer than the patience of this test.
         assert_eq!(client.frame().await, None);
     }
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_always_open_is_told_to_go_and_none_fails() {
+    let hub = Hub::new(long());
+    let slow = async || {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        "slow"
+    };
+    let router = axum::Router::new().route("/slow", axum::routing::get(slow));
+    let server = dreamsocket::Server::new(router)
+        .with_hub(hub.clone())
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let browser = Browser::connect(server.local_addr()).await;
+    let running = tokio::spawn(server.run_until_drained());
+    // As a proxy's connection is: the requests overlap.
+    let mut workers = Vec::new();
+    for number in 0..3 {
+        let mut requests = browser.requests.clone();
+        workers.push(tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(number * 7)).await;
+            let mut answered = 0;
+            // It ends when GOAWAY has come: then there is no more room for requests.
+            while requests.ready().await.is_ok() {
+                let request = Request::builder().uri("http://localhost/slow");
+                let request = request.body(Empty::new()).unwrap();
+                match requests.send_request(request).await {
+                    Ok(response) => assert_eq!(read(response).await.0, 200),
+                    // Sent across the GOAWAY: the client is told that it was not looked at.
+                    Err(error) => assert!(error.is_canceled() || is_refused(&error), "{error:?}"),
+                }
+                answered += 1;
+            }
+            answered
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    hub.drain();
+    // The drain time is longer than the patience of this test.
+    within(running).await.unwrap().unwrap();
+    for worker in workers {
+        assert!(within(worker).await.unwrap() > 0);
+    }
+    drop(browser);
+}
+
+/// RFC 9113 §8.7: the request can be sent again.
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let error = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
+}
+
+#[tokio::test]
+async fn an_upgrade_by_other_means_is_open_too() {
+    let tunnel = async |request: axum::extract::Request| {
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            let mut chunk = [0; 64];
+            while let Ok(count @ 1..) = io.read(&mut chunk).await {
+                io.write_all(&chunk[..count]).await.unwrap();
+            }
+        });
+        http::StatusCode::OK
+    };
+    let router = axum::Router::new().route("/", axum::routing::any(tunnel));
+    let config = Config::default().with_head_timeout(Duration::from_millis(50));
+    let server = dreamsocket::Server::new(router)
+        .with_config(config)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let mut browser = Browser::connect(server.local_addr()).await;
+    tokio::spawn(server.run_until_drained());
+    let mut stream = browser.open("/").await;
+    for _ in 0..10 {
+        stream.io.write_all(b"tunnel").await.unwrap();
+        let mut back = [0; 6];
+        within(stream.io.read_exact(&mut back)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_stalls_for_less_than_the_heartbeat_ends_nothing() {
+    // The heartbeat is as it comes: lost after 90 s.
+    let app = App::start(Config::default().with_head_timeout(Duration::from_millis(50))).await;
+    let (stall, stalled) = tokio::sync::watch::channel(false);
+    let proxy = listener().await;
+    let address = proxy.local_addr().unwrap();
+    let upstream = app.address;
+    tokio::spawn(async move {
+        let (near, _) = proxy.accept().await.unwrap();
+        let far = TcpStream::connect(upstream).await.unwrap();
+        let (near_read, near_write) = near.into_split();
+        let (far_read, far_write) = far.into_split();
+        for (mut from, mut to) in [(near_read, far_write), (far_read, near_write)] {
+            let mut stalled = stalled.clone();
+            tokio::spawn(async move {
+                let mut chunk = [0; 4096];
+                while let Ok(count @ 1..) = from.read(&mut chunk).await {
+                    stalled.wait_for(|stalled| !stalled).await.unwrap();
+                    if to.write_all(&chunk[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let mut browser = Browser::connect(address).await;
+    let mut client = browser.open("/").await;
+    client.echo("before").await;
+    stall.send(true).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stall.send(false).unwrap();
+    client.echo("after").await;
 }

@@ -52,6 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_shut: false,
         });
         self.ahead = VecDeque::new();
+        self.ahead_held = 0;
         self.postponed = None;
     }
 
@@ -101,6 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.closing = None;
         self.noted = None;
         self.ahead = VecDeque::new();
+        self.ahead_held = 0;
         self.outgoing = VecDeque::new();
         self.forwards = VecDeque::new();
         self.writer = Writer::default();

@@ -16,6 +16,9 @@ use crate::config::READ_AHEAD;
 /// After how many reads of what nobody wants any more the task lets others run.
 const DISCARDED_READS: u32 = 32;
 
+/// How many bytes of a message cost a unit of tokio's budget beside the message's own.
+const BYTES_PER_UNIT: usize = 64 * 1024;
+
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The next message of the peer, in order. `Ready(None)` once a close is under way.
     pub(in crate::session) fn poll_message(
@@ -27,6 +30,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 return Poll::Ready(None);
             }
             if let Some(message) = self.ahead.pop_front() {
+                self.ahead_held -= message.len();
                 if self.ahead.is_empty() {
                     self.ahead = VecDeque::new();
                     self.ahead_read = self.read.len();
@@ -67,14 +71,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
     }
 
-    /// Reads and decodes ahead while a handler runs, at most [`READ_AHEAD`] bytes.
+    /// Reads and decodes ahead while a handler runs: at most [`READ_AHEAD`] bytes, and messages of as many bytes and one
+    /// more, whatever they are inflated to.
     pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
         while self.noted.is_none() && !self.is_closing() {
-            if self.bounds.paused_until().is_some() {
+            if self.bounds.paused_until().is_some() || self.ahead_held >= READ_AHEAD {
                 return self.heartbeat.freeze();
             }
             let noted = match self.decode() {
                 Some(Decoded::Message(message)) => {
+                    self.ahead_held += message.len();
                     self.ahead.push_back(message);
                     continue;
                 }
@@ -154,6 +160,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Charges a message to the peer's rate.
     fn charge(&mut self, message: Inbound) -> Decoded {
+        self.debt += message.len() / BYTES_PER_UNIT;
         if self.bounds.note_message() {
             Decoded::Message(message)
         } else {
