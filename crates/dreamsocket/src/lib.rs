@@ -76,6 +76,8 @@ mod pages {
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
     struct Broadcasting;
+    #[doc = include_str!("../../../docs/authentication.md")]
+    struct Authentication;
     #[doc = include_str!("../../../docs/compression.md")]
     struct Compressing;
     #[doc = include_str!("../../../docs/http2.md")]

@@ -1,0 +1,71 @@
+//! Who there is, and what has been handed out to them: sessions and tickets. In memory, so that the example needs nothing;
+//! a real one asks a database.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a ticket is good for: as long as a page needs to open its WebSocket.
+const TICKET_TIME: Duration = Duration::from_secs(30);
+
+/// How many tickets wait at most.
+const MAX_TICKETS: usize = 1_000;
+
+#[derive(Clone, Default)]
+pub(crate) struct People {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: HashMap<String, String>,
+    tickets: HashMap<String, (String, Instant)>,
+}
+
+impl People {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session for whoever knows the password. (A real one compares hashes, in constant time.)
+    pub(crate) fn log_in(&self, name: &str, password: &str) -> Option<String> {
+        if !matches!((name, password), ("ada", "lovelace") | ("grace", "hopper")) {
+            return None;
+        }
+        let session = secret();
+        self.lock()
+            .sessions
+            .insert(session.clone(), name.to_owned());
+        Some(session)
+    }
+
+    /// Whose session it is.
+    pub(crate) fn by_session(&self, session: &str) -> Option<String> {
+        self.lock().sessions.get(session).cloned()
+    }
+
+    /// A ticket for this person, good once and not for long: it may stand in a URL, where logs see it.
+    pub(crate) fn give_ticket(&self, name: String) -> Option<String> {
+        let mut inner = self.lock();
+        inner
+            .tickets
+            .retain(|_, (_, since)| since.elapsed() < TICKET_TIME);
+        if inner.tickets.len() >= MAX_TICKETS {
+            return None;
+        }
+        let ticket = secret();
+        inner.tickets.insert(ticket.clone(), (name, Instant::now()));
+        Some(ticket)
+    }
+
+    /// Takes a ticket; whose it was.
+    pub(crate) fn take_ticket(&self, ticket: &str) -> Option<String> {
+        let (name, since) = self.lock().tickets.remove(ticket)?;
+        (since.elapsed() < TICKET_TIME).then_some(name)
+    }
+}
+
+/// 128 bits that nobody can guess.
+fn secret() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
