@@ -20,6 +20,17 @@ BINARIES = {
 
 MESSAGES = {**TEXTS, **BINARIES}
 
+# Half its length when compressed by itself; behind itself, with context takeover, next to nothing. A window of 15 bits holds
+# it twice. (Noise as it is would not do: one side may send it uncompressed, and then nothing can refer back to it.)
+REPEATED = BINARIES["1 MiB of noise"][: 8 * 1024].hex()
+REPETITIONS = 64
+
+# What a server started with this bound refuses, though compressed it is far below.
+TOO_LONG = LINE * 100
+
+# What a server says that was asked to end.
+GOING_AWAY = "the server is shutting down"
+
 
 def check(name, got, expected):
     """Says that something is as it should be, or ends the program."""

@@ -5,7 +5,7 @@ import sys
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from checks import MEBIBYTE, MESSAGES, check
+from checks import GOING_AWAY, MEBIBYTE, MESSAGES, REPEATED, REPETITIONS, TOO_LONG, check
 
 
 async def send(peer, message):
@@ -17,6 +17,9 @@ async def talk(peer):
     for name, message in MESSAGES.items():
         await send(peer, message)
         check(name, (await peer.receive(20)).data, message)
+    for _ in range(REPETITIONS):
+        await peer.send_str(REPEATED)
+        check("repeated text", (await peer.receive(20)).data, REPEATED)
     await peer.ping(b"payload")
     message = await peer.receive(20)
     check("ping", (message.type, bytes(message.data)), (WSMsgType.PONG, b"payload"))
@@ -42,6 +45,21 @@ async def run_client(url, deflate):
         async with session.ws_connect(url) as again:
             await again.send_str("hello")
             check("unclean close, and another connection", (await again.receive(20)).data, "hello")
+
+
+async def run_ended(url, deflate):
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(url, compress=0 if deflate == "off" else 15) as peer:
+            await peer.send_str(TOO_LONG)
+            message = await peer.receive(20)
+            check("too long", (message.type, message.data), (WSMsgType.CLOSE, 1009))
+        async with session.ws_connect(url) as peer:
+            await peer.send_str("hello")
+            check("before the end", (await peer.receive(20)).data, "hello")
+            print("ready", flush=True)
+            message = await peer.receive(20)
+            check("server ends", (message.type, message.data), (WSMsgType.CLOSE, 1001))
+            check("the reason", message.extra, GOING_AWAY)
 
 
 async def handle(request):
@@ -74,7 +92,5 @@ async def run_server(deflate):
 
 if __name__ == "__main__":
     print(f"# aiohttp {aiohttp.__version__}")
-    if sys.argv[1] == "client":
-        asyncio.run(run_client(sys.argv[2], sys.argv[3]))
-    else:
-        asyncio.run(run_server(sys.argv[2]))
+    role, *rest = sys.argv[1:]
+    asyncio.run({"client": run_client, "ended": run_ended, "server": run_server}[role](*rest))

@@ -7,7 +7,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
 
-from checks import MEBIBYTE, MESSAGES, check
+from checks import GOING_AWAY, MEBIBYTE, MESSAGES, REPEATED, REPETITIONS, TOO_LONG, check
 
 # What a client may ask for: keyword arguments of the library's offer.
 OFFERS = {
@@ -32,6 +32,9 @@ async def talk(peer):
     for name, message in MESSAGES.items():
         await peer.send(message)
         check(name, await peer.recv(), message)
+    for _ in range(REPETITIONS):
+        await peer.send(REPEATED)
+        check("repeated text", await peer.recv(), REPEATED)
     await peer.send(["frag", "men", "ts"])
     check("fragments", await peer.recv(), "fragments")
     await asyncio.wait_for(await peer.ping(b"payload"), 20)
@@ -58,6 +61,27 @@ async def run_client(url, deflate):
         check("unclean close, and another connection", await again.recv(), "hello")
 
 
+async def expect_end(peer, name, code):
+    try:
+        check(name, await peer.recv(), "the end")
+    except websockets.ConnectionClosed:
+        await peer.wait_closed()
+    answered = peer.protocol.close_sent is not None and peer.protocol.close_sent.code
+    check(name, (peer.close_code, answered), (code, code))
+
+
+async def run_ended(url, deflate):
+    async with connect(url, **options(deflate)) as peer:
+        await peer.send(TOO_LONG)
+        await expect_end(peer, "too long", 1009)
+    async with connect(url, **options(deflate)) as peer:
+        await peer.send("hello")
+        check("before the end", await peer.recv(), "hello")
+        print("ready", flush=True)
+        await expect_end(peer, "server ends", 1001)
+        check("the reason", peer.close_reason, GOING_AWAY)
+
+
 async def handle(peer):
     if peer.request.path == "/abort":
         await peer.send("hello")
@@ -80,7 +104,5 @@ async def run_server(deflate):
 
 if __name__ == "__main__":
     print(f"# websockets {websockets.__version__}")
-    if sys.argv[1] == "client":
-        asyncio.run(run_client(sys.argv[2], sys.argv[3]))
-    else:
-        asyncio.run(run_server(sys.argv[2]))
+    role, *rest = sys.argv[1:]
+    asyncio.run({"client": run_client, "ended": run_ended, "server": run_server}[role](*rest))

@@ -21,6 +21,12 @@ const MESSAGES = {
   "1 MiB of noise": NOISE,
 };
 
+// As in checks.py, which says why.
+const REPEATED = NOISE.subarray(0, 8 * 1024).toString("hex");
+const REPETITIONS = 64;
+const TOO_LONG = LINE.repeat(100);
+const GOING_AWAY = "the server is shutting down";
+
 // What a client may ask for: options of the library's offer.
 const OFFERS = {
   "default": {},
@@ -67,6 +73,10 @@ async function talk(peer, receive) {
     peer.send(message);
     check(name, await receive(), message);
   }
+  for (let number = 0; number < REPETITIONS; number += 1) {
+    peer.send(REPEATED);
+    check("repeated text", await receive(), REPEATED);
+  }
   peer.send("frag", { fin: false });
   peer.send("men", { fin: false });
   peer.send("ts", { fin: true });
@@ -87,9 +97,9 @@ async function closeCleanly(peer) {
   check("clean close", code, 4001);
 }
 
-async function open(url, deflate, offer = "default") {
+async function open(url, deflate, offer = "default", protocols = ["other", "echo.v1"]) {
   const perMessageDeflate = deflate !== "off" && { threshold: 0, ...OFFERS[offer] };
-  const peer = new WebSocket(url, ["other", "echo.v1"], { perMessageDeflate, maxPayload: 2 * MEBIBYTE });
+  const peer = new WebSocket(url, protocols, { perMessageDeflate, maxPayload: 2 * MEBIBYTE });
   const receive = inbox(peer);
   await within(once(peer, "open"), "the handshake");
   return { peer, receive };
@@ -110,6 +120,22 @@ async function runClient(url, deflate) {
   again.peer.send("hello");
   check("unclean close, and another connection", await again.receive(), "hello");
   await closeCleanly(again.peer);
+}
+
+async function runEnded(url, deflate) {
+  const long = await open(url, deflate, "default", []);
+  const refused = once(long.peer, "close");
+  long.peer.send(TOO_LONG);
+  check("too long", (await within(refused, "a close"))[0], 1009);
+
+  const { peer, receive } = await open(url, deflate, "default", []);
+  peer.send("hello");
+  check("before the end", await receive(), "hello");
+  const ended = once(peer, "close");
+  console.log("ready");
+  const [code, reason] = await within(ended, "a close");
+  check("server ends", code, 1001);
+  check("the reason", reason.toString(), GOING_AWAY);
 }
 
 async function handle(peer, path) {
@@ -135,4 +161,4 @@ async function runServer(deflate) {
 
 console.log(`# ws ${createRequire(import.meta.url)("ws/package.json").version}`);
 const [role, ...rest] = process.argv.slice(2);
-await (role === "client" ? runClient(...rest) : runServer(...rest));
+await { client: runClient, ended: runEnded, server: runServer }[role](...rest);
