@@ -15,7 +15,11 @@
 
 mod budget;
 mod frames;
+mod handlers;
 mod http1;
+mod payloads;
 mod peer;
+mod rates;
 mod served;
+mod slow;
 mod target;

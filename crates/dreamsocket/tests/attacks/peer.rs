@@ -205,7 +205,14 @@ impl<T: Io> Peer<T> {
             opcode: TEXT,
             payload: text.into(),
         };
-        assert_eq!(self.frame().await, Some(expected));
+        loop {
+            let frame = self.frame().await.expect("a text, not just the end");
+            if frame.opcode != PING {
+                assert_eq!(frame, expected);
+                return;
+            }
+            self.answer_ping(&frame).await;
+        }
     }
 
     /// Reads up to a close frame with this code.
@@ -229,6 +236,46 @@ impl<T: Io> Peer<T> {
     /// False at the end, by a reset or not.
     pub(crate) async fn read(&mut self) -> bool {
         matches!(within(self.io.read_buf(&mut self.received)).await, Ok(1..))
+    }
+
+    /// Answers a close.
+    pub(crate) async fn send_close(&mut self, code: u16) {
+        self.send(CLOSE, &code.to_be_bytes()).await;
+    }
+
+    /// Whether the server ends the connection within a moment, or says that it will. Drops what came.
+    pub(crate) async fn has_ended(&mut self) -> bool {
+        let reading = async {
+            while let Some(frame) = self.frame().await {
+                if frame.opcode == CLOSE {
+                    return;
+                }
+            }
+        };
+        let moment = Duration::from_millis(300);
+        tokio::time::timeout(moment, reading).await.is_ok()
+    }
+
+    /// Does nothing but that, until the connection ends.
+    pub(crate) async fn answer_pings(&mut self) {
+        loop {
+            // However long it takes.
+            while parse(&self.received).is_none() {
+                if !matches!(self.io.read_buf(&mut self.received).await, Ok(1..)) {
+                    return;
+                }
+            }
+            let Some(frame) = self.frame().await else {
+                return;
+            };
+            self.answer_ping(&frame).await;
+        }
+    }
+
+    async fn answer_ping(&mut self, frame: &Frame) {
+        if frame.opcode == PING {
+            self.send(PONG, &frame.payload).await;
+        }
     }
 
     pub(crate) const fn received(&self) -> &Vec<u8> {

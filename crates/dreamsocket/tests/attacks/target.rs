@@ -1,6 +1,5 @@
 //! A server under attack, in a process of its own: an attack with its bystander, and what is asserted of every one.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -13,7 +12,7 @@ use dreamsocket::{Config, Tls};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_rustls::TlsConnector;
 
 use crate::budget::budget;
@@ -80,11 +79,16 @@ impl Attack {
         bystander.upgrade("/").await;
         bystander.echo("warm").await;
         let before = target.report().await["resident"];
-        let watched = async {
-            stand_by(&mut bystander).await;
-            target.is_calm.set(true);
+        let attacked = async {
+            attack(&target).await;
+            within(target.is_calm.subscribe().wait_for(|is_calm| *is_calm))
+                .await
+                .unwrap();
         };
-        tokio::join!(attack(&target), watched);
+        tokio::select! {
+            () = attacked => {}
+            () = stand_by(&mut bystander, &target.is_calm) => panic!("the bystander was cut off"),
+        }
         let report = target.report().await;
         let grown = usize::try_from(report["peak"].saturating_sub(before)).unwrap();
         println!("{name}: {} of {} KiB", grown / 1024, self.allowance / 1024);
@@ -97,8 +101,8 @@ impl Attack {
     }
 }
 
-/// The bystander: every echo comes, in order.
-async fn stand_by(peer: &mut Peer<Box<dyn Io>>) {
+/// The bystander: every echo comes, in order. Then it stays, as long as the server lets it.
+async fn stand_by(peer: &mut Peer<Box<dyn Io>>, is_calm: &watch::Sender<bool>) {
     for first in (0..ECHOES).step_by(AT_ONCE as usize) {
         let numbers = first..first + AT_ONCE;
         for number in numbers.clone() {
@@ -108,6 +112,8 @@ async fn stand_by(peer: &mut Peer<Box<dyn Io>>) {
             peer.expect_text(&number.to_string()).await;
         }
     }
+    is_calm.send_replace(true);
+    peer.answer_pings().await;
 }
 
 /// The server that is attacked.
@@ -115,7 +121,7 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     certificate: Option<CertificateDer<'static>>,
     /// Whether the bystander has had all its echoes.
-    is_calm: Cell<bool>,
+    is_calm: watch::Sender<bool>,
     process: Mutex<Process>,
 }
 
@@ -147,14 +153,14 @@ impl Target {
         Self {
             address,
             certificate: with_tls.then(|| identity.cert.der().clone()),
-            is_calm: Cell::new(false),
+            is_calm: watch::Sender::new(false),
             process: Mutex::new(process),
         }
     }
 
     /// Whether an attack that lasts may end, since the bystander has had all its echoes.
     pub(crate) fn is_calm(&self) -> bool {
-        self.is_calm.get()
+        *self.is_calm.borrow()
     }
 
     /// A WebSocket.
