@@ -29,6 +29,12 @@ const ZLIB: usize = 320 * KIB;
 /// What an HTTP/2 connection may hold unread (docs/limits.md).
 const HTTP2_WINDOW: usize = 32 * MIB;
 const HTTP2_STREAMS: usize = 100;
+
+/// At how many bytes h2 reckons a small frame that waits unread, up to half the window, and what it may cost.
+const HTTP2_CHARGE: usize = 256;
+const HTTP2_FRAME: usize = 512;
+
+/// What waits for a stream's window (docs/limits.md).
 const HTTP2_SEND_BUFFER: usize = 64 * KIB + 4 * 16 * KIB;
 
 /// What does not grow with the connections: pages of the program that are touched for the first time, what the allocator
@@ -57,12 +63,25 @@ pub(crate) fn budget(config: &Config, connections: usize) -> usize {
 
 /// The same for connections that are in their handshake or have nothing to do: a head, read and parsed, and tasks.
 pub(crate) fn quiet(config: &Config, connections: usize) -> usize {
-    let head = 2 * config.max_head.max(8 * KIB);
-    FLOOR + connections * (head + TASKS)
+    FLOOR + connections * (head(config) + TASKS)
 }
 
-/// What so many HTTP/2 connections may add: their windows, and for each stream a head and what waits to be sent.
-pub(crate) fn http2(config: &Config, connections: usize) -> usize {
-    let stream = 2 * config.max_head + HTTP2_SEND_BUFFER;
-    connections * (HTTP2_WINDOW + HTTP2_STREAMS * stream)
+/// What an HTTP/2 connection adds before there is a WebSocket: a head for each stream.
+pub(crate) fn http2_heads(config: &Config) -> usize {
+    HTTP2_STREAMS * head(config)
+}
+
+/// The same with WebSockets, and what waits to be sent on each.
+pub(crate) fn http2_streams(config: &Config) -> usize {
+    http2_heads(config) + HTTP2_STREAMS * HTTP2_SEND_BUFFER
+}
+
+/// What may wait unread on an HTTP/2 connection: its window, or the smallest of frames.
+pub(crate) const fn http2_unread() -> usize {
+    HTTP2_WINDOW + HTTP2_WINDOW / 2 / HTTP2_CHARGE * HTTP2_FRAME
+}
+
+/// The head of a request, in hyper's buffer and parsed.
+fn head(config: &Config) -> usize {
+    2 * config.max_head.max(8 * KIB)
 }

@@ -278,6 +278,16 @@ impl<T: Io> Peer<T> {
         }
     }
 
+    /// The next so many bytes; `None` if the connection ends before.
+    pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.received.len() < count {
+            if !self.read().await {
+                return None;
+            }
+        }
+        Some(self.received.drain(..count).collect())
+    }
+
     pub(crate) const fn received(&self) -> &Vec<u8> {
         &self.received
     }

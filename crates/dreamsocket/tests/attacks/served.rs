@@ -109,9 +109,9 @@ async fn on_message(
     match message {
         Message::Text(text) => match &*text {
             "hang" => pending().await,
-            // As much as the peer takes, and more.
+            // As much as the peer takes, and more. No zeros: memory that is only zeros may be none.
             "fill" => loop {
-                connection.send_binary(vec![0; 64 * 1024]).await?;
+                connection.send_binary(vec![b'x'; 64 * 1024]).await?;
             },
             _ => connection.send_text(text).await?,
         },

@@ -45,6 +45,7 @@ fn a_peer_that_reads_a_byte_now_and_then_is_1013() {
             () = reading => panic!("everything was read"),
             () = ended => {}
         }
+        peer.expect_end().await;
     });
 }
 
