@@ -8,7 +8,7 @@ use crate::budget::quiet;
 use crate::peer::within;
 use crate::target::Attack;
 
-/// The beginning of a record that holds a ClientHello of 512 bytes.
+/// The beginning of a record that holds a `ClientHello` of 512 bytes.
 const HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 #[test]
