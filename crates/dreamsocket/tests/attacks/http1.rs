@@ -16,7 +16,7 @@ fn before_upgrade(config: Config) -> Attack {
 
 #[test]
 fn slow_headers_are_cut_off() {
-    let config = Config::default().with_head_timeout(Duration::from_millis(200));
+    let config = Config::default().with_head_timeout(Duration::from_secs(1));
     before_upgrade(config).run(async |target| {
         let mut peer = target.connect().await;
         peer.write(HANDSHAKE.as_bytes()).await.unwrap();

@@ -13,6 +13,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const ACK: u8 = 1;
@@ -81,9 +82,10 @@ async fn start(target: &Target, settings: &[(u16, u32)]) -> Peer {
     peer.write(&http2_frame(SETTINGS, 0, 0, &payload))
         .await
         .unwrap();
-    // The server's own, which allow extended CONNECT.
-    let (kind, ..) = next(&mut peer).await.unwrap();
-    assert_eq!(kind, SETTINGS);
+    // The server's own, which allow extended CONNECT, and its window for the connection.
+    for expected in [SETTINGS, WINDOW_UPDATE] {
+        while next(&mut peer).await.expect("a frame").0 != expected {}
+    }
     peer.write(&http2_frame(SETTINGS, ACK, 0, &[]))
         .await
         .unwrap();

@@ -82,7 +82,9 @@ fn pings_whose_pongs_are_not_read_cost_no_more_than_the_reserve() {
 
 #[test]
 fn a_flood_of_messages_past_the_rate_is_1008() {
-    let rate = Rate::per_second(NonZeroU32::new(10_000).unwrap());
+    // More at once than the bystander sends.
+    let rate =
+        Rate::per_second(NonZeroU32::new(50).unwrap()).with_burst(NonZeroU32::new(2000).unwrap());
     let config = Config::default()
         .with_close_time(Duration::from_millis(500))
         .with_message_rate(Some(rate))

@@ -51,7 +51,7 @@ fn a_peer_that_reads_a_byte_now_and_then_is_1013() {
 
 #[test]
 fn a_peer_that_stops_inside_a_frame_is_lost() {
-    let config = config().with_heartbeat(Some(Duration::from_millis(300)));
+    let config = config().with_heartbeat(Some(Duration::from_millis(500)));
     Attack::on(config).run(async |target| {
         let mut peer = target.open().await;
         peer.write(&head(FIN | BINARY, 1000)).await.unwrap();

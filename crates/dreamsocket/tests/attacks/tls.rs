@@ -13,7 +13,7 @@ const HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 #[test]
 fn a_slow_tls_handshake_is_cut_off() {
-    let config = Config::default().with_tls_timeout(Duration::from_millis(300));
+    let config = Config::default().with_tls_timeout(Duration::from_secs(1));
     let memory = quiet(&config, 1);
     let attack = Attack::on(config).within_memory(memory);
     attack.with_tls().run(async |target| {
