@@ -85,6 +85,8 @@ mod pages {
     #[cfg(feature = "tls")]
     #[doc = include_str!("../../../docs/tls.md")]
     struct Tls;
+    #[doc = include_str!("../../../docs/internet.md")]
+    struct Internet;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
     #[cfg(feature = "client")]
