@@ -21,6 +21,9 @@ use crate::config::{Config, READ_AHEAD, later};
 use crate::mask::mask_key;
 use crate::message::{Cause, Closed};
 
+/// Up to how many bytes that wait for the system another pong is encoded. Above, the engine keeps pongs, and few.
+const MAX_BEFORE_ANSWERS: usize = 64 * 1024;
+
 pub(super) struct Link<T> {
     io: T,
     engine: Engine,
@@ -91,7 +94,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         self.flush().await?;
         // The queue was emptied by then, so the only reason left is that we have closed.
         self.engine.ping(payload).map_err(|_| SocketError::Closed)?;
-        self.encode_answers();
         self.flush().await
     }
 
@@ -200,8 +202,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     fn encode_answers(&mut self) {
-        self.engine.poll_control(mask_key, &mut self.output);
+        self.encode_control();
         self.engine.poll_close(mask_key, &mut self.output);
+    }
+
+    /// A peer that pings and does not read must not fill the memory: then pongs wait in the engine, where newer ones
+    /// replace them. False if nothing was encoded.
+    fn encode_control(&mut self) -> bool {
+        self.output.len() < MAX_BEFORE_ANSWERS
+            && self.engine.poll_control(mask_key, &mut self.output)
     }
 
     /// Writes all that waits.
@@ -235,7 +244,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
+        while !self.output.is_empty() || self.encode_control() {
             let count = ready!(Pin::new(&mut self.io).poll_write(context, &self.output))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -57,7 +57,7 @@ pub enum Received {
     Text(Text),
     /// A whole binary message.
     Binary(Bytes),
-    /// A ping, which is answered already.
+    /// A ping. Its answer is under way; if the server does not read its answers, only recent pings have one.
     Ping(Bytes),
     /// A pong.
     Pong(Bytes),
