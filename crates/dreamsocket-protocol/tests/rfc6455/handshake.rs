@@ -259,6 +259,8 @@ fn a_clients_request_is_one_that_a_server_accepts() {
     check("wss://example.com:443/", "/", "example.com");
     check("ws://[::1]:9001/x", "/x", "[::1]:9001");
     check("http://user:password@example.com/", "/", "example.com");
+    check("ws://user:1x@example.com:65535/", "/", "example.com:65535");
+    check("ws://example.com:/", "/", "example.com");
 }
 
 #[test]
@@ -273,6 +275,14 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
     check("/chat", &[], InvalidRequest::Scheme);
     check("example.com", &[], InvalidRequest::Scheme);
     check("ftp://example.com/", &[], InvalidRequest::Scheme);
+    for port in ["65536", "99999", "90x1", "-1", "+80", "80+"] {
+        check(
+            &format!("ws://example.com:{port}/"),
+            &[],
+            InvalidRequest::Port,
+        );
+        check(&format!("wss://u@[::1]:{port}/"), &[], InvalidRequest::Port);
+    }
     check("ws://example.com/", &["a b"], InvalidRequest::Subprotocol);
     check("ws://example.com/", &[""], InvalidRequest::Subprotocol);
     check(
