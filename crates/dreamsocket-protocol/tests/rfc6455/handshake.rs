@@ -254,6 +254,8 @@ fn a_clients_request_is_one_that_a_server_accepts() {
     };
     check("ws://example.com", "/", "example.com");
     check("ws://example.com/chat?q=1", "/chat?q=1", "example.com");
+    check("ws://example.com?q=/1", "/?q=/1", "example.com");
+    check("ws://example.com:9001?", "/?", "example.com:9001");
     check("ws://example.com:80/", "/", "example.com");
     check("wss://example.com:80/", "/", "example.com:80");
     check("wss://example.com:443/", "/", "example.com");
@@ -293,6 +295,16 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
     let uri = "ws://example.com/".parse().unwrap();
     let request = client_request(&uri, KEY, &[], None).unwrap();
     assert!(!request.headers().contains_key("sec-websocket-protocol"));
+}
+
+#[test]
+fn a_clients_request_needs_a_path_that_can_be_requested() {
+    for target in ["*".to_owned(), format!("?{}", "a".repeat(65_533))] {
+        let uri = Uri::builder().scheme("ws").authority("example.com");
+        let uri = uri.path_and_query(target).build().unwrap();
+        let error = client_request(&uri, KEY, &[], None).unwrap_err();
+        assert_eq!(error, InvalidRequest::Target);
+    }
 }
 
 #[test]
