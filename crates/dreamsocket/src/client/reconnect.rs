@@ -8,6 +8,9 @@ use crate::message::{Cause, Closed};
 /// What any delay is cut to, so that arithmetic on it cannot overflow.
 const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
+/// What delays double from at least, so that a first delay of nothing does not stay nothing.
+const LEAST_BASE: Duration = Duration::from_millis(100);
+
 /// What a client may reconnect after.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -84,7 +87,8 @@ impl Reconnect {
         }
     }
 
-    /// The delay before the first attempt, before jitter. Default: 1 s.
+    /// The delay before the first attempt, before jitter; nothing for an immediate one. Later attempts double it, or 100 ms
+    /// if it is less, so that a server that is down is not hammered. Default: 1 s.
     pub const fn with_first_delay(mut self, delay: Duration) -> Self {
         self.first_delay = delay;
         self
@@ -181,9 +185,12 @@ impl Backoff {
             return None;
         }
         let factor = 2_u32.checked_pow(self.attempts).unwrap_or(u32::MAX);
+        let base = match self.attempts {
+            0 => policy.first_delay,
+            _ => policy.first_delay.max(LEAST_BASE),
+        };
         self.attempts = self.attempts.saturating_add(1);
-        let whole = policy
-            .first_delay
+        let whole = base
             .saturating_mul(factor)
             .min(policy.max_delay)
             .min(LONGEST);
@@ -242,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_attempt_can_be_immediate() {
+        let check = |first, max, expected: [u128; 4]| {
+            let policy = Reconnect::new()
+                .with_first_delay(Duration::from_millis(first))
+                .with_max_delay(Duration::from_millis(max));
+            let mut backoff = Backoff::default();
+            let delays = [(); 4].map(|()| backoff.next_delay(&policy, None, 1.0).unwrap());
+            assert_eq!(delays.map(|delay| delay.as_millis()), expected);
+        };
+        check(0, 60_000, [0, 200, 400, 800]);
+        check(1, 500, [1, 200, 400, 500]);
+        check(100, 60_000, [100, 200, 400, 800]);
+        check(0, 0, [0, 0, 0, 0]);
+    }
+
+    #[test]
     fn delays_without_sense_are_cut() {
         let policy = Reconnect::new()
             .with_first_delay(Duration::MAX)
@@ -278,7 +301,8 @@ mod tests {
             let delay = Backoff { attempts }.next_delay(&policy, asked, random).unwrap();
             prop_assert!(delay <= max);
             prop_assert!(delay >= asked.unwrap_or_default().min(max));
-            let whole = first.saturating_mul(2_u32.saturating_pow(attempts)).min(max);
+            let base = if attempts == 0 { first } else { first.max(LEAST_BASE) };
+            let whole = base.saturating_mul(2_u32.saturating_pow(attempts)).min(max);
             prop_assert!(delay <= asked.unwrap_or_default() + whole);
             if is_equal {
                 prop_assert!(delay >= (whole / 2).min(max));
