@@ -30,8 +30,8 @@ pub struct ResponseHandshake {
 ///
 /// # Errors
 ///
-/// If the URI has no host or another scheme than `ws`, `wss`, `http` or `https`, or if a subprotocol
-/// is no token or is offered twice.
+/// If the URI has no host, a port that is none, a path that can't be requested, or another scheme than `ws`, `wss`, `http` or `https`, or if a
+/// subprotocol is no token or is offered twice.
 pub fn client_request(
     uri: &Uri,
     key: [u8; 16],
@@ -46,7 +46,7 @@ pub fn client_request(
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or(InvalidRequest::MissingHost)?;
     // RFC 6455 §4.1: the port only if it's not the default. User information never.
-    let host = match uri.port_u16() {
+    let host = match explicit_port(uri, host)? {
         Some(port) if port != default_port => format!("{host}:{port}"),
         _ => host.to_owned(),
     };
@@ -55,10 +55,7 @@ pub fn client_request(
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
     *request.version_mut() = Version::HTTP_11;
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    if let Ok(target) = Uri::try_from(target) {
-        *request.uri_mut() = target;
-    }
+    *request.uri_mut() = request_target(uri)?;
     let headers = request.headers_mut();
     headers.insert(HOST, host);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -72,6 +69,33 @@ pub fn client_request(
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, write_offer(wish));
     }
     Ok(request)
+}
+
+/// `Uri` takes anything for a port, and then says that there is none: that would be another server than the one that was
+/// asked for.
+fn explicit_port(uri: &Uri, host: &str) -> Result<Option<u16>, InvalidRequest> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let (_, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let port = match authority.strip_prefix(host) {
+        Some("" | ":") => return Ok(None),
+        Some(rest) => rest.strip_prefix(':'),
+        None => None,
+    };
+    let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = port.and_then(|port| port.parse().ok());
+    port.map(Some).ok_or(InvalidRequest::Port)
+}
+
+/// RFC 6455 §3: the resource name begins with a slash also where the URI's path is empty.
+fn request_target(uri: &Uri) -> Result<Uri, InvalidRequest> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = if target.starts_with('?') {
+        Uri::try_from(format!("/{target}"))
+    } else {
+        Uri::try_from(target)
+    };
+    let target = target.ok().filter(|target| target.path().starts_with('/'));
+    target.ok_or(InvalidRequest::Target)
 }
 
 fn join_subprotocols(subprotocols: &[&str]) -> Result<HeaderValue, InvalidRequest> {
@@ -145,6 +169,12 @@ pub enum InvalidRequest {
     /// The URI has no host.
     #[error("the URI has no host")]
     MissingHost,
+    /// What follows the URI's host is no port: not a number, or larger than 65535.
+    #[error("the URI's port is not a number up to 65535")]
+    Port,
+    /// The URI's path and query are no target of a request, such as `*`, or too long with a slash in front.
+    #[error("the URI's path and query can't be requested")]
+    Target,
     /// A subprotocol is not a token (RFC 9110 §5.6.2), or is there twice.
     #[error("each subprotocol must be a token, and there once")]
     Subprotocol,

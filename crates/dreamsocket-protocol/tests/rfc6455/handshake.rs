@@ -254,11 +254,15 @@ fn a_clients_request_is_one_that_a_server_accepts() {
     };
     check("ws://example.com", "/", "example.com");
     check("ws://example.com/chat?q=1", "/chat?q=1", "example.com");
+    check("ws://example.com?q=/1", "/?q=/1", "example.com");
+    check("ws://example.com:9001?", "/?", "example.com:9001");
     check("ws://example.com:80/", "/", "example.com");
     check("wss://example.com:80/", "/", "example.com:80");
     check("wss://example.com:443/", "/", "example.com");
     check("ws://[::1]:9001/x", "/x", "[::1]:9001");
     check("http://user:password@example.com/", "/", "example.com");
+    check("ws://user:1x@example.com:65535/", "/", "example.com:65535");
+    check("ws://example.com:/", "/", "example.com");
 }
 
 #[test]
@@ -273,6 +277,14 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
     check("/chat", &[], InvalidRequest::Scheme);
     check("example.com", &[], InvalidRequest::Scheme);
     check("ftp://example.com/", &[], InvalidRequest::Scheme);
+    for port in ["65536", "99999", "90x1", "-1", "+80", "80+"] {
+        check(
+            &format!("ws://example.com:{port}/"),
+            &[],
+            InvalidRequest::Port,
+        );
+        check(&format!("wss://u@[::1]:{port}/"), &[], InvalidRequest::Port);
+    }
     check("ws://example.com/", &["a b"], InvalidRequest::Subprotocol);
     check("ws://example.com/", &[""], InvalidRequest::Subprotocol);
     check(
@@ -283,6 +295,16 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
     let uri = "ws://example.com/".parse().unwrap();
     let request = client_request(&uri, KEY, &[], None).unwrap();
     assert!(!request.headers().contains_key("sec-websocket-protocol"));
+}
+
+#[test]
+fn a_clients_request_needs_a_path_that_can_be_requested() {
+    for target in ["*".to_owned(), format!("?{}", "a".repeat(65_533))] {
+        let uri = Uri::builder().scheme("ws").authority("example.com");
+        let uri = uri.path_and_query(target).build().unwrap();
+        let error = client_request(&uri, KEY, &[], None).unwrap_err();
+        assert_eq!(error, InvalidRequest::Target);
+    }
 }
 
 #[test]

@@ -21,6 +21,9 @@ use crate::config::{Config, READ_AHEAD, later};
 use crate::mask::mask_key;
 use crate::message::{Cause, Closed};
 
+/// Up to how many bytes that wait for the system another pong is encoded. Above, the engine keeps pongs, and few.
+const MAX_BEFORE_ANSWERS: usize = 64 * 1024;
+
 pub(super) struct Link<T> {
     io: T,
     engine: Engine,
@@ -76,8 +79,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         kind: MessageKind,
         payload: &[u8],
     ) -> Result<(), SocketError> {
-        // What an earlier call has left comes first, so that not more than one message waits.
-        self.flush().await?;
+        self.flush_earlier().await?;
         self.engine
             .encode_message(kind, payload, mask_key, &mut self.output)
             .map_err(|_| SocketError::Closed)?;
@@ -88,10 +90,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SocketError::PingTooLong { got: payload.len() });
         }
-        self.flush().await?;
+        self.flush_earlier().await?;
         // The queue was emptied by then, so the only reason left is that we have closed.
         self.engine.ping(payload).map_err(|_| SocketError::Closed)?;
-        self.encode_answers();
         self.flush().await
     }
 
@@ -200,8 +201,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     fn encode_answers(&mut self) {
-        self.engine.poll_control(mask_key, &mut self.output);
+        self.encode_control();
         self.engine.poll_close(mask_key, &mut self.output);
+    }
+
+    /// A peer that pings and does not read must not fill the memory: then pongs wait in the engine, where newer ones
+    /// replace them. False if nothing was encoded.
+    fn encode_control(&mut self) -> bool {
+        self.output.len() < MAX_BEFORE_ANSWERS
+            && self.engine.poll_control(mask_key, &mut self.output)
+    }
+
+    /// Writes what an earlier call has left, so that not more than one message waits.
+    async fn flush_earlier(&mut self) -> Result<(), SocketError> {
+        self.flush().await.map_err(|error| match error {
+            SocketError::Timeout => SocketError::EarlierWaits,
+            other => other,
+        })
     }
 
     /// Writes all that waits.
@@ -235,7 +251,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
+        while !self.output.is_empty() || self.encode_control() {
             let count = ready!(Pin::new(&mut self.io).poll_write(context, &self.output))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -249,5 +265,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.input.reserve(READ_AHEAD);
         pin!(self.io.read_buf(&mut self.input)).poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// A client's end over a transport that holds 1 KiB.
+    fn link() -> (Link<DuplexStream>, DuplexStream) {
+        let (near, far) = tokio::io::duplex(1024);
+        let config = Config::default().with_send_timeout(TIMEOUT);
+        let link = Link::new(near, &[], Role::Client, None, config.into());
+        (link, far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_says_whether_the_message_was_taken() {
+        let (mut link, mut far) = link();
+        let binary = MessageKind::Binary;
+        let first = link.send(binary, &[1; 2000]).await;
+        assert_eq!(first, Err(SocketError::Timeout));
+        let second = link.send(binary, &[2; 2000]).await;
+        assert_eq!(second, Err(SocketError::EarlierWaits));
+        assert_eq!(link.ping(b"").await, Err(SocketError::EarlierWaits));
+
+        // Headers, masks and payloads of those that were taken, and of no other.
+        let mut received = [0; 8 + 2000 + 6 + 3];
+        let third = link.send(MessageKind::Text, b"333");
+        let (third, read) = tokio::join!(third, far.read_exact(&mut received));
+        assert_eq!((third, read.unwrap()), (Ok(()), received.len()));
+        assert_eq!(received[8 + 2000..][..2], [0x81, 0x83]);
     }
 }

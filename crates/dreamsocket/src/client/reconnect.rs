@@ -8,6 +8,9 @@ use crate::message::{Cause, Closed};
 /// What any delay is cut to, so that arithmetic on it cannot overflow.
 const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
+/// What delays double from at least, so that a first delay of nothing does not stay nothing.
+const LEAST_BASE: Duration = Duration::from_millis(100);
+
 /// What a client may reconnect after.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -84,13 +87,16 @@ impl Reconnect {
         }
     }
 
-    /// The delay before the first attempt, before jitter. Default: 1 s.
+    /// The delay before the first attempt, before jitter; nothing for an immediate one. Later attempts double it, or 100 ms
+    /// if it is less, so that a server that is down is not hammered. Default: 1 s.
     pub const fn with_first_delay(mut self, delay: Duration) -> Self {
         self.first_delay = delay;
         self
     }
 
-    /// What a delay grows to at most, also one that a server asks for with `Retry-After`. Default: 60 s.
+    /// What a delay grows to at most. It is also the most that is waited for what a server asks for with `Retry-After`; a
+    /// delay of our own comes on top, drawn over a tenth of what was asked for at least, so that both together are at most
+    /// twice this. Default: 60 s.
     pub const fn with_max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
@@ -170,7 +176,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next attempt; `None` to give up. `random` is from 0 up to 1. What the server asked for
-    /// comes before our own delay, so that clients that were told the same do not come back together.
+    /// comes before our own delay, each up to the maximum: clients that were told the same must not come back together.
     pub(super) fn next_delay(
         &mut self,
         policy: &Reconnect,
@@ -181,10 +187,15 @@ impl Backoff {
             return None;
         }
         let factor = 2_u32.checked_pow(self.attempts).unwrap_or(u32::MAX);
+        let base = match self.attempts {
+            0 => policy.first_delay,
+            _ => policy.first_delay.max(LEAST_BASE),
+        };
         self.attempts = self.attempts.saturating_add(1);
-        let whole = policy
-            .first_delay
+        let asked = asked.unwrap_or_default();
+        let whole = base
             .saturating_mul(factor)
+            .max(asked / 10)
             .min(policy.max_delay)
             .min(LONGEST);
         let random = random.clamp(0.0, 1.0);
@@ -192,8 +203,7 @@ impl Backoff {
             Jitter::Full => whole.mul_f64(random),
             Jitter::Equal => whole / 2 + (whole / 2).mul_f64(random),
         };
-        let delay = asked.unwrap_or_default().saturating_add(drawn);
-        Some(delay.min(policy.max_delay))
+        Some(asked.min(policy.max_delay).saturating_add(drawn))
     }
 }
 
@@ -242,6 +252,40 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_attempt_can_be_immediate() {
+        let check = |first, max, expected: [u128; 4]| {
+            let policy = Reconnect::new()
+                .with_first_delay(Duration::from_millis(first))
+                .with_max_delay(Duration::from_millis(max));
+            let mut backoff = Backoff::default();
+            let delays = [(); 4].map(|()| backoff.next_delay(&policy, None, 1.0).unwrap());
+            assert_eq!(delays.map(|delay| delay.as_millis()), expected);
+        };
+        check(0, 60_000, [0, 200, 400, 800]);
+        check(1, 500, [1, 200, 400, 500]);
+        check(100, 60_000, [100, 200, 400, 800]);
+        check(0, 0, [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn clients_that_were_asked_to_wait_come_back_at_different_times() {
+        let check = |asked, jitter, random, expected| {
+            let policy = Reconnect::new().with_jitter(jitter);
+            let asked = Some(Duration::from_secs(asked));
+            let delay = Backoff::default().next_delay(&policy, asked, random);
+            assert_eq!(delay.unwrap().as_secs(), expected, "{asked:?} {random}");
+        };
+        // The usual delay, a second here, is the least; a tenth of what is asked for is more, and the maximum is the most.
+        check(5, Jitter::Full, 1.0, 6);
+        check(50, Jitter::Full, 0.0, 50);
+        check(50, Jitter::Full, 1.0, 55);
+        check(300, Jitter::Full, 0.0, 60);
+        check(300, Jitter::Full, 1.0, 90);
+        check(86_400, Jitter::Equal, 0.0, 90);
+        check(86_400, Jitter::Equal, 1.0, 120);
+    }
+
+    #[test]
     fn delays_without_sense_are_cut() {
         let policy = Reconnect::new()
             .with_first_delay(Duration::MAX)
@@ -276,12 +320,14 @@ mod tests {
             let jitter = if is_equal { Jitter::Equal } else { Jitter::Full };
             let policy = Reconnect::new().with_first_delay(first).with_max_delay(max).with_jitter(jitter);
             let delay = Backoff { attempts }.next_delay(&policy, asked, random).unwrap();
-            prop_assert!(delay <= max);
-            prop_assert!(delay >= asked.unwrap_or_default().min(max));
-            let whole = first.saturating_mul(2_u32.saturating_pow(attempts)).min(max);
-            prop_assert!(delay <= asked.unwrap_or_default() + whole);
+            let asked = asked.unwrap_or_default();
+            prop_assert!(delay >= asked.min(max));
+            let base = if attempts == 0 { first } else { first.max(LEAST_BASE) };
+            let whole = base.saturating_mul(2_u32.saturating_pow(attempts)).min(max);
+            let whole = whole.max(asked / 10).min(max);
+            prop_assert!(delay <= asked.min(max) + whole);
             if is_equal {
-                prop_assert!(delay >= (whole / 2).min(max));
+                prop_assert!(delay >= asked.min(max) + whole / 2);
             }
         }
     }

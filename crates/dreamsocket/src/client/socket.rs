@@ -57,7 +57,7 @@ pub enum Received {
     Text(Text),
     /// A whole binary message.
     Binary(Bytes),
-    /// A ping, which is answered already.
+    /// A ping. Its answer is under way; if the server does not read its answers, only recent pings have one.
     Ping(Bytes),
     /// A pong.
     Pong(Bytes),
@@ -70,10 +70,14 @@ pub enum SocketError {
     /// The connection is closing or closed; [`Socket::closed`] may tell how.
     #[error("the connection is closing or closed")]
     Closed,
-    /// The server took nothing for [`Config::send_timeout`](crate::Config::send_timeout). A part of the message may have
-    /// been sent; what is left goes first with the next call.
+    /// The server took nothing for [`Config::send_timeout`](crate::Config::send_timeout). The message is not to be sent
+    /// again: a part of it may have been sent, and what is left goes first with the next call.
     #[error("the server has not taken the message in time")]
     Timeout,
+    /// What an earlier call has left still waits: the server took nothing for
+    /// [`Config::send_timeout`](crate::Config::send_timeout). Nothing of this message was taken; it may be sent again.
+    #[error("an earlier message still waits for the server; this one was not taken")]
+    EarlierWaits,
     /// The payload of a ping has more than 125 bytes (RFC 6455 §5.5).
     #[error("a ping holds at most 125 bytes, not {got}")]
     PingTooLong {
@@ -128,7 +132,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`SocketError::Closed`] or [`SocketError::Timeout`].
+    /// [`SocketError::Closed`], [`SocketError::Timeout`] or [`SocketError::EarlierWaits`].
     pub async fn send_text(&mut self, text: impl Into<Text>) -> Result<(), SocketError> {
         let text = text.into();
         self.link.send(MessageKind::Text, text.as_bytes()).await

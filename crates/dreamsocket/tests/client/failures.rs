@@ -24,6 +24,10 @@ async fn what_is_asked_for_is_checked_before_anything_is_connected() {
             "no handshake can be made of this: the URI must begin with ws:// or wss://",
         ),
         (
+            Connect::new("ws://localhost:99999/"),
+            "no handshake can be made of this: the URI's port is not a number up to 65535",
+        ),
+        (
             Connect::new("ws://user:secret@localhost/"),
             "the URL holds a user name: send an `Authorization` header instead",
         ),

@@ -1,5 +1,5 @@
-//! Reconnecting over real sockets. What its delays are is tested beside the policy and on a paused clock; here none is
-//! waited for.
+//! Reconnecting over real sockets. What its delays are is tested beside the policy and on a paused clock; here the
+//! first attempt is immediate, and the next ones are soon.
 
 use std::time::Duration;
 

@@ -39,6 +39,16 @@ async fn messages_pings_and_pongs() {
 }
 
 #[tokio::test]
+async fn a_query_without_a_path_is_sent() {
+    let (listener, url) = listen().await;
+    let url = url.replace("/path?query", "?token=abc");
+    let (socket, peer) = tokio::join!(within(Socket::connect(url)), Peer::open(&listener));
+    socket.unwrap();
+    let line = peer.request.lines().next();
+    assert_eq!(line, Some("GET /?token=abc HTTP/1.1"));
+}
+
+#[tokio::test]
 async fn receiving_may_be_given_up_at_any_byte() {
     let (mut socket, mut peer) = open(Config::default()).await;
     let message = crate::peer::frame(TEXT, b"piece by piece");
