@@ -6,6 +6,7 @@
 mod args;
 mod echo;
 mod fan_out;
+mod handlers;
 mod version;
 
 use std::process::ExitCode;

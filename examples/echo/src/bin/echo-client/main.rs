@@ -5,6 +5,8 @@
 mod args;
 mod autobahn;
 mod echo;
+#[path = "../../handlers.rs"]
+mod handlers;
 
 use std::process::ExitCode;
 
