@@ -14,7 +14,7 @@ use dreamsocket_protocol::{
     CloseCode, Engine, Event, InvalidClose, MAX_CONTROL_PAYLOAD, MessageKind, Role, Text,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::socket::{Received, SocketError};
 use crate::config::{Config, READ_AHEAD, later};
@@ -32,6 +32,8 @@ pub(super) struct Link<T> {
     input: BytesMut,
     /// Bytes encoded and not written.
     output: BytesMut,
+    /// How many bytes were written, around its end: only whether it changes counts.
+    written: usize,
     /// Whether a write has failed.
     is_broken: bool,
     /// Whether nothing more can be read.
@@ -62,6 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
             config,
             input: BytesMut::from(early),
             output: BytesMut::new(),
+            written: 0,
             is_broken: false,
             is_at_end: false,
             is_shut: false,
@@ -220,16 +223,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         })
     }
 
-    /// Writes all that waits.
+    /// Writes all that waits, for as long as the peer takes some of it now and then.
     async fn flush(&mut self) -> Result<(), SocketError> {
         if self.closing.is_some() || self.closed.is_some() || self.is_broken {
             return Err(SocketError::Closed);
         }
-        let deadline = later(Instant::now(), self.config.send_timeout);
-        match timeout_at(deadline, poll_fn(|context| self.poll_flush(context))).await {
-            Ok(written) => written.map_err(|_| SocketError::Closed),
-            Err(_) => Err(SocketError::Timeout),
-        }
+        let limit = self.config.send_timeout;
+        let mut stalled = pin!(sleep_until(later(Instant::now(), limit)));
+        let mut written = self.written;
+        poll_fn(|context| {
+            if let Poll::Ready(flushed) = self.poll_flush(context) {
+                return Poll::Ready(flushed.map_err(|_| SocketError::Closed));
+            }
+            if self.written != written {
+                written = self.written;
+                stalled.as_mut().reset(later(Instant::now(), limit));
+            }
+            stalled
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(SocketError::Timeout))
+        })
+        .await
     }
 
     /// Writes what the system takes at once.
@@ -257,6 +272,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(count);
+            self.written = self.written.wrapping_add(count);
         }
         Pin::new(&mut self.io).poll_flush(context)
     }
@@ -302,5 +318,33 @@ mod tests {
         let (third, read) = tokio::join!(third, far.read_exact(&mut received));
         assert_eq!((third, read.unwrap()), (Ok(()), received.len()));
         assert_eq!(received[8 + 2000..][..2], [0x81, 0x83]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_reads_slowly_is_waited_for() {
+        let (mut link, mut far) = link();
+        let slow = async {
+            let mut received = [0; 1024];
+            for _ in 0..10 {
+                tokio::time::sleep(TIMEOUT * 9 / 10).await;
+                far.read(&mut received).await.unwrap();
+            }
+            far
+        };
+        let both = async { tokio::join!(link.send(MessageKind::Binary, &[0; 10 * 1024]), slow) };
+        let (sent, mut far) = tokio::time::timeout(TIMEOUT * 20, both).await.unwrap();
+        assert_eq!(sent, Ok(()));
+
+        // The time begins anew with what was taken last, and only with that.
+        let since = Instant::now();
+        let read_some = async {
+            tokio::time::sleep(TIMEOUT / 2).await;
+            far.read_exact(&mut [0; 512]).await.unwrap();
+            far
+        };
+        let stalled = link.send(MessageKind::Binary, &[0; 10 * 1024]);
+        let (sent, _far) = tokio::join!(stalled, read_some);
+        assert_eq!(sent, Err(SocketError::Timeout));
+        assert_eq!(since.elapsed(), TIMEOUT * 3 / 2);
     }
 }
