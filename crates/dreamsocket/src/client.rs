@@ -361,12 +361,12 @@ fn is_reserved(name: &HeaderName) -> bool {
     NAMES.contains(name) || name.as_str().starts_with("sec-websocket-")
 }
 
-/// Without the URL's query and the headers' values, which may hold secrets.
+/// Without the URL, the headers' values and the subprotocols, which may hold secrets.
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .field("subprotocols", &self.subprotocols)
+            .field("subprotocols", &self.subprotocols.len())
             .field("timeouts", &self.timeouts)
             .field("reconnect", &self.reconnect)
             .finish_non_exhaustive()
