@@ -291,6 +291,10 @@ impl Connect {
 
     /// Everything that can be wrong with what was asked for.
     fn prepare(&self) -> Result<(Dialer, Arc<Config>), ConnectError> {
+        // RFC 6455 §3: no fragments. `Uri` would drop it.
+        if self.url.contains('#') {
+            return Err(ConnectError::Fragment);
+        }
         let uri: Uri = self.url.parse().map_err(ConnectError::InvalidUrl)?;
         if uri
             .authority()

@@ -22,6 +22,11 @@ pub enum ConnectError {
     /// The URL holds a user name or a password, which would be sent nowhere.
     #[error("the URL holds a user name: send an `Authorization` header instead")]
     Credentials,
+    /// The URL holds a fragment (RFC 6455 §3), which would be sent nowhere.
+    #[error(
+        "the URL holds a fragment (`#`), which a WebSocket's must not: write `%23` if it belongs to the path"
+    )]
+    Fragment,
     /// No request can be made of the URL or the subprotocols.
     #[error("no handshake can be made of this: {0}")]
     InvalidRequest(#[source] InvalidRequest),

@@ -28,6 +28,10 @@ async fn what_is_asked_for_is_checked_before_anything_is_connected() {
             "no handshake can be made of this: the URI's port is not a number up to 65535",
         ),
         (
+            Connect::new("ws://localhost/chat#top"),
+            "the URL holds a fragment (`#`), which a WebSocket's must not: write `%23` if it belongs to the path",
+        ),
+        (
             Connect::new("ws://user:secret@localhost/"),
             "the URL holds a user name: send an `Authorization` header instead",
         ),
@@ -52,6 +56,16 @@ async fn what_is_asked_for_is_checked_before_anything_is_connected() {
         assert_eq!(error.to_string(), line);
         assert!(!error.is_temporary());
     }
+}
+
+#[test]
+fn what_is_asked_for_is_shown_without_its_secrets() {
+    let connect = Connect::new("ws://localhost/?token=secret")
+        .with_header("authorization", "secret")
+        .with_subprotocols(["chat", "bearer.secret"]);
+    let shown = format!("{connect:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(shown.contains("subprotocols: 2"), "{shown}");
 }
 
 #[cfg(not(feature = "tls"))]
