@@ -313,6 +313,9 @@ impl<L: Dial> Supervisor<L> {
 
     /// The connection after one that has ended.
     async fn next(&mut self, closed: &Closed, lasted: Duration) -> Result<Fresh, GivenUp> {
+        if self.is_stopped() {
+            return Err(GivenUp::from(EndReason::Stopped));
+        }
         let Some(policy) = self.reconnect.clone() else {
             return Err(GivenUp::from(EndReason::Final));
         };

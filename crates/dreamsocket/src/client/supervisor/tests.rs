@@ -224,3 +224,17 @@ async fn a_runtime_that_drops_the_task_is_an_end_too() {
     drop(running);
     assert_eq!(connected.ended().await.reason, EndReason::Stopped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_told_also_without_a_policy() {
+    let (mut supervisor, mut far) = memory(Reconnect::new());
+    supervisor.reconnect = None;
+    let (first, mut link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, on_close);
+    let (connected, running) = supervisor.start(first.unwrap(), (), handlers);
+    tokio::spawn(running);
+    connected.stop();
+    while link.receive().await.is_some() {}
+    drop(link);
+    assert_eq!(connected.ended().await.reason, EndReason::Stopped);
+}
