@@ -451,7 +451,7 @@ async fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) {
 
 /// Runs code of the application's, which may panic. What it leaves half-done is the application's, too, and ends with the
 /// connection.
-fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(code))
 }
 
@@ -516,7 +516,7 @@ fn panicked<T: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// L8: place and type at `error`; the payload, which may hold anything, only at `debug`.
-fn log_panic(place: &str, payload: Box<dyn Any + Send>) {
+pub(crate) fn log_panic(place: &str, payload: Box<dyn Any + Send>) {
     let (kind, text) = if let Some(text) = payload.downcast_ref::<&'static str>() {
         ("&str", *text)
     } else if let Some(text) = payload.downcast_ref::<String>() {

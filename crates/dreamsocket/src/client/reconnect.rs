@@ -129,7 +129,8 @@ impl Reconnect {
         self
     }
 
-    /// After which endings to connect again. Default: [`Ending::is_temporary`].
+    /// After which endings to connect again. A panic in it is logged and ends reconnecting. Default:
+    /// [`Ending::is_temporary`].
     ///
     /// ```
     /// use dreamsocket::client::{Ending, Reconnect};

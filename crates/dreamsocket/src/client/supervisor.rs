@@ -156,6 +156,8 @@ pub enum EndReason {
     Exhausted,
     /// An attempt failed in a way that is not retried.
     Failed,
+    /// The application's rule panicked ([`Reconnect::with_rule`]).
+    Panicked,
 }
 
 /// A connection that is open, before its handlers run.
@@ -339,11 +341,17 @@ impl<L: Dial> Supervisor<L> {
             if self.is_stopped() {
                 return Err(GivenUp::from(EndReason::Stopped));
             }
-            if !policy.wants(ending) {
-                let reason = match error {
-                    Some(_) => EndReason::Failed,
-                    None => EndReason::Final,
-                };
+            // The rule is code of the application's.
+            let reason = match session::guard(|| policy.wants(ending)) {
+                Ok(true) => None,
+                Ok(false) if error.is_some() => Some(EndReason::Failed),
+                Ok(false) => Some(EndReason::Final),
+                Err(payload) => {
+                    session::log_panic("the rule for reconnecting", payload);
+                    Some(EndReason::Panicked)
+                }
+            };
+            if let Some(reason) = reason {
                 return Err(GivenUp { reason, error });
             }
             let asked = error.as_ref().and_then(ConnectError::retry_after);

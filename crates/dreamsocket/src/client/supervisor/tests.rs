@@ -238,3 +238,13 @@ async fn a_stop_is_told_also_without_a_policy() {
     drop(link);
     assert_eq!(connected.ended().await.reason, EndReason::Stopped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_panics_ends_it_and_is_told() {
+    let (connected, mut far, link) = start(Reconnect::new().with_rule(|_| panic!("a bug"))).await;
+    far.lose(link, SHORT).await;
+    let ended = connected.ended().await;
+    assert_eq!(ended.reason, EndReason::Panicked);
+    assert_eq!(u16::from(ended.closed.code), 1006);
+    assert!(far.dials.recv().await.is_none());
+}
