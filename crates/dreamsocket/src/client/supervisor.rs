@@ -361,7 +361,11 @@ impl<L: Dial> Supervisor<L> {
             };
             match &error {
                 None => tracing::info!(?delay, "the connection ended, connecting again"),
-                Some(error) => tracing::info!(?delay, %error, "connecting failed, trying again"),
+                Some(error) => {
+                    // As an error, not as text: subscribers show its sources, too.
+                    let error: &dyn std::error::Error = error;
+                    tracing::info!(?delay, error, "connecting failed, trying again");
+                }
             }
             let attempt = async {
                 tokio::time::sleep_until(later(Instant::now(), delay)).await;
