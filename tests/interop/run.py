@@ -8,6 +8,7 @@ seen on the wire and not only in a header. Prints a line a run and `N passed, N 
 """
 import asyncio
 import pathlib
+import signal
 import sys
 import time
 
@@ -205,12 +206,20 @@ async def main():
                     checks = await run(program, peer, mode)
                     passed += 1
                     print(f"ok: {name}: {checks} checks in {time.monotonic() - begin:.1f} s", flush=True)
-                except (Failed, asyncio.TimeoutError) as error:
+                # Whatever it is, the other runs and the summary still come.
+                except Exception as error:
                     failed += 1
-                    print(f"FAILED: {name}: {error or 'it took too long'}", flush=True)
+                    why = str(error) if isinstance(error, Failed) else repr(error)
+                    print(f"FAILED: {name}: {why}", flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    # So that programs are stopped then, too.
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(asyncio.run(main()))
