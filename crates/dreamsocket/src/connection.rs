@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) facts: Facts,
     /// Nanoseconds, `u64::MAX` for none yet.
     round_trip: AtomicU64,
+    /// How often reading has paused because the peer had used up what it may send.
+    pauses: AtomicU64,
 }
 
 /// What is known of a connection when its session starts.
@@ -76,7 +78,16 @@ impl Shared {
             outbox: Outbox::new(facts.outbox_permits),
             facts,
             round_trip: AtomicU64::new(u64::MAX),
+            pauses: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn note_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_round_trip(&self, time: Duration) {

@@ -127,11 +127,18 @@ impl Hub {
     /// [`Server`](crate::Server) gave up.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
-        self.inner.counters.snapshot()
+        let registry = self.inner.lock();
+        let open = registry.connections.values();
+        let pauses = open.map(|connection| connection.shared.pauses()).sum();
+        self.inner.counters.snapshot(pauses)
     }
 
     pub(crate) fn note_refused(&self, status: http::StatusCode) {
         self.inner.counters.note_refused(status);
+    }
+
+    pub(crate) fn note_accept_pause(&self) {
+        self.inner.counters.note_accept_pause();
     }
 
     pub(crate) fn note_fault(&self, fault: Fault) {
@@ -473,6 +480,11 @@ impl Admission {
                 Some(Outcome::Cut) => registry.report.cut += 1,
                 None => {}
             }
+        }
+        if let Some(connection) = &removed {
+            hub.inner
+                .counters
+                .add_read_pauses(connection.shared.pauses());
         }
         // Under the lock, so that no report counts this one twice.
         hub.inner.count.send_modify(|count| *count -= 1);

@@ -275,6 +275,9 @@ async fn accept_all<S: HttpService, L: Listener>(
     let sockets = Sockets::new(hub.config().max_sockets);
     let mut log = Log::default();
     loop {
+        if sockets.is_full() {
+            hub.note_accept_pause();
+        }
         let permit = sockets.admit(&mut log).await;
         let (io, peer_addr) = accept(&mut listener, &mut log).await;
         let Some(place) = hub.admit_socket(peer_addr.map(|peer| peer.ip())) else {

@@ -48,6 +48,8 @@ pub struct HubCounts {
     closed: [u64; CAUSES.len()],
     refused: [u64; STATUSES.len()],
     faults: [u64; FAULTS.len()],
+    read_pauses: u64,
+    accept_pauses: u64,
 }
 
 impl HubCounts {
@@ -69,6 +71,19 @@ impl HubCounts {
         count(&STATUSES, &self.refused, status.as_u16())
     }
 
+    /// How often reading from a WebSocket has paused, for a tenth of a second or more, because its peer had sent as much as it
+    /// may: control frames, or messages or bytes past a rate.
+    #[must_use]
+    pub const fn read_pauses(&self) -> u64 {
+        self.read_pauses
+    }
+
+    /// How often a server has waited with accepting, because it had as many TCP connections as it may.
+    #[must_use]
+    pub const fn accept_pauses(&self) -> u64 {
+        self.accept_pauses
+    }
+
     /// TCP connections that a server ended for this fault.
     #[must_use]
     pub fn faults(&self, fault: Fault) -> u64 {
@@ -81,6 +96,14 @@ impl fmt::Debug for HubCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         map.entry(&"opened", &self.opened);
+        for (name, count) in [
+            ("read pauses", self.read_pauses),
+            ("accept pauses", self.accept_pauses),
+        ] {
+            if count > 0 {
+                map.entry(&name, &count);
+            }
+        }
         let closed = CAUSES.iter().zip(self.closed);
         for (cause, count) in closed.filter(|(_, count)| *count > 0) {
             map.entry(&format_args!("closed: {cause}"), &count);
@@ -112,6 +135,9 @@ pub(super) struct Counters {
     closed: [AtomicU64; CAUSES.len()],
     refused: [AtomicU64; STATUSES.len()],
     faults: [AtomicU64; FAULTS.len()],
+    /// Of WebSockets that have ended; those that are open keep their own.
+    read_pauses: AtomicU64,
+    accept_pauses: AtomicU64,
 }
 
 impl Counters {
@@ -131,13 +157,24 @@ impl Counters {
         add(&FAULTS, &self.faults, fault);
     }
 
-    pub(super) fn snapshot(&self) -> HubCounts {
+    pub(super) fn add_read_pauses(&self, count: u64) {
+        self.read_pauses.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_accept_pause(&self) {
+        self.accept_pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `open_pauses` are those of WebSockets that are open.
+    pub(super) fn snapshot(&self, open_pauses: u64) -> HubCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HubCounts {
             opened: load(&self.opened),
             closed: self.closed.each_ref().map(load),
             refused: self.refused.each_ref().map(load),
             faults: self.faults.each_ref().map(load),
+            read_pauses: load(&self.read_pauses) + open_pauses,
+            accept_pauses: load(&self.accept_pauses),
         }
     }
 }
@@ -166,7 +203,7 @@ mod tests {
             counters.note_refused(StatusCode::from_u16(status).unwrap());
         }
         counters.note_opened();
-        let counts = counters.snapshot();
+        let counts = counters.snapshot(0);
         assert!(CAUSES.into_iter().all(|cause| counts.closed(cause) == 1));
         assert!(FAULTS.into_iter().all(|fault| counts.faults(fault) == 1));
         for status in STATUSES {

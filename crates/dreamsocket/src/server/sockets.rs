@@ -102,9 +102,14 @@ impl Sockets {
         }
     }
 
+    /// Whether the next one has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
     /// Waits for a place.
     pub(super) async fn admit(&self, log: &mut Log) -> SocketPermit {
-        if self.permits.available_permits() == 0 && log.is_due() {
+        if self.is_full() && log.is_due() {
             tracing::warn!(
                 limit = self.limit,
                 "accepting pauses: there are as many TCP connections as may be"

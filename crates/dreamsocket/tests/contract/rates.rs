@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use dreamsocket::testing::{Frame, advance};
-use dreamsocket::{CloseCode, Config, Excess, Message, Rate, continue_connection};
+use dreamsocket::{CloseCode, Config, Excess, Hub, Message, Rate, continue_connection};
 use tokio::time::Instant;
 
 use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
@@ -18,8 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn messages_past_the_rate_wait_and_none_is_lost() {
-    let config = Config::default().with_message_rate(rate(10, 20));
-    let (mut client, stage) = Stage::new(IGNORE).with_config(config).connect();
+    let hub = Hub::new(Config::default().with_message_rate(rate(10, 20)));
+    let (mut client, stage) = Stage::new(IGNORE).with_hub(&hub).connect();
     let begin = Instant::now();
     client
         .send((0..50).map(|number| Frame::text(number.to_string())))
@@ -33,10 +33,17 @@ async fn messages_past_the_rate_wait_and_none_is_lost() {
     let rest = stage.messages();
     assert_eq!(rest.first().map(String::as_str), Some("30"));
     assert_eq!(rest.last().map(String::as_str), Some("49"));
+    let pauses = hub.counts().read_pauses();
+    assert!(pauses > 0);
     // After a while there is a burst again.
     advance(10 * SECOND).await;
     client.send((0..30).map(|_| Frame::text("x"))).await;
     assert_eq!(stage.messages().len(), 20);
+    // They are counted on when the connection has ended.
+    drop(client);
+    advance(10 * SECOND).await;
+    assert_eq!(hub.connections(), 0);
+    assert!(hub.counts().read_pauses() >= pauses);
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,6 +108,8 @@ async fn accepting_pauses_at_the_cap_and_goes_on() {
             .is_err()
     );
 
+    assert!(app.hub.counts().accept_pauses() >= 1);
+
     // An HTTP connection that ends makes room.
     drop(http);
     assert_eq!(third.answer().await.body, "hello");

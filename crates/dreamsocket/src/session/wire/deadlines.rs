@@ -98,6 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         if is_past(self.bounds.paused_until()) {
             self.bounds.refill(now);
+            self.shared.note_pause();
             // Reading goes on: the caller must look at the socket again.
             self.wake(context);
             return true;
