@@ -23,6 +23,7 @@ use std::time::Duration;
 use dreamsocket_protocol::{CloseCode, Role, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
+use tokio::time::Instant;
 
 use self::wire::{Cut, Inbound, Wire};
 use crate::action::{Action, Step};
@@ -65,13 +66,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a connection to its end, `on_close` included. A client that reconnects lends both arguments to each of its
+/// Runs a connection to its end, `on_close` included; also tells when the end was seen or a close began, which may be long
+/// before. A client that reconnects lends both arguments to each of its
 /// connections.
 pub(crate) async fn run<T, D, S, C, FI, FM, FC, M>(
     session: Session<T>,
     dependencies: impl Borrow<D>,
     handlers: impl Borrow<Handlers<FI, FM, FC>>,
-) -> (Outcome, Closed)
+) -> (Outcome, Closed, Instant)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
     D: Send + Sync,
@@ -115,7 +117,7 @@ where
     };
     let Some((mut state, selector)) = started else {
         finish(&mut wire).await;
-        return (outcome, wire.closed());
+        return (outcome, wire.closed(), wire.ended_at());
     };
     let mut selector = selector.unwrap_or_default();
     let mut turn = Turn::default();
@@ -175,9 +177,7 @@ where
     finish(&mut wire).await;
     let closed = wire.closed();
 
-    let is_in_time = wire
-        .cut_deadline()
-        .is_none_or(|at| at > tokio::time::Instant::now());
+    let is_in_time = wire.cut_deadline().is_none_or(|at| at > Instant::now());
     if normally && is_in_time {
         let message = Message::ConnectionClosed(closed.clone());
         let driven = drive(
@@ -220,7 +220,7 @@ where
             outcome = Outcome::Cut;
         }
     }
-    (outcome, wire.closed())
+    (outcome, wire.closed(), wire.ended_at())
 }
 
 /// How a handler's future ended.

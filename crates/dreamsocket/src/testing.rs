@@ -256,24 +256,25 @@ impl Builder {
         let counts = Arc::<transport::Counts>::default();
         let traffic = Arc::clone(&counts);
         let facts = (connection.clone(), config);
-        let session: Pin<Box<dyn Future<Output = (Outcome, Closed)> + Send>> = match self.is_http2 {
-            #[cfg(feature = "http2")]
-            true => Box::pin(async move {
-                let io = match http2::open(near, self.buffer, self.early).await {
-                    Ok(io) => Transport::new(io, traffic),
-                    Err(error) => panic!("HTTP/2 in memory failed: {error}"),
-                };
-                let session = Session::open(io, &[], Role::Server, facts.0, facts.1);
-                session::run(session, dependencies, handlers).await
-            }),
-            _ => {
-                let io = Transport::new(near, traffic);
-                let session = Session::open(io, &self.early, Role::Server, facts.0, facts.1);
-                Box::pin(session::run(session, dependencies, handlers))
-            }
-        };
+        let session: Pin<Box<dyn Future<Output = (Outcome, Closed, tokio::time::Instant)> + Send>> =
+            match self.is_http2 {
+                #[cfg(feature = "http2")]
+                true => Box::pin(async move {
+                    let io = match http2::open(near, self.buffer, self.early).await {
+                        Ok(io) => Transport::new(io, traffic),
+                        Err(error) => panic!("HTTP/2 in memory failed: {error}"),
+                    };
+                    let session = Session::open(io, &[], Role::Server, facts.0, facts.1);
+                    session::run(session, dependencies, handlers).await
+                }),
+                _ => {
+                    let io = Transport::new(near, traffic);
+                    let session = Session::open(io, &self.early, Role::Server, facts.0, facts.1);
+                    Box::pin(session::run(session, dependencies, handlers))
+                }
+            };
         let session = async move {
-            let (outcome, closed) = session.await;
+            let (outcome, closed, _) = session.await;
             admission.ended(outcome, &closed);
         };
         let session = tokio::spawn(settling::counted(session.in_current_span()));

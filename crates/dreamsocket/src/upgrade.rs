@@ -242,7 +242,7 @@ impl<R> Upgrade<R> {
                 admission.attach(&connection);
                 connection
             };
-            let (outcome, closed) = match downcast(upgraded, version) {
+            let (outcome, closed, _) = match downcast(upgraded, version) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(io.peer_addr().ok().or(peer_addr));
                     let session = Session::open(io, &early, Role::Server, connection, config);

@@ -115,7 +115,7 @@ impl Reconnect {
         self
     }
 
-    /// How long a connection has to last until delays and attempts begin anew. A shorter one counts like an attempt that
+    /// How long a connection has to last, up to its end or the beginning of its close, until delays and attempts begin anew. A shorter one counts like an attempt that
     /// failed, so a server that accepts and closes at once is not hammered. Default: 30 s.
     pub const fn with_stable_after(mut self, time: Duration) -> Self {
         self.stable_after = time;

@@ -249,8 +249,9 @@ impl<L: Dial> Supervisor<L> {
             let ended = loop {
                 let since = Instant::now();
                 self.connections = self.connections.saturating_add(1);
-                let closed = self.run_one(fresh, &dependencies, &handlers).await;
-                match Box::pin(self.next(&closed, since.elapsed())).await {
+                let (closed, ended_at) = self.run_one(fresh, &dependencies, &handlers).await;
+                match Box::pin(self.next(&closed, ended_at.saturating_duration_since(since))).await
+                {
                     Ok(next) => {
                         status.send_modify(|status| status.connection = next.connection.clone());
                         // It may have come while nobody knew of this connection.
@@ -280,7 +281,7 @@ impl<L: Dial> Supervisor<L> {
         fresh: Fresh,
         dependencies: &D,
         handlers: &Handlers<FI, FM, FC>,
-    ) -> Closed
+    ) -> (Closed, Instant)
     where
         D: Send + Sync + 'static,
         S: Send + 'static,
@@ -297,7 +298,7 @@ impl<L: Dial> Supervisor<L> {
             ..
         } = fresh;
         let config = Arc::clone(&self.config);
-        let (outcome, closed) = match downcast(upgraded, http::Version::HTTP_11) {
+        let (outcome, closed, ended_at) = match downcast(upgraded, http::Version::HTTP_11) {
             Transport::Tcp(io, early) => {
                 let session = Session::open(io, &early, Role::Client, connection, config);
                 // It keeps hyper's buffer alive.
@@ -310,7 +311,7 @@ impl<L: Dial> Supervisor<L> {
             }
         };
         admission.ended(outcome, &closed);
-        closed
+        (closed, ended_at)
     }
 
     /// The connection after one that has ended.

@@ -127,6 +127,8 @@ pub(super) struct Wire<T> {
     is_handling: bool,
     closing: Option<Closing>,
     finished: Option<Closed>,
+    /// When the end was seen or a close began, whichever came first.
+    ended_at: Option<Instant>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -176,6 +178,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_handling: false,
             closing: None,
             finished: None,
+            ended_at: None,
             config,
         }
     }
@@ -201,6 +204,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// How it ended, once it has.
     pub(super) fn closed(&self) -> Closed {
         self.finished.clone().unwrap_or_else(|| lost(None))
+    }
+
+    /// When the end was seen or a close began; now, if neither has.
+    pub(super) fn ended_at(&self) -> Instant {
+        self.ended_at.unwrap_or_else(Instant::now)
+    }
+
+    /// Puts the end behind the messages that wait.
+    fn note(&mut self, noted: Noted) {
+        self.ended_at.get_or_insert_with(Instant::now);
+        self.noted = Some(noted);
     }
 
     /// When running handlers are dropped because of a drain.

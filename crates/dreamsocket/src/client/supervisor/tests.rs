@@ -248,3 +248,22 @@ async fn a_rule_that_panics_ends_it_and_is_told() {
     assert_eq!(u16::from(ended.closed.code), 1006);
     assert!(far.dials.recv().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_handlers_after_the_end_makes_no_connection_stable() {
+    async fn slow_close((): (), (): &()) {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+    let policy = Reconnect::new()
+        .with_jitter(Jitter::Equal)
+        .with_stable_after(Duration::from_secs(3));
+    let (mut supervisor, mut far) = memory(policy);
+    let (first, link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, slow_close);
+    let (_connected, running) = supervisor.start(first.unwrap(), (), handlers);
+    tokio::spawn(running);
+    far.lose(link, SHORT).await;
+    let link = far.open(4_500..=5_000).await;
+    far.lose(link, SHORT).await;
+    far.accept(5_000..=6_000).await;
+}

@@ -44,6 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     pub(super) fn begin_close(&mut self, closed: Closed) {
         let deadline = later(Instant::now(), self.config.close_time);
+        self.ended_at.get_or_insert_with(Instant::now);
         self.shared.outbox.begin_close();
         self.forwards = VecDeque::new();
         self.closing = Some(Closing {
@@ -97,6 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Ends the connection now. Bytes not written are lost.
     pub(super) fn finish(&mut self, closed: Closed) {
+        self.ended_at.get_or_insert_with(Instant::now);
         self.shared.outbox.end();
         self.io = None;
         self.closing = None;

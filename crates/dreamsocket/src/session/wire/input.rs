@@ -54,13 +54,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     return Poll::Ready(Some(message));
                 }
                 Some(Decoded::Control) => self.answer(context),
-                Some(Decoded::Last(noted)) => self.noted = Some(noted),
+                Some(Decoded::Last(noted)) => self.note(noted),
                 None => {
                     // All that is known to be missing of a large frame, but never much of what stands behind it.
                     let limit = self.engine.bytes_wanted().max(READ_AHEAD);
                     match self.poll_read(context, limit) {
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(end)) => self.noted = Some(end),
+                        Poll::Ready(Err(end)) => self.note(end),
                         Poll::Pending => {
                             self.ahead_read = 0;
                             return Poll::Pending;
@@ -109,7 +109,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if self.ahead.is_empty() {
                 self.carry_out(noted);
             } else {
-                self.noted = Some(noted);
+                self.note(noted);
             }
         }
     }

@@ -191,7 +191,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.noted = None;
             self.carry_out(Noted::End(Some(error)));
         } else if self.noted.is_none() {
-            self.noted = Some(Noted::End(Some(error)));
+            self.note(Noted::End(Some(error)));
         }
     }
 }
