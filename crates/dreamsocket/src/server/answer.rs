@@ -15,9 +15,9 @@ pin_project_lite::pin_project! {
     /// A body.
     #[project = Projected]
     ///
-    /// `open` tells the connection, until the body is sent or dropped, that something of it is still open.
+    /// `open` tells a connection of HTTP/2, until the body is sent or dropped, that something of it is still open.
     pub(super) enum Answer<B> {
-        Service { #[pin] body: B, open: OpenGuard },
+        Service { #[pin] body: B, open: Option<OpenGuard> },
         Line { line: Option<Bytes> },
     }
 }

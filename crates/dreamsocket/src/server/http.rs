@@ -142,11 +142,12 @@ impl Connection {
             lifeline,
             ..
         } = self;
-        let open = Arc::new(Open::default());
+        // HTTP/1.1 has one thing open at a time, and hyper minds it.
+        let open = (version == Version::Http2).then(Arc::<Open>::default);
         let requests_hub = hub.clone();
-        let requests_open = Arc::clone(&open);
+        let requests_open = open.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
-            let open = requests_open.request();
+            let open = requests_open.as_ref().map(Open::request);
             let permit = permit.clone();
             let hub = requests_hub.clone();
             let service = service.clone();
@@ -179,7 +180,7 @@ impl Connection {
                 let connection = http2_builder(hub.config()).serve_connection(io, respond);
                 let shut_down =
                     |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-                run(pin!(connection), shut_down, &hub, lifeline, Some(&open)).await;
+                run(pin!(connection), shut_down, &hub, lifeline, open.as_deref()).await;
             }
             #[cfg(not(feature = "http2"))]
             Version::Http2 => {
@@ -276,7 +277,7 @@ async fn respond<S: HttpService>(
     service: S,
     hosts: &Hosts,
     request: Request<Incoming>,
-    open: OpenGuard,
+    open: Option<OpenGuard>,
 ) -> Result<Response<Answer<S::Body>>, Infallible> {
     if let Err(error) = hosts.check(&request) {
         tracing::debug!(%error, "refused a request");

@@ -45,16 +45,16 @@ impl SocketPermit {
     }
 
     /// For a request of this task's, if it answers one of HTTP/2.
-    pub(super) fn with(&self, open: OpenGuard) -> Self {
+    pub(super) fn with(&self, open: Option<OpenGuard>) -> Self {
         #[cfg(feature = "http2")]
         let stream = Stream::current();
         #[cfg(feature = "http2")]
-        if let Some(stream) = &stream {
+        if let (Some(stream), Some(open)) = (&stream, &open) {
             // Whoever upgrades it, it is open as long as somebody writes to it.
             stream.hold(open.clone());
         }
         Self {
-            open: Some(open),
+            open,
             #[cfg(feature = "http2")]
             stream,
             ..self.clone()
