@@ -290,8 +290,8 @@ impl Connection {
     }
 
     /// Other bounds hold for this peer from here on, such as wider ones after it has logged in: those for messages and
-    /// frames, the rates, `idle_timeout`, `max_lifetime` (still counted from the opening) and `heartbeat`. The rest of the
-    /// [`Config`] stays what it was. Takes effect when the handler returns or waits; nothing if the connection is closing.
+    /// frames, the rates, `idle_timeout` (counted anew), `max_lifetime` (still counted from the opening) and `heartbeat`. The
+    /// rest of the [`Config`] stays what it was. Takes effect when the handler returns or waits; nothing if the connection is closing.
     pub fn set_bounds(&self, config: impl Into<Arc<Config>>) {
         self.shared.outbox.set_bounds(config.into());
     }

@@ -124,7 +124,7 @@ impl Hub {
     }
 
     /// What was counted so far: WebSockets opened and how they ended, refusals, and connections that a
-    /// [`Server`](crate::Server) gave up.
+    /// [`Server`](crate::Server) gave up. Looks at every WebSocket, so ask for it some times a minute, not for each message.
     #[must_use]
     pub fn counts(&self) -> HubCounts {
         let registry = self.inner.lock();
@@ -284,25 +284,22 @@ impl Hub {
         served.map(|()| report)
     }
 
-    /// Lets one more TCP connection of this address in.
-    pub(crate) fn admit_socket(&self, address: Option<IpAddr>) -> Option<SocketPlace> {
-        let address = address.map(Address::from);
-        if let Some(address) = address {
-            let mut registry = self.inner.lock();
-            if registry
-                .addresses
-                .open_socket(&self.inner.config, address)
-                .is_err()
-            {
-                drop(registry);
-                self.note_fault(Fault::Crowded);
-                return None;
-            }
-        }
-        Some(SocketPlace {
+    /// Lets one more TCP connection of this address in, if so many are counted: then with its place.
+    pub(crate) fn admit_socket(
+        &self,
+        address: Option<IpAddr>,
+    ) -> Result<Option<SocketPlace>, TooMuch> {
+        let (Some(limit), Some(address)) = (self.inner.config.max_sockets_per_address, address)
+        else {
+            return Ok(None);
+        };
+        let address = Address::from(address);
+        let opened = self.inner.lock().addresses.open_socket(limit, address);
+        opened.inspect_err(|_| self.note_fault(Fault::Crowded))?;
+        Ok(Some(SocketPlace {
             hub: self.clone(),
             address,
-        })
+        }))
     }
 
     /// Lets one more WebSocket in.
@@ -409,14 +406,12 @@ pub(crate) enum Unwelcome {
 #[derive(Debug)]
 pub(crate) struct SocketPlace {
     hub: Hub,
-    address: Option<Address>,
+    address: Address,
 }
 
 impl Drop for SocketPlace {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.hub.inner.lock().addresses.close_socket(address);
-        }
+        self.hub.inner.lock().addresses.close_socket(self.address);
     }
 }
 

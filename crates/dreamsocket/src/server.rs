@@ -280,7 +280,7 @@ async fn accept_all<S: HttpService, L: Listener>(
         }
         let permit = sockets.admit(&mut log).await;
         let (io, peer_addr) = accept(&mut listener, &mut log).await;
-        let Some(place) = hub.admit_socket(peer_addr.map(|peer| peer.ip())) else {
+        let Ok(place) = hub.admit_socket(peer_addr.map(|peer| peer.ip())) else {
             continue;
         };
         let connection = http::Connection {

@@ -66,9 +66,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 }
 
-/// Runs a connection to its end, `on_close` included; also tells when the end was seen or a close began, which may be long
-/// before. A client that reconnects lends both arguments to each of its
-/// connections.
+/// Runs a connection to its end, `on_close` included. Also tells when the end was seen or a close began, which may be long
+/// before. A client that reconnects lends both arguments to each of its connections.
 pub(crate) async fn run<T, D, S, C, FI, FM, FC, M>(
     session: Session<T>,
     dependencies: impl Borrow<D>,

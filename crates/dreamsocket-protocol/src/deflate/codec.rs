@@ -44,7 +44,7 @@ impl Pooled {
             let place = kept
                 .iter()
                 .position(|pooled| pooled.level == level && pooled.window_bits == window_bits)?;
-            Some(kept.swap_remove(place))
+            Some(kept.remove(place))
         });
         kept.unwrap_or_else(|| Self {
             level,
@@ -230,4 +230,23 @@ fn finish(mut output: Vec<u8>) -> Bytes {
         output.shrink_to_fit();
     }
     Bytes::from(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_the_compressors_that_were_used_last() {
+        let use_level = |level| assert!(compress(level, 15, &[], &[b'a'; 1000]).is_some());
+        let kept = || -> Vec<u8> {
+            COMPRESSORS.with_borrow(|kept| kept.iter().map(|pooled| pooled.level).collect())
+        };
+        for level in [1, 2, 3, 4, 1] {
+            use_level(level);
+        }
+        assert_eq!(kept(), [2, 3, 4, 1]);
+        use_level(5);
+        assert_eq!(kept(), [3, 4, 1, 5]);
+    }
 }

@@ -58,11 +58,8 @@ pub(crate) enum TooMuch {
 }
 
 impl Addresses {
-    /// Counts one more TCP connection.
-    pub(super) fn open_socket(&mut self, config: &Config, address: Address) -> Result<(), TooMuch> {
-        let Some(limit) = config.max_sockets_per_address else {
-            return Ok(());
-        };
+    /// Counts one more TCP connection, of so many at most.
+    pub(super) fn open_socket(&mut self, limit: usize, address: Address) -> Result<(), TooMuch> {
         let entry = self.entry(address);
         if entry.sockets >= limit {
             return Err(TooMuch::Sockets);
@@ -165,15 +162,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_address_has_its_own_bounds_and_gives_back_what_it_had() {
-        let config = Config::default()
-            .with_max_sockets_per_address(Some(2))
-            .with_max_connections_per_address(Some(1));
+        let config = Config::default().with_max_connections_per_address(Some(1));
         let mut addresses = Addresses::default();
         let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
-        assert_eq!(addresses.open_socket(&config, one), Ok(()));
-        assert_eq!(addresses.open_socket(&config, one), Ok(()));
-        assert_eq!(addresses.open_socket(&config, one), Err(TooMuch::Sockets));
-        assert_eq!(addresses.open_socket(&config, two), Ok(()));
+        assert_eq!(addresses.open_socket(2, one), Ok(()));
+        assert_eq!(addresses.open_socket(2, one), Ok(()));
+        assert_eq!(addresses.open_socket(2, one), Err(TooMuch::Sockets));
+        assert_eq!(addresses.open_socket(2, two), Ok(()));
         assert_eq!(addresses.open_connection(&config, one), Ok(()));
         let refused = addresses.open_connection(&config, one);
         assert_eq!(refused, Err(TooMuch::Connections));

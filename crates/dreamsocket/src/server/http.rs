@@ -126,8 +126,8 @@ impl Connection {
         None
     }
 
-    /// Serves requests until the connection ends or is upgraded. After a drain has started no new request is taken, and
-    /// the present one has until the end of the drain time.
+    /// Serves requests until the connection ends or is upgraded. After a drain has started no new request is taken (on HTTP/2
+    /// once the WebSockets have ended), and the present ones have until the end of the drain time.
     async fn serve_http<S: HttpService>(
         self,
         version: Version,

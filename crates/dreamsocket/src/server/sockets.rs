@@ -10,11 +10,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::hub::SocketPlace;
-
 use super::open::OpenGuard;
 #[cfg(feature = "http2")]
 use super::streams::Stream;
+use crate::hub::SocketPlace;
 
 /// What else the process may have open: its logs, listeners, databases.
 const SPARE_FILES: usize = 64;
@@ -38,9 +37,9 @@ pub(crate) struct SocketPermit {
 }
 
 impl SocketPermit {
-    /// Of an address that may have it.
-    pub(super) fn of(mut self, place: SocketPlace) -> Self {
-        self._place = Some(Arc::new(place));
+    /// With its place among those of its address, if they are counted.
+    pub(super) fn of(mut self, place: Option<SocketPlace>) -> Self {
+        self._place = place.map(Arc::new);
         self
     }
 

@@ -45,7 +45,8 @@ impl Bounds {
         bounds
     }
 
-    /// Other bounds hold from here on. How long the connection has lasted is counted from its opening.
+    /// Other bounds hold from here on. How long the connection has lasted is counted from its opening, how long it has been
+    /// idle from now.
     pub(super) fn set(&mut self, config: &Config) {
         let has_rates = config.message_rate.is_some() || config.byte_rate.is_some();
         self.rates = has_rates.then(|| {
@@ -57,6 +58,7 @@ impl Bounds {
         });
         self.max_lifetime = config.max_lifetime;
         self.idle_timeout = config.idle_timeout;
+        self.active = Instant::now();
     }
 
     /// A control frame has come.

@@ -218,3 +218,24 @@ async fn without_a_login_the_strict_bounds_hold() {
     let closed = client.connection().close(CloseCode::NORMAL, "").await;
     assert!(closed.is_ok());
 }
+
+/// Has an idle timeout from the first message on.
+const TIMED: Act = act!(|_, message, connection, _| {
+    if let Message::Text(text) = message {
+        connection.set_bounds(Config::default().with_idle_timeout(Some(10 * SECOND)));
+        connection.send_text(text).await?;
+    }
+    Ok(continue_connection())
+});
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_time_that_is_set_late_is_counted_from_then() {
+    let (mut client, _stage) = Stage::new(TIMED).connect();
+    advance(60 * SECOND).await;
+    client.send_text("here").await;
+    client.expect_text("here").await;
+    advance(9 * SECOND).await;
+    assert!(!client.connection().is_closed());
+    advance(SECOND).await;
+    client.expect_closed(1008).await;
+}
