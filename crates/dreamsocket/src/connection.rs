@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::SendError;
 use crate::forward::{Forward, OnMissed};
 use crate::message::Cause;
-use crate::outbox::{CloseRequest, Outbox, Outgoing};
+use crate::outbox::{CloseRequest, Outbox, Outgoing, Sending};
 use crate::prepared::Prepared;
 
 /// A handle to one WebSocket connection: cheap to clone, usable from any task.
@@ -117,14 +117,9 @@ impl Connection {
     ///
     /// [`SendError::SocketClosed`] if the connection is closing or closed, [`SendError::Timeout`] if there was no room for
     /// that long; then nothing of it was sent.
-    pub async fn send_text(&self, message: impl Into<Text>) -> Result<(), SendError> {
-        self.shared
-            .outbox
-            .send(
-                Outgoing::Text(message.into()),
-                self.shared.facts.send_timeout,
-            )
-            .await
+    #[inline]
+    pub fn send_text(&self, message: impl Into<Text>) -> Sending<'_> {
+        Sending::new(&self.shared, Outgoing::Text(message.into()))
     }
 
     /// Sends a binary message: waits for room in the outbox, at most
@@ -133,14 +128,9 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send_text`](Self::send_text).
-    pub async fn send_binary(&self, message: impl Into<Bytes>) -> Result<(), SendError> {
-        self.shared
-            .outbox
-            .send(
-                Outgoing::Binary(message.into()),
-                self.shared.facts.send_timeout,
-            )
-            .await
+    #[inline]
+    pub fn send_binary(&self, message: impl Into<Bytes>) -> Sending<'_> {
+        Sending::new(&self.shared, Outgoing::Binary(message.into()))
     }
 
     /// Sends a value as a text message in JSON.
@@ -162,12 +152,9 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send_text`](Self::send_text).
-    pub async fn send_prepared(&self, message: &Prepared) -> Result<(), SendError> {
-        let message = Outgoing::Prepared(message.clone());
-        self.shared
-            .outbox
-            .send(message, self.shared.facts.send_timeout)
-            .await
+    #[inline]
+    pub fn send_prepared(&self, message: &Prepared) -> Sending<'_> {
+        Sending::new(&self.shared, Outgoing::Prepared(message.clone()))
     }
 
     /// Sends a prepared message if there is room for it now; never waits.

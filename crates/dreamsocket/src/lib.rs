@@ -59,6 +59,7 @@ pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
 pub use crate::hub::{DrainReport, Fault, Hub, HubCounts, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
+pub use crate::outbox::Sending;
 pub use crate::prepared::Prepared;
 pub use crate::rate::{Excess, Rate};
 pub use crate::selector::Selector;

@@ -3,23 +3,29 @@
 //! Handles put messages in; only the session takes them out, encodes and writes them. It holds what is asked of the
 //! session, too: pings, a close, the end of a drain. It must not know frames, sockets or handlers.
 //!
-//! **Room** is counted by a semaphore of bytes, which makes waiting fair and cancel-safe: a message's charge is taken
-//! before it is queued and given back when the socket has accepted its last byte.
+//! **Room** is a count of bytes: a message's charge is taken before it is queued and given back when the socket has accepted
+//! its last byte. Who finds none waits in line (`outbox/sending.rs`).
 //!
 //! **Waking**: the session sets `parked` under the lock when it is about to sleep and has found nothing to do. A handle
 //! that adds something takes the flag back and wakes; so a handler that sends within its own session wakes nobody.
 
-use std::collections::VecDeque;
+mod line;
+mod queue;
+mod sending;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use dreamsocket_protocol::{CloseCode, Text};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use self::line::{Line, Place, Ticket};
+pub(crate) use self::queue::Queue;
+pub use self::sending::Sending;
 
 use crate::config::{CONTROL_RESERVE, Config, ENTRY_CHARGE};
 use crate::error::SendError;
@@ -68,16 +74,17 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
-    /// Free bytes of the bound. A send that waits holds some of them already.
-    room: Semaphore,
-    /// Bytes of the bound that messages take. Written under the lock, but for the session giving room back.
-    buffered: AtomicUsize,
+    /// Bytes of the bound that are taken: by messages, and by sends that waited and were granted theirs. Never more than
+    /// `limit`.
+    taken: AtomicUsize,
     limit: u32,
     /// Whether the session sleeps and wants to be woken. Set under the lock; taken back under the lock by whoever wakes,
     /// and without it by the session itself.
     parked: AtomicBool,
     /// Whether somebody found the outbox full since the socket last accepted a byte.
     refused: AtomicBool,
+    /// Whether there is a line of sends that wait. Written under the lock.
+    is_awaited: AtomicBool,
     /// Whether `wanted` holds anything. Written under the lock; read without it, so that looking costs nothing.
     is_wanted: AtomicBool,
     /// Told when sends begin to fail.
@@ -86,11 +93,12 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Inner {
-    queue: VecDeque<Outgoing>,
+    queue: Queue,
     phase: Phase,
-    /// Sends that wait for room; a close frame lets those pass that waited before it was queued.
-    waiting: usize,
-    wanted: Wanted,
+    /// Sends that wait for room; a close frame lets those pass that waited before it was queued. Boxed, since there are
+    /// seldom any.
+    line: Option<Box<Line>>,
+    wanted: Option<Box<Wanted>>,
     waker: Option<Waker>,
 }
 
@@ -107,17 +115,17 @@ impl Outbox {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                queue: VecDeque::new(),
+                queue: Queue::default(),
                 phase: Phase::Open,
-                waiting: 0,
-                wanted: Wanted::default(),
+                line: None,
+                wanted: None,
                 waker: None,
             }),
-            room: Semaphore::new(limit as usize),
-            buffered: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
             limit,
             parked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
             closed: Notify::new(),
         }
@@ -137,7 +145,7 @@ impl Outbox {
 
     /// Bytes accepted and not yet taken by the socket.
     pub(crate) fn buffered(&self) -> usize {
-        self.buffered.load(Ordering::Relaxed)
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -161,57 +169,114 @@ impl Outbox {
         })
     }
 
-    pub(crate) async fn send(&self, message: Outgoing, timeout: Duration) -> Result<(), SendError> {
-        match self.try_push(message) {
-            Ok(()) => Ok(()),
-            Err(Refused::Closed) => Err(SendError::SocketClosed),
-            // Boxed, so that the futures of handlers stay small: waiting is the rare case.
-            Err(Refused::Full(message)) => Box::pin(self.wait_and_push(message, timeout)).await,
-        }
-    }
-
+    /// Queues a message if there is room and nobody waits for it already.
     fn try_push(&self, message: Outgoing) -> Result<(), Refused> {
         let charge = self.charge(message.payload().len());
-        let inner = self.lock();
+        let mut inner = self.lock();
         if inner.phase != Phase::Open {
             return Err(Refused::Closed);
         }
-        // The semaphore gives nothing to newcomers while somebody waits, so this does not overtake.
-        let Ok(permit) = self.room.try_acquire_many(charge) else {
+        if inner.line.is_some() || !self.try_take(charge) {
             self.refused.store(true, Ordering::Relaxed);
             return Err(Refused::Full(message));
-        };
-        self.push(inner, message, permit);
+        }
+        inner.queue.push(message);
+        self.wake(inner);
         Ok(())
     }
 
-    async fn wait_and_push(&self, message: Outgoing, timeout: Duration) -> Result<(), SendError> {
-        let charge = self.charge(message.payload().len());
-        let _waiting = Waiting::enter(self)?;
-        let permit = match tokio::time::timeout(timeout, self.room.acquire_many(charge)).await {
-            Err(_) => return Err(SendError::TIMEOUT),
-            Ok(Err(_)) => return Err(SendError::SocketClosed),
-            Ok(Ok(permit)) => permit,
-        };
-        let inner = self.lock();
-        if inner.phase == Phase::Closed {
+    /// Takes room, if there is enough. It is given back without the lock.
+    fn try_take(&self, charge: u32) -> bool {
+        let (charge, limit) = (charge as usize, self.limit as usize);
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| {
+                Some(taken + charge).filter(|taken| *taken <= limit)
+            })
+            .is_ok()
+    }
+
+    /// Stands in line for room.
+    fn stand_in_line(&self, charge: u32, waker: &Waker) -> Result<Ticket, SendError> {
+        let mut inner = self.lock();
+        if inner.phase != Phase::Open {
             return Err(SendError::SocketClosed);
         }
-        self.push(inner, message, permit);
-        Ok(())
+        let ticket = inner.line.get_or_insert_default().join(charge, waker);
+        // Whoever gives room back looks here after it has: one of the two sees the other.
+        self.is_awaited.store(true, Ordering::SeqCst);
+        self.grant(inner);
+        Ok(ticket)
     }
 
-    fn push(
+    /// Queues the message of a send that waited, once it is its turn and there is room. The place in line is given up when
+    /// this is ready.
+    fn poll_in_line(
         &self,
-        mut inner: MutexGuard<'_, Inner>,
-        message: Outgoing,
-        permit: SemaphorePermit<'_>,
-    ) {
-        self.buffered
-            .fetch_add(permit.num_permits(), Ordering::Relaxed);
-        permit.forget();
-        inner.queue.push_back(message);
-        self.wake(inner);
+        ticket: Ticket,
+        message: &mut Option<Outgoing>,
+        context: &Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
+        let mut inner = self.lock();
+        if inner.phase == Phase::Closed {
+            return Poll::Ready(Err(SendError::SocketClosed));
+        }
+        match inner
+            .line
+            .as_mut()
+            .and_then(|line| line.look(ticket, context.waker()))
+        {
+            Some(Place::Waiting) => Poll::Pending,
+            Some(Place::Granted) => {
+                if let Some(message) = message.take() {
+                    inner.queue.push(message);
+                }
+                self.leave(&mut inner, ticket);
+                self.wake(inner);
+                Poll::Ready(Ok(()))
+            }
+            None => Poll::Ready(Err(SendError::SocketClosed)),
+        }
+    }
+
+    /// A send that waited was dropped or has waited too long.
+    fn give_up(&self, ticket: Ticket) {
+        let mut inner = self.lock();
+        if let Some(granted) = self.leave(&mut inner, ticket) {
+            self.taken.fetch_sub(granted as usize, Ordering::SeqCst);
+        }
+        let wakers = self.granted(&mut inner);
+        // A close frame may wait for this.
+        if inner.phase == Phase::Closing {
+            self.wake(inner);
+        } else {
+            drop(inner);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes a place out of the line; what it was granted.
+    fn leave(&self, inner: &mut Inner, ticket: Ticket) -> Option<u32> {
+        let line = inner.line.as_mut()?;
+        let granted = line.leave(ticket);
+        if line.is_empty() {
+            inner.line = None;
+            self.is_awaited.store(false, Ordering::SeqCst);
+        }
+        granted
+    }
+
+    /// Gives the room that there is to those who wait, in order.
+    fn grant(&self, mut inner: MutexGuard<'_, Inner>) {
+        let wakers = self.granted(&mut inner);
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn granted(&self, inner: &mut Inner) -> Vec<Waker> {
+        match &mut inner.line {
+            Some(line) => line.grant(|charge| self.try_take(charge)),
+            None => Vec::new(),
+        }
     }
 
     /// Wakes the session if it sleeps, after the lock is released.
@@ -231,11 +296,11 @@ impl Outbox {
         if inner.phase != Phase::Open {
             return Err(SendError::SocketClosed);
         }
-        if inner.wanted.pings >= CONTROL_RESERVE {
+        let wanted = self.wanted(&mut inner);
+        if wanted.pings >= CONTROL_RESERVE {
             return Err(SendError::Full);
         }
-        inner.wanted.pings += 1;
-        self.is_wanted.store(true, Ordering::Release);
+        wanted.pings += 1;
         self.wake(inner);
         Ok(())
     }
@@ -243,14 +308,18 @@ impl Outbox {
     /// Asks for a close behind everything accepted so far. The first one stands.
     pub(crate) fn request_close(&self, request: CloseRequest) {
         let mut inner = self.lock();
-        if inner.phase != Phase::Open || (request.at.is_some() && inner.wanted.close.is_some()) {
+        if inner.phase != Phase::Open {
             return;
         }
-        if request.at.is_none() {
+        let wanted = self.wanted(&mut inner);
+        if request.at.is_some() && wanted.close.is_some() {
+            return;
+        }
+        let is_now = request.at.is_none();
+        wanted.close = Some(request);
+        if is_now {
             inner.phase = Phase::Closing;
         }
-        inner.wanted.close = Some(request);
-        self.is_wanted.store(true, Ordering::Release);
         self.wake(inner);
         self.closed_if_closing();
     }
@@ -269,36 +338,26 @@ impl Outbox {
             // Unsubscribing takes locks of the broadcaster's.
             return drop(forwarding);
         }
-        inner.wanted.forwards.push(forwarding);
-        self.is_wanted.store(true, Ordering::Release);
+        self.wanted(&mut inner).forwards.push(forwarding);
         self.wake(inner);
     }
 
     /// Has the session look at what it forwards.
     pub(crate) fn nudge(&self) {
-        let inner = self.lock();
-        self.is_wanted.store(true, Ordering::Release);
+        let mut inner = self.lock();
+        self.wanted(&mut inner);
         self.wake(inner);
     }
 
-    /// Takes room for a message that does not come through the queue, if there is any now.
+    /// Takes room for a message that does not come through the queue, if there is any now and nobody waits for it.
     pub(crate) fn try_charge(&self, charge: u32) -> bool {
-        match self.room.try_acquire_many(charge) {
-            Ok(permit) => {
-                self.buffered
-                    .fetch_add(permit.num_permits(), Ordering::Relaxed);
-                permit.forget();
-                true
-            }
-            Err(_) => false,
-        }
+        !self.is_awaited.load(Ordering::Relaxed) && self.try_take(charge)
     }
 
     /// Hands other bounds to the session.
     pub(crate) fn set_bounds(&self, config: Arc<Config>) {
         let mut inner = self.lock();
-        let replaced = inner.wanted.bounds.replace(config);
-        self.is_wanted.store(true, Ordering::Release);
+        let replaced = self.wanted(&mut inner).bounds.replace(config);
         self.wake(inner);
         drop(replaced);
     }
@@ -306,8 +365,7 @@ impl Outbox {
     /// Tells the session when running handlers are to be dropped.
     pub(crate) fn cut_at(&self, at: Instant) {
         let mut inner = self.lock();
-        inner.wanted.cut_at = Some(at);
-        self.is_wanted.store(true, Ordering::Release);
+        self.wanted(&mut inner).cut_at = Some(at);
         self.wake(inner);
     }
 
@@ -327,26 +385,39 @@ impl Outbox {
         let was_open = inner.phase == Phase::Open;
         inner.phase = Phase::Closed;
         let queue = std::mem::take(&mut inner.queue);
-        let forwards = std::mem::take(&mut inner.wanted.forwards);
-        self.buffered.store(0, Ordering::Relaxed);
+        let forwards = inner
+            .wanted
+            .as_mut()
+            .map(|wanted| std::mem::take(&mut wanted.forwards));
+        let line = inner.line.take();
+        self.is_awaited.store(false, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
         drop(inner);
         // Payloads may be foreign memory whose release runs foreign code.
         drop((queue, forwards));
-        self.room.close();
+        line.into_iter().for_each(|line| line.wake_all());
         if was_open {
             self.closed.notify_waiters();
         }
     }
 
     /// Takes what is asked of the session, and all queued messages if `taken` is empty.
-    pub(crate) fn take(&self, taken: &mut VecDeque<Outgoing>) -> Option<Wanted> {
+    pub(crate) fn take(&self, taken: &mut Queue) -> Option<Box<Wanted>> {
         let mut inner = self.lock();
         if taken.is_empty() {
             std::mem::swap(&mut inner.queue, taken);
         }
-        self.is_wanted
-            .swap(false, Ordering::Relaxed)
-            .then(|| std::mem::take(&mut inner.wanted))
+        let wanted = inner.wanted.take();
+        if wanted.is_some() {
+            self.is_wanted.store(false, Ordering::Relaxed);
+        }
+        wanted
+    }
+
+    /// Where requests to the session are put, which will look.
+    fn wanted<'a>(&self, inner: &'a mut Inner) -> &'a mut Wanted {
+        self.is_wanted.store(true, Ordering::Release);
+        inner.wanted.get_or_insert_default()
     }
 
     /// Whether anything is asked of the session.
@@ -357,13 +428,15 @@ impl Outbox {
     /// Gives the room of written messages back.
     pub(crate) fn release(&self, charge: usize) {
         self.refused.store(false, Ordering::Relaxed);
-        self.buffered.fetch_sub(charge, Ordering::Relaxed);
-        self.room.add_permits(charge);
+        self.taken.fetch_sub(charge, Ordering::SeqCst);
+        if self.is_awaited.load(Ordering::SeqCst) {
+            self.grant(self.lock());
+        }
     }
 
     /// Whether somebody waits for room, or found none since the socket last took a byte.
     pub(crate) fn is_full(&self) -> bool {
-        self.refused.load(Ordering::Relaxed) || self.lock().waiting > 0
+        self.refused.load(Ordering::Relaxed) || self.is_awaited.load(Ordering::Relaxed)
     }
 
     /// The socket took bytes, though not yet a whole batch.
@@ -374,7 +447,7 @@ impl Outbox {
     /// Whether everything that has to go before a close frame has been taken.
     pub(crate) fn is_drained(&self) -> bool {
         let inner = self.lock();
-        inner.queue.is_empty() && inner.waiting == 0
+        inner.queue.is_empty() && inner.line.is_none()
     }
 
     /// The session runs: nobody needs to wake it.
@@ -397,32 +470,8 @@ impl Outbox {
     }
 }
 
+/// Why a message was not queued at once.
 enum Refused {
     Closed,
     Full(Outgoing),
-}
-
-/// A send that waits for room, counted so that a close frame does not overtake it.
-struct Waiting<'a>(&'a Outbox);
-
-impl<'a> Waiting<'a> {
-    fn enter(outbox: &'a Outbox) -> Result<Self, SendError> {
-        let mut inner = outbox.lock();
-        if inner.phase != Phase::Open {
-            return Err(SendError::SocketClosed);
-        }
-        inner.waiting += 1;
-        Ok(Self(outbox))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut inner = self.0.lock();
-        inner.waiting -= 1;
-        // A close frame may wait for this.
-        if inner.phase == Phase::Closing {
-            self.0.wake(inner);
-        }
-    }
 }

@@ -6,7 +6,9 @@
 mod alarm;
 mod bounds;
 mod buffers;
+mod clock;
 mod heartbeat;
+mod pending;
 mod wire;
 mod writer;
 
@@ -15,12 +17,13 @@ use std::borrow::Borrow;
 use std::convert::identity;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use dreamsocket_protocol::{CloseCode, Role, Text};
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::Instant;
@@ -68,11 +71,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 
 /// Runs a connection to its end, `on_close` included. Also tells when the end was seen or a close began, which may be long
 /// before. A client that reconnects lends both arguments to each of its connections.
-pub(crate) async fn run<T, D, S, C, FI, FM, FC, M>(
-    session: Session<T>,
-    dependencies: impl Borrow<D>,
-    handlers: impl Borrow<Handlers<FI, FM, FC>>,
-) -> (Outcome, Closed, Instant)
+///
+/// Written as a block that uses its arguments where they lie: an `async fn` holds what it was given twice, and the size of
+/// this future is most of what an idle connection costs.
+pub(crate) fn run<T, D, S, C, FI, FM, FC, M>(
+    mut session: Session<T>,
+    dependencies: impl Borrow<D> + Send,
+    handlers: impl Borrow<Handlers<FI, FM, FC>> + Send,
+) -> impl Future<Output = (Outcome, Closed, Instant)> + Send
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
     D: Send + Sync,
@@ -82,144 +88,177 @@ where
     FM: for<'a> OnMessage<'a, D, S, C>,
     FC: for<'a> OnClose<'a, D, S, M>,
 {
-    let dependencies: &D = dependencies.borrow();
-    let Session {
-        mut wire,
-        connection,
-    } = session;
-    let Handlers {
-        on_init,
-        on_message,
-        on_close,
-    } = handlers.borrow();
-    let limit = Some(wire.config().init_timeout);
-    let driven = drive(
-        &mut wire,
-        limit,
-        || on_init.call(&connection, dependencies),
-        finish_init,
-    )
-    .await;
-    let outcome = driven.outcome();
-    let started = match driven {
-        Driven::Done(started) => started
-            .map_err(|error| fail(&mut wire, "on_init", error))
-            .ok(),
-        Driven::Panicked(payload) => {
-            panicked(&mut wire, std::any::type_name::<FI>(), payload);
-            None
-        }
-        Driven::Cut(cut) => {
-            cut_short(&mut wire, std::any::type_name::<FI>(), cut);
-            None
-        }
-    };
-    let Some((mut state, selector)) = started else {
-        finish(&mut wire).await;
-        return (outcome, wire.closed(), wire.ended_at());
-    };
-    let mut selector = selector.unwrap_or_default();
-    let mut turn = Turn::default();
-    let mut outcome = Outcome::Whole;
-    let limit = wire.config().handler_timeout;
+    async move {
+        let started = {
+            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+            let Session { wire, connection } = &mut session;
+            let start = || handlers.on_init.call(connection, dependencies);
+            match drive(wire, |config| Some(config.init_timeout), start, finish_init).await {
+                Driven::Done(Ok(started)) => Ok(started),
+                failed => Err(end_init::<T, FI, _>(wire, failed)),
+            }
+        };
+        let (mut state, selector) = match started {
+            Ok(started) => started,
+            Err(outcome) => {
+                finish(&mut session.wire).await;
+                return session.wire.end(outcome);
+            }
+        };
+        let mut looping = Looping {
+            selector: selector.unwrap_or_default(),
+            turn: Turn::default(),
+            outcome: Outcome::Whole,
+        };
 
-    // Whether the last handler returned normally, so that it is told of the end (L5).
-    let normally = loop {
-        let message = match next(&mut wire, &mut selector, &mut turn).await {
-            Next::Message(message) => message,
-            Next::Closed => break true,
-            Next::Panicked(payload) => {
-                panicked(&mut wire, "a selector", payload);
-                break false;
-            }
-        };
-        let driven = drive(
-            &mut wire,
-            limit,
-            || on_message.call(&mut state, message, &connection, dependencies),
-            finish_message,
-        )
-        .await;
-        let action = match driven {
-            Driven::Done(action) => action,
-            Driven::Panicked(payload) => {
-                panicked(&mut wire, std::any::type_name::<FM>(), payload);
-                break false;
-            }
-            Driven::Cut(cut) => {
-                cut_short(&mut wire, std::any::type_name::<FM>(), cut);
-                outcome = Outcome::Cut;
-                break false;
-            }
-        };
-        match action {
-            Ok(Action(Step::Continue)) => {}
-            Ok(Action(Step::Stop { code, reason })) => {
-                wire.close(Cause::Stopped, code, reason);
-                break false;
-            }
-            Ok(Action(step)) => {
-                if let Err(payload) = guard(|| apply(step, &mut selector)) {
-                    panicked(&mut wire, "a selector", payload);
+        // Whether the last handler returned normally, so that it is told of the end (L5).
+        let normally = loop {
+            let wire = &mut session.wire;
+            let message = match next(wire, &mut looping).await {
+                Next::Message(message) => message,
+                Next::Closed => break true,
+                Next::Panicked(payload) => {
+                    panicked(wire, "a selector", payload);
                     break false;
                 }
+            };
+            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+            let (connection, state) = (&session.connection, &mut state);
+            let start = || {
+                handlers
+                    .on_message
+                    .call(state, message, connection, dependencies)
+            };
+            let driven = drive(wire, |config| config.handler_timeout, start, finish_message).await;
+            if let Driven::Done(Ok(Action(Step::Continue))) = driven {
+                continue;
             }
-            Err(error) => {
-                fail(&mut wire, "on_message", error);
+            if !looping.heed::<T, FM>(wire, driven) {
                 break false;
             }
-        }
-    };
-    if let Err(payload) = guard(|| drop(selector)) {
-        log_panic("a selector", payload);
-    }
-    finish(&mut wire).await;
-    let closed = wire.closed();
+        };
+        let mut outcome = looping.end();
+        finish(&mut session.wire).await;
 
-    let is_in_time = wire.cut_deadline().is_none_or(|at| at > Instant::now());
-    if normally && is_in_time {
-        let message = Message::ConnectionClosed(closed.clone());
-        let driven = drive(
-            &mut wire,
-            limit,
-            || on_message.call(&mut state, message, &connection, dependencies),
-            finish_message,
-        )
-        .await;
-        outcome = driven.outcome();
-        match driven {
-            Driven::Done(Ok(_)) => {}
-            Driven::Done(Err(error)) => {
-                fail(&mut wire, "on_message", error);
-            }
-            Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
-            Driven::Cut(_) => {
-                tracing::warn!("on_message was dropped after the end: its time was up")
-            }
+        if normally && !session.wire.is_cut() {
+            let wire = &mut session.wire;
+            let message = Message::ConnectionClosed(wire.closed());
+            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+            let (connection, state) = (&session.connection, &mut state);
+            let start = || {
+                handlers
+                    .on_message
+                    .call(state, message, connection, dependencies)
+            };
+            let driven = drive(wire, |config| config.handler_timeout, start, finish_message).await;
+            outcome = end_message::<T, FM, C>(wire, driven);
         }
+        // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
+        let wire = &mut session.wire;
+        wire.shield();
+        let closed = wire.closed();
+        let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+        let start = || handlers.on_close.call(state, closed, dependencies);
+        let driven = drive(wire, |config| Some(config.close_time), start, identity).await;
+        let outcome = match end_close::<FC>(driven) {
+            Outcome::Cut => Outcome::Cut,
+            Outcome::Whole => outcome,
+        };
+        session.wire.end(outcome)
     }
-    // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
-    let limit = Some(wire.config().close_time);
-    wire.shield();
-    let driven = drive(
-        &mut wire,
-        limit,
-        || on_close.call(state, closed, dependencies),
-        identity,
-    )
-    .await;
+}
+
+/// What came of an `on_init` that did not return a state.
+fn end_init<T, FI, R>(wire: &mut Wire<T>, driven: Driven<Result<R, BoxError>>) -> Outcome
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = driven.outcome();
+    match driven {
+        Driven::Done(Ok(_)) => {}
+        Driven::Done(Err(error)) => fail(wire, "on_init", error),
+        Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FI>(), payload),
+        Driven::Cut(cut) => cut_short(wire, std::any::type_name::<FI>(), cut),
+    }
+    outcome
+}
+
+/// What came of the `on_message` that was told of the end.
+fn end_message<T, FM, C>(wire: &mut Wire<T>, driven: Driven<Result<Action<C>, BoxError>>) -> Outcome
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = driven.outcome();
+    match driven {
+        Driven::Done(Ok(_)) => {}
+        Driven::Done(Err(error)) => fail(wire, "on_message", error),
+        Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
+        Driven::Cut(_) => tracing::warn!("on_message was dropped after the end: its time was up"),
+    }
+    outcome
+}
+
+/// What came of `on_close`.
+fn end_close<FC>(driven: Driven<()>) -> Outcome {
+    let outcome = driven.outcome();
     match driven {
         Driven::Done(()) => {}
         Driven::Panicked(payload) => log_panic(std::any::type_name::<FC>(), payload),
-        Driven::Cut(_) => {
-            tracing::warn!(
-                handler = std::any::type_name::<FC>(),
-                "on_close was dropped: its time was up"
-            );
-            outcome = Outcome::Cut;
-        }
+        Driven::Cut(_) => tracing::warn!(
+            handler = std::any::type_name::<FC>(),
+            "on_close was dropped: its time was up"
+        ),
     }
-    (outcome, wire.closed(), wire.ended_at())
+    outcome
+}
+
+/// What the loop keeps from one message to the next.
+struct Looping<C> {
+    selector: Selector<C>,
+    turn: Turn,
+    outcome: Outcome,
+}
+
+impl<C> Looping<C> {
+    /// Does what `on_message` returned. False if it was the last.
+    #[cold]
+    fn heed<T, FM>(
+        &mut self,
+        wire: &mut Wire<T>,
+        driven: Driven<Result<Action<C>, BoxError>>,
+    ) -> bool
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        match driven {
+            Driven::Done(Ok(Action(Step::Continue))) => return true,
+            Driven::Done(Ok(Action(Step::Stop { code, reason }))) => {
+                wire.close(Cause::Stopped, code, reason);
+            }
+            Driven::Done(Ok(Action(step))) => match guard(|| apply(step, &mut self.selector)) {
+                Ok(()) => return true,
+                Err(payload) => panicked(wire, "a selector", payload),
+            },
+            Driven::Done(Err(error)) => fail(wire, "on_message", error),
+            Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
+            Driven::Cut(cut) => {
+                cut_short(wire, std::any::type_name::<FM>(), cut);
+                self.outcome = Outcome::Cut;
+            }
+        }
+        false
+    }
+
+    /// Drops the selector, which is code of the application's.
+    fn end(self) -> Outcome {
+        let Self {
+            selector, outcome, ..
+        } = self;
+        if let Err(payload) = guard(|| drop(selector)) {
+            log_panic("a selector", payload);
+        }
+        outcome
+    }
 }
 
 /// How a handler's future ended.
@@ -238,41 +277,70 @@ impl<R> Driven<R> {
     }
 }
 
-/// Runs one handler to its end, and the wire beside it whenever the handler waits (L3).
-///
-/// `finish` turns what it returned into what the session needs, before anything else is awaited.
-async fn drive<T, F, R>(
-    wire: &mut Wire<T>,
-    limit: Option<Duration>,
+pin_project! {
+    /// Runs one handler to its end, and the wire beside it whenever the handler waits (L3).
+    struct Drive<'a, T, F: Future, R> {
+        wire: &'a mut Wire<T>,
+        // How long it may take.
+        limit: fn(&Config) -> Option<Duration>,
+        #[pin]
+        future: Option<F>,
+        // It panicked before there was a future.
+        panicked: Option<Box<dyn Any + Send>>,
+        // Turns what it returned into what the session needs, before anything else is awaited.
+        finish: fn(F::Output) -> R,
+    }
+}
+
+fn drive<'a, T, F: Future, R>(
+    wire: &'a mut Wire<T>,
+    limit: fn(&Config) -> Option<Duration>,
     start: impl FnOnce() -> F,
     finish: fn(F::Output) -> R,
-) -> Driven<R>
+) -> Drive<'a, T, F, R> {
+    let (future, panicked) = match guard(start) {
+        Ok(future) => (Some(future), None),
+        Err(payload) => (None, Some(payload)),
+    };
+    Drive {
+        wire,
+        limit,
+        future,
+        panicked,
+        finish,
+    }
+}
+
+impl<T, F, R> Future for Drive<'_, T, F, R>
 where
     T: AsyncRead + AsyncWrite + Unpin,
     F: Future,
 {
-    let future = match guard(start) {
-        Ok(future) => future,
-        Err(payload) => return Driven::Panicked(payload),
-    };
-    let mut future = pin!(Some(future));
-    let driven = poll_fn(|context| {
-        wire.awake();
-        let Some(running) = future.as_mut().as_pin_mut() else {
-            return Poll::Pending;
+    type Output = Driven<R>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Driven<R>> {
+        let mut this = self.project();
+        this.wire.awake();
+        let driven = match this.future.as_mut().as_pin_mut() {
+            None => match this.panicked.take() {
+                Some(payload) => Driven::Panicked(payload),
+                None => return Poll::Pending,
+            },
+            Some(running) => match guard(|| running.poll(context).map(*this.finish)) {
+                Ok(Poll::Ready(output)) => Driven::Done(output),
+                Err(payload) => Driven::Panicked(payload),
+                Ok(Poll::Pending) => {
+                    let limit = (this.limit)(this.wire.config());
+                    Driven::Cut(ready!(this.wire.poll_beside(context, limit)))
+                }
+            },
         };
-        match guard(|| running.poll(context).map(finish)) {
-            Ok(Poll::Ready(output)) => Poll::Ready(Driven::Done(output)),
-            Err(payload) => Poll::Ready(Driven::Panicked(payload)),
-            Ok(Poll::Pending) => wire.poll_beside(context, limit).map(Driven::Cut),
-        }
-    })
-    .await;
-    wire.handler_ended();
-    // What the future still holds may panic when it is dropped.
-    match guard(|| future.set(None)) {
-        Ok(()) => driven,
-        Err(payload) => Driven::Panicked(payload),
+        this.wire.handler_ended();
+        // What the future still holds may panic when it is dropped.
+        Poll::Ready(match guard(|| this.future.set(None)) {
+            Ok(()) => driven,
+            Err(payload) => Driven::Panicked(payload),
+        })
     }
 }
 
@@ -284,15 +352,14 @@ enum Next<C> {
 }
 
 /// Waits for the next message, of the peer or of the selector in turn (L4), or for the end.
-async fn next<T, C>(wire: &mut Wire<T>, selector: &mut Selector<C>, turn: &mut Turn) -> Next<C>
+fn next<T, C>(wire: &mut Wire<T>, looping: &mut Looping<C>) -> impl Future<Output = Next<C>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     poll_fn(|context| {
         wire.awake();
-        poll_next(wire, selector, turn, context)
+        poll_next(wire, &mut looping.selector, &mut looping.turn, context)
     })
-    .await
 }
 
 fn poll_next<T, C>(
@@ -432,7 +499,7 @@ fn work_without_budget<T: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Waits until the closing handshake is done or its time is up.
-async fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) {
+fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) -> impl Future<Output = ()> {
     poll_fn(|context| {
         wire.awake();
         loop {
@@ -445,7 +512,6 @@ async fn finish<T: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<T>) {
             }
         }
     })
-    .await;
 }
 
 /// Runs code of the application's, which may panic. What it leaves half-done is the application's, too, and ends with the

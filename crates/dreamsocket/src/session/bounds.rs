@@ -1,26 +1,27 @@
 //! What a connection's peer may do in a time: its rates, how long it may be idle, how long it may last.
 //!
-//! Plain state on tokio's clock. The wire notes what comes and asks when to act.
-
-use std::time::Duration;
+//! Plain state on the connection's clock. The wire notes what comes and asks when to act.
 
 use tokio::time::Instant;
 
+use super::clock::{Clock, Moment, Span};
 use crate::bucket::Bucket;
-use crate::config::{Config, later};
+use crate::config::Config;
 use crate::rate::{Excess, Rate};
 
 #[derive(Debug)]
 pub(super) struct Bounds {
-    /// Control frames past it always wait.
-    control: Bucket,
+    control_frames: u32,
+    /// Control frames past it always wait. Boxed and only there once a peer has sent one, since most send none but answers.
+    control: Option<Box<Bucket>>,
     /// Boxed, since most connections have none.
     rates: Option<Box<Rates>>,
-    opened: Instant,
-    max_lifetime: Option<Duration>,
+    /// Until when nothing is read.
+    paused_until: Moment,
+    lifetime_deadline: Moment,
     /// When a message came last.
-    active: Instant,
-    idle_timeout: Option<Duration>,
+    active: Moment,
+    idle_timeout: Span,
 }
 
 #[derive(Debug)]
@@ -32,22 +33,28 @@ struct Rates {
 
 impl Bounds {
     pub(super) fn new(config: &Config) -> Self {
-        let now = Instant::now();
         let mut bounds = Self {
-            control: Bucket::new(Rate::of(config.control_frames)),
+            control_frames: config.control_frames,
+            control: None,
             rates: None,
-            opened: now,
-            max_lifetime: None,
-            active: now,
-            idle_timeout: None,
+            paused_until: Moment::NEVER,
+            lifetime_deadline: Moment::NEVER,
+            active: Moment::START,
+            idle_timeout: Span::FOREVER,
         };
-        bounds.set(config);
+        bounds.apply(config);
         bounds
     }
 
     /// Other bounds hold from here on. How long the connection has lasted is counted from its opening, how long it has been
     /// idle from now.
-    pub(super) fn set(&mut self, config: &Config) {
+    pub(super) fn set(&mut self, config: &Config, clock: &mut Clock) {
+        self.apply(config);
+        self.active = clock.now();
+        self.reckon_pause(clock);
+    }
+
+    fn apply(&mut self, config: &Config) {
         let has_rates = config.message_rate.is_some() || config.byte_rate.is_some();
         self.rates = has_rates.then(|| {
             Box::new(Rates {
@@ -56,67 +63,84 @@ impl Bounds {
                 excess: config.rate_excess,
             })
         });
-        self.max_lifetime = config.max_lifetime;
-        self.idle_timeout = config.idle_timeout;
-        self.active = Instant::now();
+        self.lifetime_deadline = Moment::START.after(Span::of(config.max_lifetime));
+        self.idle_timeout = Span::of(config.idle_timeout);
     }
 
-    /// A control frame has come.
-    pub(super) fn note_control(&mut self) {
-        self.control.take(1);
+    /// A control frame has come that answers nothing.
+    pub(super) fn note_control(&mut self, clock: &Clock) {
+        let rate = Rate::of(self.control_frames);
+        let bucket = self
+            .control
+            .get_or_insert_with(|| Box::new(Bucket::new(rate)));
+        bucket.take(1);
+        self.reckon_pause(clock);
     }
 
     /// A message of the peer has come. False if it is one too many.
-    pub(super) fn note_message(&mut self) -> bool {
-        match &mut self.rates {
-            Some(rates) => rates.excess.admits(rates.messages.as_mut(), 1),
-            None => true,
-        }
+    pub(super) fn note_message(&mut self, clock: &Clock) -> bool {
+        let Some(rates) = &mut self.rates else {
+            return true;
+        };
+        let is_admitted = rates.excess.admits(rates.messages.as_mut(), 1);
+        self.reckon_pause(clock);
+        is_admitted
     }
 
     /// Bytes of the peer have come. False if they are too many.
-    pub(super) fn note_bytes(&mut self, count: usize) -> bool {
-        match &mut self.rates {
-            Some(rates) => rates.excess.admits(rates.bytes.as_mut(), count),
-            None => true,
-        }
+    pub(super) fn note_bytes(&mut self, count: usize, clock: &Clock) -> bool {
+        let Some(rates) = &mut self.rates else {
+            return true;
+        };
+        let is_admitted = rates.excess.admits(rates.bytes.as_mut(), count);
+        self.reckon_pause(clock);
+        is_admitted
     }
 
     /// A handler has dealt with something.
-    pub(super) fn note_activity(&mut self) {
-        if self.idle_timeout.is_some() {
-            self.active = Instant::now();
+    pub(super) fn note_activity(&mut self, now: impl FnOnce() -> Moment) {
+        if self.idle_timeout != Span::FOREVER {
+            self.active = now();
         }
     }
 
-    pub(super) fn idle_deadline(&self) -> Option<Instant> {
-        self.idle_timeout.map(|timeout| later(self.active, timeout))
+    pub(super) const fn idle_deadline(&self) -> Moment {
+        self.active.after(self.idle_timeout)
     }
 
-    pub(super) fn lifetime_deadline(&self) -> Option<Instant> {
-        self.max_lifetime
-            .map(|lifetime| later(self.opened, lifetime))
+    pub(super) const fn lifetime_deadline(&self) -> Moment {
+        self.lifetime_deadline
     }
 
-    /// Until when nothing is read, if the peer has used up what it may send.
-    pub(super) fn paused_until(&self) -> Option<Instant> {
-        let control = self.control.paused_until();
-        let Some(rates) = &self.rates else {
-            return control;
-        };
-        if rates.excess == Excess::Close {
-            return control;
-        }
+    /// Until when nothing is read, if the peer has used up what it may send; else never.
+    pub(super) const fn paused_until(&self) -> Moment {
+        self.paused_until
+    }
+
+    fn reckon_pause(&mut self, clock: &Clock) {
+        let control = self
+            .control
+            .as_ref()
+            .and_then(|bucket| bucket.paused_until());
         let paused = |bucket: &Option<Bucket>| bucket.as_ref().and_then(Bucket::paused_until);
-        [control, paused(&rates.messages), paused(&rates.bytes)]
-            .into_iter()
-            .flatten()
-            .max()
+        let rates = self
+            .rates
+            .as_ref()
+            .filter(|rates| rates.excess != Excess::Close)
+            .and_then(|rates| paused(&rates.messages).max(paused(&rates.bytes)));
+        self.paused_until = control
+            .max(rates)
+            .map_or(Moment::NEVER, |until| clock.moment(until));
     }
 
-    /// Reckons what has been earned up to `now`; reading goes on.
-    pub(super) fn refill(&mut self, now: Instant) {
-        self.control.refill(now);
+    /// Reckons what has been earned up to now; reading goes on.
+    pub(super) fn refill(&mut self) {
+        let now = Instant::now();
+        if let Some(control) = &mut self.control
+            && control.is_full(now)
+        {
+            self.control = None;
+        }
         if let Some(rates) = &mut self.rates {
             for bucket in [&mut rates.messages, &mut rates.bytes]
                 .into_iter()
@@ -125,6 +149,7 @@ impl Bounds {
                 bucket.refill(now);
             }
         }
+        self.paused_until = Moment::NEVER;
     }
 }
 

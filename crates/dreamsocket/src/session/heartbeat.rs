@@ -1,108 +1,115 @@
 //! The heartbeat: finds a peer that is gone (L9), and measures round trips.
 //!
-//! Plain state and arithmetic on tokio's clock. The wire asks when to act, and sends the pings.
+//! Plain state and arithmetic on the connection's clock. The wire asks when to act, and sends the pings.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::config::{CONTROL_RESERVE, later};
+use super::clock::{Moment, Span};
+use crate::config::CONTROL_RESERVE;
 
 /// How many pings go unanswered before a peer is lost, an interval after the last.
-const PINGS: u32 = 2;
+const PINGS: u8 = 2;
 
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    interval: Option<Duration>,
+    interval: Span,
     /// When something was received, or the last ping was sent into the silence: each step takes its whole interval, also
     /// after the process was suspended.
-    since: Instant,
-    /// Pings sent into the present silence.
-    silent: u32,
+    since: Moment,
     /// Since when nothing can be read, so that the clock stands still.
-    frozen: Option<Instant>,
+    frozen: Moment,
+    /// Pings sent into the present silence.
+    silent: u8,
     /// The number of the last ping; pings carry theirs.
-    pings: u64,
-    /// When the pings that are not answered were sent, with their numbers; at most [`CONTROL_RESERVE`].
-    unanswered: VecDeque<(u64, Instant)>,
+    pings: u32,
+    /// When the pings that are not answered were sent, with their numbers; at most [`CONTROL_RESERVE`]. Boxed, since there
+    /// are seldom any.
+    unanswered: Option<Box<VecDeque<(u32, Moment)>>>,
 }
 
 impl Heartbeat {
     pub(super) fn new(interval: Option<Duration>) -> Self {
         Self {
-            interval,
-            since: Instant::now(),
+            interval: Span::of(interval),
+            since: Moment::START,
+            frozen: Moment::NEVER,
             silent: 0,
-            frozen: None,
             pings: 0,
-            unanswered: VecDeque::new(),
+            unanswered: None,
         }
     }
 
     pub(super) fn set_interval(&mut self, interval: Option<Duration>) {
-        self.interval = interval;
+        self.interval = Span::of(interval);
     }
 
     /// When there is to be a ping, or the peer is lost.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match (self.interval, self.frozen) {
-            (Some(interval), None) => Some(later(self.since, interval)),
-            _ => None,
+    pub(super) const fn deadline(&self) -> Moment {
+        if self.frozen.is_never() {
+            self.since.after(self.interval)
+        } else {
+            Moment::NEVER
         }
     }
 
     /// Anything received is a sign of life.
-    pub(super) fn heard(&mut self) {
-        self.since = Instant::now();
+    pub(super) const fn heard(&mut self, now: Moment) {
+        self.since = now;
         self.silent = 0;
     }
 
     /// Whether the next deadline is the end.
-    pub(super) fn is_last(&self) -> bool {
+    pub(super) const fn is_last(&self) -> bool {
         self.silent >= PINGS
     }
 
     /// A ping goes into the silence.
-    pub(super) fn note_silence(&mut self) {
-        self.since = Instant::now();
+    pub(super) const fn note_silence(&mut self, now: Moment) {
+        self.since = now;
         self.silent += 1;
     }
 
     /// Nothing can be read from here on.
-    pub(super) fn freeze(&mut self) {
-        self.frozen.get_or_insert_with(Instant::now);
+    pub(super) fn freeze(&mut self, now: Moment) {
+        self.frozen = self.frozen.min(now);
+    }
+
+    pub(super) const fn is_frozen(&self) -> bool {
+        !self.frozen.is_never()
     }
 
     /// There is room to read again.
-    pub(super) fn thaw(&mut self) {
-        if let Some(since) = self.frozen.take() {
-            self.since += since.elapsed();
+    pub(super) const fn thaw(&mut self, now: Moment) {
+        if self.is_frozen() {
+            self.since = self.since.after(now.since(self.frozen));
+            self.frozen = Moment::NEVER;
         }
     }
 
     /// The payload of a new ping.
-    pub(super) fn next_ping(&mut self) -> [u8; 8] {
-        self.pings += 1;
-        if self.unanswered.len() >= CONTROL_RESERVE as usize {
-            self.unanswered.pop_front();
+    pub(super) fn next_ping(&mut self, now: Moment) -> [u8; 8] {
+        self.pings = self.pings.wrapping_add(1);
+        let unanswered = self.unanswered.get_or_insert_default();
+        if unanswered.len() >= CONTROL_RESERVE as usize {
+            unanswered.pop_front();
         }
-        self.unanswered.push_back((self.pings, Instant::now()));
-        self.pings.to_be_bytes()
+        unanswered.push_back((self.pings, now));
+        u64::from(self.pings).to_be_bytes()
     }
 
     /// The round-trip time, if this answers a ping of ours that has not been answered. Those before it need no answer any
     /// more (RFC 6455 §5.5.3).
-    pub(super) fn handle_pong(&mut self, payload: &[u8]) -> Option<Duration> {
+    pub(super) fn handle_pong(&mut self, payload: &[u8], now: Moment) -> Option<Duration> {
         let number = u64::from_be_bytes(payload.try_into().ok()?);
-        let place = self
-            .unanswered
+        let unanswered = self.unanswered.as_mut()?;
+        let place = unanswered
             .iter()
-            .position(|(ping, _)| *ping == number)?;
-        let (_, sent) = self.unanswered.drain(..=place).next_back()?;
-        if self.unanswered.is_empty() {
-            self.unanswered = VecDeque::new();
+            .position(|(ping, _)| u64::from(*ping) == number)?;
+        let (_, sent) = unanswered.drain(..=place).next_back()?;
+        if unanswered.is_empty() {
+            self.unanswered = None;
         }
-        Some(sent.elapsed())
+        Some(now.since(sent).duration())
     }
 }

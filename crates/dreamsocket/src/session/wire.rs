@@ -22,16 +22,18 @@ use tokio::task::coop::{self, RestoreOnPending};
 use tokio::time::Instant;
 
 use self::closing::lost;
+use super::Outcome;
 use super::alarm::Alarm;
 use super::bounds::Bounds;
 use super::buffers;
+use super::clock::{Clock, Moment, Span};
 use super::heartbeat::Heartbeat;
-use super::writer::Writer;
-use crate::config::{Config, FLUSH_BYTES, FLUSH_MESSAGES, later};
+use super::pending::Pending;
+use crate::config::{Config, FLUSH_BYTES, FLUSH_MESSAGES};
 use crate::connection::Shared;
 use crate::forward::Forwarding;
 use crate::message::Closed;
-use crate::outbox::{CloseRequest, Outgoing, Wanted};
+use crate::outbox::{CloseRequest, Wanted};
 
 /// A whole message from the peer.
 #[derive(Debug)]
@@ -72,11 +74,41 @@ pub(super) enum Cut {
 #[derive(Debug)]
 struct Closing {
     closed: Closed,
-    deadline: Instant,
+    deadline: Moment,
     /// Whether the writing side of the socket is shut down.
     is_shut: bool,
 }
 
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A close is queued.
+    Closing,
+    Finished,
+}
+
+/// What a connection holds that is ending, or that is to end.
+#[derive(Debug, Default)]
+struct Ending {
+    noted: Option<Noted>,
+    /// A close that a spread drain has set for later.
+    postponed: Option<CloseRequest>,
+    closing: Option<Closing>,
+    finished: Option<Closed>,
+    /// When the end was seen or a close began, whichever came first.
+    at: Option<Instant>,
+}
+
+/// Whole messages that were decoded while a handler ran.
+#[derive(Debug, Default)]
+struct Ahead {
+    messages: VecDeque<Inbound>,
+    /// Bytes of payload in them: more than came over the wire where they were compressed.
+    held: usize,
+}
+
+/// Small, since an idle connection is little else: what is there only now and then is boxed.
 #[derive(Debug)]
 pub(super) struct Wire<T> {
     /// `None` once the connection is over.
@@ -84,51 +116,49 @@ pub(super) struct Wire<T> {
     engine: Engine,
     shared: Arc<Shared>,
     config: Arc<Config>,
+    clock: Clock,
     alarm: Alarm,
+    /// What the alarm is set to.
+    alarm_at: Moment,
 
     /// Bytes read; between frames and messages empty, and then without memory.
     read: BytesMut,
-    /// Whole messages that were decoded while a handler ran.
-    ahead: VecDeque<Inbound>,
-    /// Bytes of payload in them: more than came over the wire where they were compressed.
-    ahead_held: usize,
+    /// Not there when it is empty.
+    ahead: Option<Box<Ahead>>,
     /// Bytes read behind the message that was handed out last.
     ahead_read: usize,
-    noted: Option<Noted>,
     /// Units of tokio's budget that large messages cost beside their own.
     debt: usize,
 
-    /// Messages taken from the outbox and not encoded yet.
-    outgoing: VecDeque<Outgoing>,
-    writer: Writer,
+    /// What is on its way out. Not there while nothing is.
+    pending: Option<Box<Pending>>,
+    /// Channels whose messages go out without a handler, in the order of their turns.
+    forwards: Vec<Forwarding>,
     is_server: bool,
-    /// Channels whose messages go out without a handler.
-    forwards: VecDeque<Forwarding>,
     /// Whether bytes were written that a buffering transport may still hold.
     unflushed: bool,
     /// Messages handled since the last flush.
     handled: u32,
     /// Control frames handled since the last flush.
     unanswered: u32,
-    /// Since when the socket takes nothing.
-    stalled: Option<Instant>,
+    /// When the socket has taken nothing for as long as it may.
+    stall_deadline: Moment,
     /// Whether a write has failed.
     is_broken: bool,
 
     heartbeat: Heartbeat,
     bounds: Bounds,
-    /// A close that a spread drain has set for later.
-    postponed: Option<CloseRequest>,
-    cut_at: Option<Instant>,
+    /// When running handlers are dropped because of a drain.
+    cut_at: Moment,
     /// `on_close` runs: the end of the drain time does not touch it.
     is_shielded: bool,
-    handler_deadline: Option<Instant>,
+    handler_deadline: Moment,
     /// Whether a handler runs that has to wait.
     is_handling: bool,
-    closing: Option<Closing>,
-    finished: Option<Closed>,
-    /// When the end was seen or a close began, whichever came first.
-    ended_at: Option<Instant>,
+    phase: Phase,
+    /// Whether there is an end that waits behind messages.
+    has_noted: bool,
+    ending: Option<Box<Ending>>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -153,32 +183,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             io: Some(io),
             engine,
             shared,
+            clock: Clock::start(),
             alarm: Alarm::default(),
+            alarm_at: Moment::NEVER,
             ahead_read: read.len(),
             read,
-            ahead: VecDeque::new(),
-            ahead_held: 0,
+            ahead: None,
             debt: 0,
-            noted: None,
-            outgoing: VecDeque::new(),
-            writer: Writer::default(),
+            pending: None,
+            forwards: Vec::new(),
             is_server: role == Role::Server,
-            forwards: VecDeque::new(),
             unflushed: false,
             handled: 0,
             unanswered: 0,
-            stalled: None,
+            stall_deadline: Moment::NEVER,
             is_broken: false,
             heartbeat: Heartbeat::new(config.heartbeat),
             bounds: Bounds::new(&config),
-            postponed: None,
-            cut_at: None,
+            cut_at: Moment::NEVER,
             is_shielded: false,
-            handler_deadline: None,
+            handler_deadline: Moment::NEVER,
             is_handling: false,
-            closing: None,
-            finished: None,
-            ended_at: None,
+            phase: Phase::Open,
+            has_noted: false,
+            ending: None,
             config,
         }
     }
@@ -189,66 +217,95 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Whether a close is under way or done, or the end has come and waits behind messages.
     pub(super) fn is_ending(&self) -> bool {
-        self.closing.is_some() || self.finished.is_some() || self.noted.is_some()
+        self.is_closing() || self.has_noted
     }
 
     /// Whether messages are no longer handed out, since a close is queued.
     pub(super) fn is_closing(&self) -> bool {
-        self.closing.is_some() || self.finished.is_some()
+        self.phase != Phase::Open
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.finished.is_some()
+        self.phase == Phase::Finished
     }
 
     /// How it ended, once it has.
     pub(super) fn closed(&self) -> Closed {
-        self.finished.clone().unwrap_or_else(|| lost(None))
+        self.ending
+            .as_ref()
+            .and_then(|ending| ending.finished.clone())
+            .unwrap_or_else(|| lost(None))
     }
 
     /// When the end was seen or a close began; now, if neither has.
-    pub(super) fn ended_at(&self) -> Instant {
-        self.ended_at.unwrap_or_else(Instant::now)
+    fn ended_at(&self) -> Instant {
+        self.ending
+            .as_ref()
+            .and_then(|ending| ending.at)
+            .unwrap_or_else(Instant::now)
+    }
+
+    /// What is said of the connection when it is over.
+    pub(super) fn end(&self, outcome: Outcome) -> (Outcome, Closed, Instant) {
+        (outcome, self.closed(), self.ended_at())
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    /// As [`ending`](Self::ending), and the end is in sight.
+    fn end_seen(&mut self) -> &mut Ending {
+        let ending = self.ending();
+        ending.at.get_or_insert_with(Instant::now);
+        ending
     }
 
     /// Puts the end behind the messages that wait.
     fn note(&mut self, noted: Noted) {
-        self.ended_at.get_or_insert_with(Instant::now);
-        self.noted = Some(noted);
+        self.end_seen().noted = Some(noted);
+        self.has_noted = true;
     }
 
-    /// When running handlers are dropped because of a drain.
-    pub(super) fn cut_deadline(&self) -> Option<Instant> {
-        self.cut_at
+    fn take_noted(&mut self) -> Option<Noted> {
+        if !self.has_noted {
+            return None;
+        }
+        self.has_noted = false;
+        self.ending.as_mut().and_then(|ending| ending.noted.take())
+    }
+
+    /// Whether a drain has cut what handlers may do.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut_at.is_past(self.clock.read())
     }
 
     /// From here on the end of the drain time cuts nothing.
     pub(super) fn shield(&mut self) {
         self.is_shielded = true;
-        self.cut_at = None;
+        self.cut_at = Moment::NEVER;
     }
 
     /// The session's task runs.
-    pub(super) fn awake(&self) {
+    pub(super) fn awake(&mut self) {
         self.shared.outbox.unpark();
+        self.clock.expire();
     }
 
     /// A handler has returned.
     pub(super) fn handler_ended(&mut self) {
         self.handled += 1;
-        self.handler_deadline = None;
+        self.handler_deadline = Moment::NEVER;
         self.is_handling = false;
-        self.bounds.note_activity();
+        self.bounds.note_activity(|| self.clock.now());
         self.heed();
     }
 
     /// Lets what handles asked for take effect now: their close comes before what the handler returned, and before
     /// messages that no handler has seen (L5).
     pub(super) fn heed(&mut self) {
-        if self.shared.outbox.is_wanted()
-            && let Some(wanted) = self.shared.outbox.take(&mut self.outgoing)
-        {
-            self.handle_wanted(wanted);
+        if self.shared.outbox.is_wanted() {
+            self.take_outbox();
         }
     }
 
@@ -278,20 +335,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         limit: Option<Duration>,
     ) -> Poll<Cut> {
         self.is_handling = true;
-        if self.handler_deadline.is_none() {
-            self.handler_deadline = limit.map(|limit| later(Instant::now(), limit));
+        if self.handler_deadline.is_never() {
+            self.handler_deadline = self.clock.now().after(Span::of(limit));
         }
         loop {
             self.read_ahead(context);
             self.poll_work(context);
-            let now = Instant::now();
-            if self
-                .handler_deadline
-                .is_some_and(|deadline| deadline <= now)
-            {
+            let now = self.clock.now();
+            if self.handler_deadline.is_past(now) {
                 return Poll::Ready(Cut::TimedOut);
             }
-            if self.cut_at.is_some_and(|deadline| deadline <= now) {
+            if self.cut_at.is_past(now) {
                 return Poll::Ready(Cut::Drained);
             }
             if self.park(context) {
@@ -304,15 +358,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn poll_work(&mut self, context: &mut Context<'_>) {
         loop {
             self.poll_output(context);
-            if self.closing.is_some() {
+            if self.phase == Phase::Closing {
                 self.discard(context);
                 self.poll_closing(context);
             }
-            let deadline = self.next_deadline();
-            if self.alarm.poll(context, deadline).is_pending() {
-                return;
-            }
-            if !self.handle_deadlines(context) {
+            if !self.is_deadline_past(context) || !self.handle_deadlines(context) {
                 return;
             }
         }
@@ -320,16 +370,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// False if there is something to do before the task may sleep.
     pub(super) fn park(&self, context: &Context<'_>) -> bool {
-        let takes_messages =
-            self.finished.is_none() && self.outgoing.is_empty() && self.writer.is_empty();
+        let takes_messages = !self.is_finished() && self.pending.is_none();
         self.shared.outbox.park(context, takes_messages)
     }
 
     fn handle_wanted(&mut self, wanted: Wanted) {
+        self.forwards.reserve_exact(wanted.forwards.len());
         self.forwards.extend(wanted.forwards);
         if let Some(config) = wanted.bounds {
             self.engine.set_limits(config.limits());
-            self.bounds.set(&config);
+            self.bounds.set(&config, &mut self.clock);
             self.heartbeat.set_interval(config.heartbeat);
         }
         for _ in 0..wanted.pings {
@@ -338,11 +388,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if let Some(at) = wanted.cut_at
             && !self.is_shielded
         {
-            self.cut_at = Some(at);
+            self.cut_at = self.clock.moment(at);
         }
         if let Some(request) = wanted.close {
             if request.at.is_some_and(|at| at > Instant::now()) {
-                self.postponed = Some(request);
+                self.ending().postponed = Some(request);
             } else {
                 self.close(request.cause, request.code, request.reason);
             }
@@ -350,7 +400,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     fn ping(&mut self) {
-        let payload = self.heartbeat.next_ping();
+        let payload = self.heartbeat.next_ping(self.clock.now());
         // Refused when the reserve is full, and then there is traffic enough.
         let _ = self.engine.ping(&payload);
     }

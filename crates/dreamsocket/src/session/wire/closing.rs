@@ -1,6 +1,5 @@
 //! Closing: who closes, with what, and when it is over. The first cause stands.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,17 +7,15 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use dreamsocket_protocol::{CloseCode, MAX_CLOSE_REASON, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
-use super::super::writer::Writer;
-use super::{Closing, Noted, Wire};
-use crate::config::later;
+use super::super::clock::Span;
+use super::{Closing, Noted, Phase, Wire};
 use crate::message::{Cause, Closed};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Queues a close of ours behind everything sent so far. What the peer sent and no handler has seen is dropped.
     pub(in crate::session) fn close(&mut self, cause: Cause, code: CloseCode, reason: Text) {
-        if let Some(noted) = self.noted.take() {
+        if let Some(noted) = self.take_noted() {
             // The peer came first.
             return self.carry_out(noted);
         }
@@ -43,18 +40,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     pub(super) fn begin_close(&mut self, closed: Closed) {
-        let deadline = later(Instant::now(), self.config.close_time);
-        self.ended_at.get_or_insert_with(Instant::now);
+        let deadline = self.clock.now().after(Span::from(self.config.close_time));
         self.shared.outbox.begin_close();
-        self.forwards = VecDeque::new();
-        self.closing = Some(Closing {
+        self.forwards = Vec::new();
+        self.ahead = None;
+        self.phase = Phase::Closing;
+        let ending = self.end_seen();
+        ending.postponed = None;
+        ending.closing = Some(Closing {
             closed,
             deadline,
             is_shut: false,
         });
-        self.ahead = VecDeque::new();
-        self.ahead_held = 0;
-        self.postponed = None;
     }
 
     /// Lets what was noted take effect: nothing waits before it any more.
@@ -98,27 +95,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Ends the connection now. Bytes not written are lost.
     pub(super) fn finish(&mut self, closed: Closed) {
-        self.ended_at.get_or_insert_with(Instant::now);
         self.shared.outbox.end();
         self.io = None;
-        self.closing = None;
-        self.noted = None;
-        self.ahead = VecDeque::new();
-        self.ahead_held = 0;
-        self.outgoing = VecDeque::new();
-        self.forwards = VecDeque::new();
-        self.writer = Writer::default();
+        self.ahead = None;
+        self.pending = None;
+        self.forwards = Vec::new();
         self.read = BytesMut::new();
-        if self.finished.is_none() {
+        self.has_noted = false;
+        self.phase = Phase::Finished;
+        let ending = self.end_seen();
+        ending.closing = None;
+        ending.noted = None;
+        if ending.finished.is_none() {
             tracing::debug!(code = %closed.code, cause = %closed.cause, clean = closed.clean, "closed");
-            self.finished = Some(closed);
+            ending.finished = Some(closed);
         }
     }
 
     /// Ends a connection whose close is under way.
     pub(super) fn finish_closing(&mut self) {
-        if let Some(closing) = self.closing.take() {
-            let is_sent = self.engine.is_close_sent() && self.writer.is_empty() && !self.is_broken;
+        if let Some(closing) = self.ending().closing.take() {
+            let is_sent = self.engine.is_close_sent() && self.is_written() && !self.is_broken;
             let clean = is_sent && self.engine.is_close_received();
             self.finish(Closed {
                 clean,
@@ -137,7 +134,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// RFC 6455 §7.1.1: a client that has written its close frame leaves it to the server to end the TCP connection, so
     /// that the server and not the client is left with a socket in `TIME_WAIT`. The deadline of the close bounds it.
     pub(super) fn awaits_end(&self) -> bool {
-        !self.is_server && self.engine.is_close_sent() && self.writer.is_empty() && !self.unflushed
+        !self.is_server && self.engine.is_close_sent() && self.is_written() && !self.unflushed
     }
 
     /// The peer, or the connection as a whole, is past a bound that the configuration set.
@@ -148,14 +145,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Moves a closing handshake on.
     pub(super) fn poll_closing(&mut self, context: &mut Context<'_>) {
-        if !self.engine.is_close_sent() || !self.writer.is_empty() || self.unflushed {
+        if !self.engine.is_close_sent() || !self.is_written() || self.unflushed {
             return;
         }
         let is_over = self.engine.is_close_received();
         if is_over && self.awaits_end() {
             return;
         }
-        let Some(closing) = self.closing.as_mut() else {
+        let Some(closing) = self
+            .ending
+            .as_mut()
+            .and_then(|ending| ending.closing.as_mut())
+        else {
             return;
         };
         // RFC 6455 §7.1.1: after both close frames the server closes the TCP connection. After a violation the peer is

@@ -9,101 +9,136 @@ use std::time::Duration;
 use dreamsocket_protocol::{CloseCode, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
-use tokio::time::Instant;
 
-use super::Wire;
+use super::super::clock::{Moment, Span};
 use super::closing::lost;
-use crate::config::{READ_AHEAD, later};
+use super::{Phase, Wire};
+use crate::config::READ_AHEAD;
 use crate::message::Cause;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if self.finished.is_some() {
-            return earliest([self.handler_deadline, self.cut_at]);
+    /// Whether a deadline has passed; else the task is woken when the next one does.
+    pub(super) fn is_deadline_past(&mut self, context: &mut Context<'_>) -> bool {
+        let deadline = self.next_deadline();
+        if deadline.is_never() {
+            return false;
         }
-        let (heartbeat, paused) = match self.closing {
-            Some(_) => (None, None),
-            None if self.noted.is_some() => (None, None),
-            None => (self.heartbeat.deadline(), self.bounds.paused_until()),
-        };
-        let (idle, lifetime) = match self.closing {
-            Some(_) => (None, None),
-            None => (self.idle_deadline(), self.bounds.lifetime_deadline()),
-        };
-        earliest([
-            heartbeat,
-            paused,
-            idle,
-            lifetime,
-            self.closing.as_ref().map(|closing| closing.deadline),
-            self.stall_deadline(),
-            self.postponed.as_ref().and_then(|request| request.at),
-            self.handler_deadline,
-            self.cut_at,
-        ])
+        // A deadline that moves later, as the heartbeat's does all the time, leaves the alarm alone until it goes off.
+        if deadline >= self.alarm_at && !self.alarm_at.is_past(self.clock.now()) {
+            return false;
+        }
+        self.alarm_at = deadline;
+        let at = self.clock.instant(deadline);
+        // Without a budget, since it is not asked again until it goes off.
+        let mut polled = pin!(coop::unconstrained(poll_fn(|context| {
+            self.alarm.poll(context, at)
+        })));
+        if polled.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        self.clock.expire();
+        true
     }
 
-    fn stall_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Moment {
+        let of_handlers = self.handler_deadline.min(self.cut_at);
+        let of_phase = match self.phase {
+            Phase::Finished => return of_handlers,
+            Phase::Closing => self.closing_deadline(),
+            Phase::Open => {
+                let of_reading = match self.has_noted {
+                    true => Moment::NEVER,
+                    false => self.heartbeat.deadline().min(self.bounds.paused_until()),
+                };
+                of_reading
+                    .min(self.idle_deadline())
+                    .min(self.bounds.lifetime_deadline())
+                    .min(self.postponed_deadline())
+            }
+        };
+        of_phase.min(self.stall_deadline).min(of_handlers)
+    }
+
+    fn closing_deadline(&self) -> Moment {
+        let closing = self
+            .ending
+            .as_ref()
+            .and_then(|ending| ending.closing.as_ref());
+        closing.map_or(Moment::NEVER, |closing| closing.deadline)
+    }
+
+    fn postponed_deadline(&self) -> Moment {
+        let postponed = self
+            .ending
+            .as_ref()
+            .and_then(|ending| ending.postponed.as_ref());
+        postponed
+            .and_then(|request| request.at)
+            .map_or(Moment::NEVER, |at| self.clock.moment(at))
+    }
+
+    pub(super) fn stall_time(&self) -> Span {
         // One that is over at once would be looked at without end.
-        let timeout = self.config.stall_timeout.max(Duration::from_millis(1));
-        self.stalled.map(|since| later(since, timeout))
+        Span::from(self.config.stall_timeout.max(Duration::from_millis(1)))
     }
 
     /// While a handler works nobody is idle.
-    fn idle_deadline(&self) -> Option<Instant> {
-        self.bounds.idle_deadline().filter(|_| !self.is_handling)
+    fn idle_deadline(&self) -> Moment {
+        match self.is_handling {
+            true => Moment::NEVER,
+            false => self.bounds.idle_deadline(),
+        }
     }
 
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
     pub(super) fn handle_deadlines(&mut self, context: &mut Context<'_>) -> bool {
-        let now = Instant::now();
-        let is_past = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if is_past(self.handler_deadline) || is_past(self.cut_at) {
-            if is_past(self.cut_at) && self.closing.is_some() {
+        let now = self.clock.now();
+        if self.handler_deadline.is_past(now) || self.cut_at.is_past(now) {
+            if self.cut_at.is_past(now) && self.phase == Phase::Closing {
                 self.finish_closing();
             }
             return false;
         }
-        if is_past(self.closing.as_ref().map(|closing| closing.deadline)) {
+        if self.phase == Phase::Closing && self.closing_deadline().is_past(now) {
             self.finish_closing();
             return true;
         }
-        if is_past(self.postponed.as_ref().and_then(|request| request.at))
-            && let Some(request) = self.postponed.take()
+        if self.postponed_deadline().is_past(now)
+            && let Some(request) = self.ending().postponed.take()
         {
             self.close(request.cause, request.code, request.reason);
             return true;
         }
-        if is_past(self.stall_deadline()) {
-            self.stalled = Some(now);
+        if self.stall_deadline.is_past(now) {
+            self.stall_deadline = now.after(self.stall_time());
             let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
-            if something_waits && self.closing.is_none() {
+            if something_waits && self.phase == Phase::Open {
                 tracing::info!("closing: the peer has read nothing for the stall timeout");
                 self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
             }
             return true;
         }
-        if self.closing.is_none() {
-            if is_past(self.bounds.lifetime_deadline()) {
+        if self.phase == Phase::Open {
+            if self.bounds.lifetime_deadline().is_past(now) {
                 self.exceed(
                     CloseCode::GOING_AWAY,
                     "the connection has lasted as long as it may",
                 );
                 return true;
             }
-            if is_past(self.idle_deadline()) {
+            if self.idle_deadline().is_past(now) {
                 self.exceed(CloseCode::POLICY, "idle for too long");
                 return true;
             }
         }
-        if is_past(self.bounds.paused_until()) {
-            self.bounds.refill(now);
+        if self.bounds.paused_until().is_past(now) {
+            self.bounds.refill();
             self.shared.note_pause();
             // Reading goes on: the caller must look at the socket again.
             self.wake(context);
             return true;
         }
-        if is_past(self.heartbeat.deadline()) && self.closing.is_none() && self.noted.is_none() {
+        if self.phase == Phase::Open && !self.has_noted && self.heartbeat.deadline().is_past(now) {
             self.handle_silence(context);
         }
         true
@@ -121,7 +156,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             match read {
                 Poll::Ready(Poll::Ready(Ok(()))) => self.wake(context),
                 Poll::Ready(Poll::Ready(Err(end))) => {
-                    self.noted.get_or_insert(end);
+                    if !self.has_noted {
+                        self.note(end);
+                    }
                     self.wake(context);
                 }
                 _ => {
@@ -130,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 }
             }
         } else {
-            self.heartbeat.note_silence();
+            self.heartbeat.note_silence(self.clock.now());
             self.ping();
         }
     }
@@ -138,8 +175,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn wake(&self, context: &Context<'_>) {
         context.waker().wake_by_ref();
     }
-}
-
-fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
-    deadlines.into_iter().flatten().min()
 }

@@ -1,6 +1,5 @@
 //! The reading side: the next message, reading ahead beside a handler (L3), and discarding while a close is under way.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -10,7 +9,7 @@ use dreamsocket_protocol::Event;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::super::buffers;
-use super::{Inbound, Noted, Wire};
+use super::{Inbound, Noted, Phase, Wire};
 use crate::config::READ_AHEAD;
 
 /// After how many reads of what nobody wants any more the task lets others run.
@@ -29,23 +28,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if self.is_closing() {
                 return Poll::Ready(None);
             }
-            if let Some(message) = self.ahead.pop_front() {
-                self.ahead_held -= message.len();
-                if self.ahead.is_empty() {
-                    self.ahead = VecDeque::new();
-                    self.ahead_read = self.read.len();
-                }
+            if let Some(message) = self.take_ahead() {
                 return Poll::Ready(Some(message));
             }
-            if let Some(noted) = self.noted.take() {
+            if let Some(noted) = self.take_noted() {
                 if let Noted::End(_) = noted {
                     self.flush_at_end(context);
                 }
                 self.carry_out(noted);
                 continue;
             }
-            if self.bounds.paused_until().is_some() {
-                self.heartbeat.freeze();
+            if !self.bounds.paused_until().is_never() {
+                self.freeze();
                 return Poll::Pending;
             }
             match self.decode() {
@@ -74,14 +68,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads and decodes ahead while a handler runs: at most [`READ_AHEAD`] bytes, and messages of as many bytes and one
     /// more, whatever they are inflated to.
     pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
-        while self.noted.is_none() && !self.is_closing() {
-            if self.bounds.paused_until().is_some() || self.ahead_held >= READ_AHEAD {
-                return self.heartbeat.freeze();
+        while !self.has_noted && !self.is_closing() {
+            let held = self.ahead.as_ref().map_or(0, |ahead| ahead.held);
+            if !self.bounds.paused_until().is_never() || held >= READ_AHEAD {
+                return self.freeze();
             }
             let noted = match self.decode() {
                 Some(Decoded::Message(message)) => {
-                    self.ahead_held += message.len();
-                    self.ahead.push_back(message);
+                    let ahead = self.ahead.get_or_insert_default();
+                    ahead.held += message.len();
+                    ahead.messages.push_back(message);
                     continue;
                 }
                 Some(Decoded::Control) => {
@@ -92,7 +88,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 None => {
                     let room = READ_AHEAD.saturating_sub(self.ahead_read);
                     if room == 0 {
-                        return self.heartbeat.freeze();
+                        return self.freeze();
                     }
                     match self.poll_read(context, room) {
                         Poll::Ready(Ok(())) => continue,
@@ -106,7 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
                 self.shared.outbox.begin_close();
             }
-            if self.ahead.is_empty() {
+            if self.ahead.is_none() {
                 self.carry_out(noted);
             } else {
                 self.note(noted);
@@ -117,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads and forgets while a close is under way, until the peer's close frame or its end.
     pub(super) fn discard(&mut self, context: &mut Context<'_>) {
         for _ in 0..DISCARDED_READS {
-            if self.closing.is_none() {
+            if self.phase != Phase::Closing {
                 return;
             }
             while self.engine.handle_input(&mut self.read).is_some() {}
@@ -135,6 +131,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.wake(context);
     }
 
+    /// The next of the messages that were read ahead.
+    fn take_ahead(&mut self) -> Option<Inbound> {
+        let ahead = self.ahead.as_mut()?;
+        let message = ahead.messages.pop_front();
+        ahead.held -= message.as_ref().map_or(0, Inbound::len);
+        if ahead.messages.is_empty() {
+            self.ahead = None;
+            self.ahead_read = self.read.len();
+        }
+        message
+    }
+
+    /// Nothing can be read from here on, so the heartbeat's clock stands still.
+    fn freeze(&mut self) {
+        self.heartbeat.freeze(self.clock.now());
+    }
+
     fn decode(&mut self) -> Option<Decoded> {
         if self.read.is_empty() {
             return None;
@@ -143,13 +156,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             Event::Text(text) => self.charge(Inbound::Text(text)),
             Event::Binary(bytes) => self.charge(Inbound::Binary(bytes)),
             Event::Ping(_) => {
-                self.bounds.note_control();
+                self.bounds.note_control(&self.clock);
                 Decoded::Control
             }
             Event::Pong(payload) => {
-                self.bounds.note_control();
-                if let Some(time) = self.heartbeat.handle_pong(&payload) {
-                    self.shared.set_round_trip(time);
+                match self.heartbeat.handle_pong(&payload, self.clock.now()) {
+                    Some(time) => self.shared.set_round_trip(time),
+                    // Nobody asked for it. An answer to a ping of ours is no more than we wanted.
+                    None => self.bounds.note_control(&self.clock),
                 }
                 Decoded::Control
             }
@@ -161,7 +175,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Charges a message to the peer's rate.
     fn charge(&mut self, message: Inbound) -> Decoded {
         self.debt += message.len() / BYTES_PER_UNIT;
-        if self.bounds.note_message() {
+        if self.bounds.note_message(&self.clock) {
             Decoded::Message(message)
         } else {
             Decoded::Last(Noted::Excess)
@@ -174,10 +188,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         context: &mut Context<'_>,
         limit: usize,
     ) -> Poll<Result<(), Noted>> {
+        if self.heartbeat.is_frozen() {
+            self.heartbeat.thaw(self.clock.now());
+        }
         let Some(io) = self.io.as_mut() else {
             return Poll::Ready(Err(Noted::End(None)));
         };
-        self.heartbeat.thaw();
         if self.read.capacity() == 0 {
             self.read = buffers::take();
         } else if self.read.is_empty() || self.read.capacity() - self.read.len() < READ_AHEAD / 4 {
@@ -190,8 +206,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Noted::End(None))),
             Poll::Ready(Ok(count)) => {
                 self.ahead_read = self.ahead_read.saturating_add(count);
-                self.heartbeat.heard();
-                if self.closing.is_none() && !self.bounds.note_bytes(count) {
+                self.heartbeat.heard(self.clock.now());
+                if self.phase == Phase::Open && !self.bounds.note_bytes(count, &self.clock) {
                     return Poll::Ready(Err(Noted::Excess));
                 }
                 Poll::Ready(Ok(()))

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use dreamsocket_protocol::{CloseCode, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
-use tokio::time::Instant;
 
-use super::super::writer::Writer;
-use super::{Noted, Wire};
+use super::super::clock::Moment;
+use super::super::pending::Pending;
+use super::{Noted, Phase, Wire};
 use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
 use crate::mask::mask_key;
@@ -24,28 +24,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.handled = 0;
         self.unanswered = 0;
         loop {
-            if let Some(wanted) = self.shared.outbox.take(&mut self.outgoing) {
-                self.handle_wanted(wanted);
-            }
-            if self.writer.is_empty() && !self.encode_batch(context) {
+            self.take_outbox();
+            if !self.encode_batch(context) {
+                self.rest();
                 break;
             }
-            let Some(io) = self.io.as_mut() else { return };
+            let (Some(io), Some(pending)) = (self.io.as_mut(), self.pending.as_mut()) else {
+                return;
+            };
             let mut progressed = false;
-            let polled = self.writer.poll_write(io, context, &mut progressed);
+            let polled = pending.writer.poll_write(io, context, &mut progressed);
             if progressed {
                 self.unflushed = true;
-                self.stalled = None;
+                self.stall_deadline = Moment::NEVER;
                 self.shared.outbox.made_progress();
             }
             match polled {
                 Poll::Ready(Ok(())) => self
                     .shared
                     .outbox
-                    .release(std::mem::take(&mut self.writer.charge)),
+                    .release(std::mem::take(&mut pending.writer.charge)),
                 Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
                 Poll::Pending => {
-                    self.stalled.get_or_insert_with(Instant::now);
+                    if self.stall_deadline.is_never() {
+                        self.stall_deadline = self.clock.now().after(self.stall_time());
+                    }
                     self.watch_forwards(context);
                     break;
                 }
@@ -80,44 +83,97 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let _ = flush.as_mut().poll(context);
     }
 
-    /// Encodes a batch into the empty writer. False if there is nothing to write.
-    pub(super) fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
-        if self.engine.has_control() {
-            self.engine.poll_control(mask_key, self.writer.tail());
+    /// Takes what handles have put into the outbox, if there is anything.
+    pub(super) fn take_outbox(&mut self) {
+        let outbox = &self.shared.outbox;
+        if outbox.buffered() > self.charged() || outbox.is_wanted() {
+            let pending = self.pending.get_or_insert_with(Pending::take);
+            if let Some(wanted) = outbox.take(&mut pending.outgoing) {
+                self.handle_wanted(*wanted);
+            }
         }
-        while !self.writer.is_full()
-            && let Some(message) = self.outgoing.pop_front()
+    }
+
+    /// What is charged to the outbox for the batch that is being written.
+    fn charged(&self) -> usize {
+        self.pending
+            .as_ref()
+            .map_or(0, |pending| pending.writer.charge)
+    }
+
+    fn writer_is_full(&self) -> bool {
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| pending.writer.is_full())
+    }
+
+    /// Whether everything encoded is written.
+    pub(super) fn is_written(&self) -> bool {
+        self.pending
+            .as_ref()
+            .is_none_or(|pending| pending.writer.is_empty())
+    }
+
+    /// Nothing is on its way: its memory is not kept.
+    fn rest(&mut self) {
+        if let Some(pending) = self.pending.take_if(|pending| pending.is_empty()) {
+            pending.give_back();
+        }
+    }
+
+    /// Encodes a batch, if none is being written. False if there is nothing to write.
+    pub(super) fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| !pending.writer.is_empty())
         {
-            self.writer.charge += self.shared.outbox.charge(message.payload().len()) as usize;
-            self.writer
-                .push(&mut self.engine, message, self.is_server, mask_key);
+            return true;
+        }
+        if self.engine.has_control() {
+            let pending = self.pending.get_or_insert_with(Pending::take);
+            self.engine.poll_control(mask_key, pending.writer.tail());
+        }
+        if let Some(pending) = &mut self.pending {
+            while !pending.writer.is_full()
+                && let Some(message) = pending.outgoing.pop_front()
+            {
+                pending.writer.charge +=
+                    self.shared.outbox.charge(message.payload().len()) as usize;
+                pending
+                    .writer
+                    .push(&mut self.engine, message, self.is_server, mask_key);
+            }
         }
         if !self.forwards.is_empty() {
             self.encode_forwards(context);
         }
-        if self.closing.is_some()
+        if self.phase == Phase::Closing
             && self.engine.has_close()
-            && self.outgoing.is_empty()
+            && self
+                .pending
+                .as_ref()
+                .is_none_or(|pending| pending.outgoing.is_empty())
             && self.shared.outbox.is_drained()
         {
-            self.engine.poll_close(mask_key, self.writer.tail());
+            let pending = self.pending.get_or_insert_with(Pending::take);
+            self.engine.poll_close(mask_key, pending.writer.tail());
         }
-        !self.writer.is_empty()
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| !pending.writer.is_empty())
     }
 
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
     pub(super) fn encode_forwards(&mut self, context: &mut Context<'_>) {
         let mut forwards = std::mem::take(&mut self.forwards);
         forwards.retain(|forwarding| !forwarding.is_stopped());
-        for _ in 0..forwards.len() {
-            let Some(mut forwarding) = forwards.pop_front() else {
-                break;
-            };
-            if self.encode_forward(&mut forwarding, context) {
-                forwards.push_back(forwarding);
-            }
+        // Whoever was first is last the next time.
+        if forwards.len() > 1 {
+            forwards.rotate_left(1);
         }
-        if self.closing.is_none() {
+        forwards.retain_mut(|forwarding| self.encode_forward(forwarding, context));
+        if self.phase == Phase::Open {
             self.forwards = forwards;
         }
     }
@@ -129,7 +185,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         forwarding: &mut Forwarding,
         context: &mut Context<'_>,
     ) -> bool {
-        while self.closing.is_none() && !self.writer.is_full() {
+        while self.phase == Phase::Open && !self.writer_is_full() {
             let message = match forwarding.poll_message(context) {
                 Poll::Pending => return true,
                 Poll::Ready(Forwarded::Message(message)) => message,
@@ -149,9 +205,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 forwarding.hold(message);
                 break;
             }
-            self.writer.charge += charge as usize;
+            let pending = self.pending.get_or_insert_with(Pending::take);
+            pending.writer.charge += charge as usize;
             let message = Outgoing::Prepared(message);
-            self.writer
+            pending
+                .writer
                 .push(&mut self.engine, message, self.is_server, mask_key);
         }
         self.watch_forward(forwarding, context)
@@ -163,7 +221,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         forwards.retain_mut(|forwarding| {
             !forwarding.is_stopped() && self.watch_forward(forwarding, context)
         });
-        if self.closing.is_none() {
+        if self.phase == Phase::Open {
             self.forwards = forwards;
         }
     }
@@ -184,13 +242,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The socket failed while we wrote. Messages that came before still wait for their handlers.
     pub(super) fn handle_end(&mut self, error: io::ErrorKind) {
         self.is_broken = true;
-        self.writer = Writer::default();
-        self.outgoing.clear();
+        self.pending = None;
         self.shared.outbox.end();
-        if self.closing.is_some() || self.ahead.is_empty() {
-            self.noted = None;
+        if self.phase == Phase::Closing || self.ahead.is_none() {
+            self.take_noted();
             self.carry_out(Noted::End(Some(error)));
-        } else if self.noted.is_none() {
+        } else if !self.has_noted {
             self.note(Noted::End(Some(error)));
         }
     }

@@ -1,0 +1,60 @@
+//! [`Queue`]: messages on their way out, in order. Its memory is a pool's of the thread while it is empty, so that an idle
+//! connection holds none and a busy one does not allocate for each batch.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+
+use super::Outgoing;
+use crate::config::FLUSH_MESSAGES;
+
+/// How many a thread keeps.
+const KEPT: usize = 8;
+
+/// For how many messages a kept one may have room: twice what is flushed at the latest.
+const KEPT_MESSAGES: usize = 2 * FLUSH_MESSAGES as usize;
+
+thread_local! {
+    static POOL: RefCell<Vec<VecDeque<Outgoing>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue(VecDeque<Outgoing>);
+
+impl Queue {
+    /// Appends a message.
+    #[inline]
+    pub(crate) fn push(&mut self, message: Outgoing) {
+        if self.0.capacity() == 0 {
+            self.0 = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+        self.0.push_back(message);
+    }
+
+    /// Lets go of what it holds; its memory is used again.
+    pub(crate) fn give_back(mut self) {
+        if self.0.capacity() == 0 || self.0.capacity() > KEPT_MESSAGES {
+            return;
+        }
+        self.0.clear();
+        POOL.with_borrow_mut(|pool| {
+            if pool.len() < KEPT {
+                pool.push(self.0);
+            }
+        });
+    }
+}
+
+impl Deref for Queue {
+    type Target = VecDeque<Outgoing>;
+
+    fn deref(&self) -> &VecDeque<Outgoing> {
+        &self.0
+    }
+}
+
+impl DerefMut for Queue {
+    fn deref_mut(&mut self) -> &mut VecDeque<Outgoing> {
+        &mut self.0
+    }
+}
