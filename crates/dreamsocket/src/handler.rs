@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use crate::action::{Action, IntoAction, IntoInit};
+use crate::action::{Action, IntoAction, IntoInit, Step};
 use crate::connection::Connection;
 use crate::error::BoxError;
 use crate::message::{Closed, Message};
@@ -167,7 +167,14 @@ pub(crate) fn finish_init<S, C>(
     output.into_init()
 }
 
-/// Turns what `on_message` returned into an action.
-pub(crate) fn finish_message<C>(output: impl IntoAction<C>) -> Result<Action<C>, BoxError> {
-    output.into_action()
+/// What `on_message` returned that is more than "go on". Boxed, so that the loop moves one word a message.
+pub(crate) type Unusual<C> = Option<Box<Result<Action<C>, BoxError>>>;
+
+/// Turns what `on_message` returned into an action; `None` is to continue.
+#[inline]
+pub(crate) fn finish_message<C>(output: impl IntoAction<C>) -> Unusual<C> {
+    match output.into_action() {
+        Ok(Action(Step::Continue)) => None,
+        unusual => Some(Box::new(unusual)),
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     /// Bytes of the bound that are taken: by messages, and by sends that waited and were granted theirs. Never more than
-    /// `limit`.
+    /// `limit`. Changed under the lock; read without it.
     taken: AtomicUsize,
     limit: u32,
     /// Whether the session sleeps and wants to be woken. Set under the lock; taken back under the lock by whoever wakes,
@@ -170,13 +170,14 @@ impl Outbox {
     }
 
     /// Queues a message if there is room and nobody waits for it already.
+    #[inline]
     fn try_push(&self, message: Outgoing) -> Result<(), Refused> {
         let charge = self.charge(message.payload().len());
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
             return Err(Refused::Closed);
         }
-        if inner.line.is_some() || !self.try_take(charge) {
+        if inner.line.is_some() || !self.try_take(&inner, charge) {
             self.refused.store(true, Ordering::Relaxed);
             return Err(Refused::Full(message));
         }
@@ -185,14 +186,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes room, if there is enough. It is given back without the lock.
-    fn try_take(&self, charge: u32) -> bool {
-        let (charge, limit) = (charge as usize, self.limit as usize);
+    /// Takes room, if there is enough.
+    #[inline]
+    fn try_take(&self, _: &Inner, charge: u32) -> bool {
+        let taken = self.taken.load(Ordering::Relaxed) + charge as usize;
+        let is_room = taken <= self.limit as usize;
+        if is_room {
+            self.taken.store(taken, Ordering::Relaxed);
+        }
+        is_room
+    }
+
+    fn give_back(&self, _: &Inner, charge: usize) {
+        let taken = self.taken.load(Ordering::Relaxed);
         self.taken
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| {
-                Some(taken + charge).filter(|taken| *taken <= limit)
-            })
-            .is_ok()
+            .store(taken.saturating_sub(charge), Ordering::Relaxed);
     }
 
     /// Stands in line for room.
@@ -202,8 +210,7 @@ impl Outbox {
             return Err(SendError::SocketClosed);
         }
         let ticket = inner.line.get_or_insert_default().join(charge, waker);
-        // Whoever gives room back looks here after it has: one of the two sees the other.
-        self.is_awaited.store(true, Ordering::SeqCst);
+        self.is_awaited.store(true, Ordering::Relaxed);
         self.grant(inner);
         Ok(ticket)
     }
@@ -242,7 +249,7 @@ impl Outbox {
     fn give_up(&self, ticket: Ticket) {
         let mut inner = self.lock();
         if let Some(granted) = self.leave(&mut inner, ticket) {
-            self.taken.fetch_sub(granted as usize, Ordering::SeqCst);
+            self.give_back(&inner, granted as usize);
         }
         let wakers = self.granted(&mut inner);
         // A close frame may wait for this.
@@ -260,7 +267,7 @@ impl Outbox {
         let granted = line.leave(ticket);
         if line.is_empty() {
             inner.line = None;
-            self.is_awaited.store(false, Ordering::SeqCst);
+            self.is_awaited.store(false, Ordering::Relaxed);
         }
         granted
     }
@@ -273,21 +280,29 @@ impl Outbox {
     }
 
     fn granted(&self, inner: &mut Inner) -> Vec<Waker> {
-        match &mut inner.line {
-            Some(line) => line.grant(|charge| self.try_take(charge)),
-            None => Vec::new(),
-        }
+        let Some(mut line) = inner.line.take() else {
+            return Vec::new();
+        };
+        let wakers = line.grant(|charge| self.try_take(inner, charge));
+        inner.line = Some(line);
+        wakers
     }
 
     /// Wakes the session if it sleeps, after the lock is released.
-    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+    #[inline]
+    fn wake(&self, inner: MutexGuard<'_, Inner>) {
         if self.parked.load(Ordering::Relaxed) {
-            self.parked.store(false, Ordering::Relaxed);
-            let waker = inner.waker.take();
-            drop(inner);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            self.wake_parked(inner);
+        }
+    }
+
+    #[cold]
+    fn wake_parked(&self, mut inner: MutexGuard<'_, Inner>) {
+        self.parked.store(false, Ordering::Relaxed);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -349,9 +364,17 @@ impl Outbox {
         self.wake(inner);
     }
 
-    /// Takes room for a message that does not come through the queue, if there is any now and nobody waits for it.
-    pub(crate) fn try_charge(&self, charge: u32) -> bool {
-        !self.is_awaited.load(Ordering::Relaxed) && self.try_take(charge)
+    /// Takes as much room as there is, up to so much, for messages that do not come through the queue; none if somebody
+    /// waits for it.
+    pub(crate) fn lease(&self, wanted: usize) -> usize {
+        let inner = self.lock();
+        if inner.line.is_some() {
+            return 0;
+        }
+        let taken = self.taken.load(Ordering::Relaxed);
+        let leased = wanted.min((self.limit as usize).saturating_sub(taken));
+        self.taken.store(taken + leased, Ordering::Relaxed);
+        leased
     }
 
     /// Hands other bounds to the session.
@@ -428,9 +451,19 @@ impl Outbox {
     /// Gives the room of written messages back.
     pub(crate) fn release(&self, charge: usize) {
         self.refused.store(false, Ordering::Relaxed);
-        self.taken.fetch_sub(charge, Ordering::SeqCst);
-        if self.is_awaited.load(Ordering::SeqCst) {
-            self.grant(self.lock());
+        let inner = self.lock();
+        self.give_back(&inner, charge);
+        if inner.line.is_some() {
+            self.grant(inner);
+        }
+    }
+
+    /// Gives back what was leased and is not needed.
+    pub(crate) fn end_lease(&self, charge: usize) {
+        if charge > 0 {
+            let inner = self.lock();
+            self.give_back(&inner, charge);
+            self.grant(inner);
         }
     }
 

@@ -29,11 +29,11 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use self::wire::{Cut, Inbound, Wire};
-use crate::action::{Action, Step};
+use crate::action::{Action, Step, continue_connection};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{BoxError, Verdict};
-use crate::handler::{Handlers, OnClose, OnInit, OnMessage, finish_init, finish_message};
+use crate::handler::{Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message};
 use crate::message::{Cause, Closed, Message};
 use crate::selector::{Selected, Selector};
 
@@ -130,10 +130,11 @@ where
                     .call(state, message, connection, dependencies)
             };
             let driven = drive(wire, |config| config.handler_timeout, start, finish_message).await;
-            if let Driven::Done(Ok(Action(Step::Continue))) = driven {
-                continue;
-            }
-            if !looping.heed::<T, FM>(wire, driven) {
+            let is_last = match driven {
+                Driven::Done(None) => false,
+                driven => !looping.heed::<T, FM>(wire, driven),
+            };
+            if is_last {
                 break false;
             }
         };
@@ -184,14 +185,17 @@ where
 }
 
 /// What came of the `on_message` that was told of the end.
-fn end_message<T, FM, C>(wire: &mut Wire<T>, driven: Driven<Result<Action<C>, BoxError>>) -> Outcome
+fn end_message<T, FM, C>(wire: &mut Wire<T>, driven: Driven<Unusual<C>>) -> Outcome
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = driven.outcome();
     match driven {
-        Driven::Done(Ok(_)) => {}
-        Driven::Done(Err(error)) => fail(wire, "on_message", error),
+        Driven::Done(unusual) => {
+            if let Some(Err(error)) = unusual.map(|unusual| *unusual) {
+                fail(wire, "on_message", error);
+            }
+        }
         Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
         Driven::Cut(_) => tracing::warn!("on_message was dropped after the end: its time was up"),
     }
@@ -222,24 +226,21 @@ struct Looping<C> {
 impl<C> Looping<C> {
     /// Does what `on_message` returned. False if it was the last.
     #[cold]
-    fn heed<T, FM>(
-        &mut self,
-        wire: &mut Wire<T>,
-        driven: Driven<Result<Action<C>, BoxError>>,
-    ) -> bool
+    fn heed<T, FM>(&mut self, wire: &mut Wire<T>, driven: Driven<Unusual<C>>) -> bool
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         match driven {
-            Driven::Done(Ok(Action(Step::Continue))) => return true,
-            Driven::Done(Ok(Action(Step::Stop { code, reason }))) => {
-                wire.close(Cause::Stopped, code, reason);
-            }
-            Driven::Done(Ok(Action(step))) => match guard(|| apply(step, &mut self.selector)) {
-                Ok(()) => return true,
-                Err(payload) => panicked(wire, "a selector", payload),
+            Driven::Done(unusual) => match unusual.map_or(Ok(continue_connection()), |it| *it) {
+                Ok(Action(Step::Stop { code, reason })) => {
+                    wire.close(Cause::Stopped, code, reason);
+                }
+                Ok(Action(step)) => match guard(|| apply(step, &mut self.selector)) {
+                    Ok(()) => return true,
+                    Err(payload) => panicked(wire, "a selector", payload),
+                },
+                Err(error) => fail(wire, "on_message", error),
             },
-            Driven::Done(Err(error)) => fail(wire, "on_message", error),
             Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
             Driven::Cut(cut) => {
                 cut_short(wire, std::any::type_name::<FM>(), cut);
@@ -292,6 +293,7 @@ pin_project! {
     }
 }
 
+#[inline(always)]
 fn drive<'a, T, F: Future, R>(
     wire: &'a mut Wire<T>,
     limit: fn(&Config) -> Option<Duration>,
@@ -318,25 +320,35 @@ where
 {
     type Output = Driven<R>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Driven<R>> {
         let mut this = self.project();
         this.wire.awake();
-        let driven = match this.future.as_mut().as_pin_mut() {
-            None => match this.panicked.take() {
-                Some(payload) => Driven::Panicked(payload),
-                None => return Poll::Pending,
-            },
-            Some(running) => match guard(|| running.poll(context).map(*this.finish)) {
-                Ok(Poll::Ready(output)) => Driven::Done(output),
-                Err(payload) => Driven::Panicked(payload),
-                Ok(Poll::Pending) => {
-                    let limit = (this.limit)(this.wire.config());
-                    Driven::Cut(ready!(this.wire.poll_beside(context, limit)))
-                }
-            },
+        if let Some(payload) = this.panicked.take() {
+            this.wire.handler_ended();
+            return Poll::Ready(Driven::Panicked(payload));
+        }
+        // What the future still holds when it is done may panic when it is dropped, too.
+        let polled = guard(|| {
+            let Some(running) = this.future.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            let output = ready!(running.poll(context));
+            this.future.set(None);
+            Poll::Ready((this.finish)(output))
+        });
+        let driven = match polled {
+            Ok(Poll::Ready(output)) => {
+                this.wire.handler_ended();
+                return Poll::Ready(Driven::Done(output));
+            }
+            Err(payload) => Driven::Panicked(payload),
+            Ok(Poll::Pending) => {
+                let limit = (this.limit)(this.wire.config());
+                Driven::Cut(ready!(this.wire.poll_beside(context, limit)))
+            }
         };
         this.wire.handler_ended();
-        // What the future still holds may panic when it is dropped.
         Poll::Ready(match guard(|| this.future.set(None)) {
             Ok(()) => driven,
             Err(payload) => Driven::Panicked(payload),
@@ -380,6 +392,7 @@ where
             // Messages that are there already cost tokio's budget, too, or a busy peer would starve its neighbours.
             let Poll::Ready(budget) = wire.poll_budget(context) else {
                 work_without_budget(wire, context);
+                wire.doze();
                 return if wire.is_finished() {
                     Poll::Ready(Next::Closed)
                 } else {
@@ -409,6 +422,7 @@ where
 ///
 /// A selector that was ready takes turns with the peer. A quiet one is looked at after some messages of the peer, and
 /// whenever the peer is quiet.
+#[inline(always)]
 fn poll_in_turn<T, C>(
     wire: &mut Wire<T>,
     selector: &mut Selector<C>,
@@ -442,6 +456,7 @@ where
 }
 
 /// `Ready(None)`: a close is under way.
+#[inline(always)]
 fn poll_socket<T, C>(wire: &mut Wire<T>, context: &mut Context<'_>) -> Poll<Option<Next<C>>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -618,8 +633,8 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
+    use crate::Closed;
     use crate::connection::Facts;
-    use crate::{Closed, continue_connection};
 
     /// A peer that breaks the protocol and then sends without end, over a transport that is ready without end.
     struct Flood {

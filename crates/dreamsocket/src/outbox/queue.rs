@@ -26,9 +26,14 @@ impl Queue {
     #[inline]
     pub(crate) fn push(&mut self, message: Outgoing) {
         if self.0.capacity() == 0 {
-            self.0 = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
+            self.refit();
         }
         self.0.push_back(message);
+    }
+
+    #[cold]
+    fn refit(&mut self) {
+        self.0 = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     }
 
     /// Lets go of what it holds; its memory is used again.

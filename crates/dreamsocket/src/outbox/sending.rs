@@ -81,6 +81,7 @@ impl<'a> Sending<'a> {
         Poll::Pending
     }
 
+    #[cold]
     fn give_up(&mut self) {
         if let Progress::InLine(place) = std::mem::replace(&mut self.progress, Progress::Done) {
             self.shared.outbox.give_up(place.ticket);
@@ -110,8 +111,11 @@ impl Future for Sending<'_> {
 }
 
 impl Drop for Sending<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.give_up();
+        if let Progress::InLine(_) = self.progress {
+            self.give_up();
+        }
     }
 }
 

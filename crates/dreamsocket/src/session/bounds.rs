@@ -78,6 +78,7 @@ impl Bounds {
     }
 
     /// A message of the peer has come. False if it is one too many.
+    #[inline]
     pub(super) fn note_message(&mut self, clock: &Clock) -> bool {
         let Some(rates) = &mut self.rates else {
             return true;

@@ -117,6 +117,8 @@ pub(super) struct Wire<T> {
     shared: Arc<Shared>,
     config: Arc<Config>,
     clock: Clock,
+    /// Whether the task let others run, so that the time is another.
+    is_away: bool,
     alarm: Alarm,
     /// What the alarm is set to.
     alarm_at: Moment,
@@ -184,6 +186,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             engine,
             shared,
             clock: Clock::start(),
+            is_away: true,
             alarm: Alarm::default(),
             alarm_at: Moment::NEVER,
             ahead_read: read.len(),
@@ -287,9 +290,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// The session's task runs.
+    #[inline]
     pub(super) fn awake(&mut self) {
-        self.shared.outbox.unpark();
-        self.clock.expire();
+        if self.is_away {
+            self.is_away = false;
+            self.shared.outbox.unpark();
+            self.clock.expire();
+        }
+    }
+
+    /// The task lets others run.
+    pub(super) const fn doze(&mut self) {
+        self.is_away = true;
     }
 
     /// A handler has returned.
@@ -369,9 +381,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// False if there is something to do before the task may sleep.
-    pub(super) fn park(&self, context: &Context<'_>) -> bool {
+    pub(super) fn park(&mut self, context: &Context<'_>) -> bool {
         let takes_messages = !self.is_finished() && self.pending.is_none();
-        self.shared.outbox.park(context, takes_messages)
+        self.is_away = self.shared.outbox.park(context, takes_messages);
+        self.is_away
     }
 
     fn handle_wanted(&mut self, wanted: Wanted) {

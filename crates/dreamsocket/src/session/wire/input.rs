@@ -20,6 +20,7 @@ const BYTES_PER_UNIT: usize = 64 * 1024;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The next message of the peer, in order. `Ready(None)` once a close is under way.
+    #[inline(always)]
     pub(in crate::session) fn poll_message(
         &mut self,
         context: &mut Context<'_>,
@@ -28,14 +29,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if self.is_closing() {
                 return Poll::Ready(None);
             }
-            if let Some(message) = self.take_ahead() {
+            if self.ahead.is_some()
+                && let Some(message) = self.take_ahead()
+            {
                 return Poll::Ready(Some(message));
             }
-            if let Some(noted) = self.take_noted() {
-                if let Noted::End(_) = noted {
-                    self.flush_at_end(context);
-                }
-                self.carry_out(noted);
+            if self.has_noted {
+                self.carry_out_noted(context);
                 continue;
             }
             if !self.bounds.paused_until().is_never() {
@@ -131,6 +131,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.wake(context);
     }
 
+    /// What was noted is next.
+    #[cold]
+    fn carry_out_noted(&mut self, context: &mut Context<'_>) {
+        if let Some(noted) = self.take_noted() {
+            if let Noted::End(_) = noted {
+                self.flush_at_end(context);
+            }
+            self.carry_out(noted);
+        }
+    }
+
     /// The next of the messages that were read ahead.
     fn take_ahead(&mut self) -> Option<Inbound> {
         let ahead = self.ahead.as_mut()?;
@@ -148,11 +159,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.heartbeat.freeze(self.clock.now());
     }
 
+    #[inline(always)]
     fn decode(&mut self) -> Option<Decoded> {
         if self.read.is_empty() {
             return None;
         }
         Some(match self.engine.handle_input(&mut self.read)? {
+            Event::Text(text) => self.charge(Inbound::Text(text)),
+            Event::Binary(bytes) => self.charge(Inbound::Binary(bytes)),
+            other => self.handle_other(other),
+        })
+    }
+
+    /// Deals with what is no message.
+    #[cold]
+    fn handle_other(&mut self, event: Event) -> Decoded {
+        match event {
             Event::Text(text) => self.charge(Inbound::Text(text)),
             Event::Binary(bytes) => self.charge(Inbound::Binary(bytes)),
             Event::Ping(_) => {
@@ -169,10 +191,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             Event::Close(frame) => Decoded::Last(Noted::Close(frame)),
             Event::Violation(violation) => Decoded::Last(Noted::Violation(violation)),
-        })
+        }
     }
 
     /// Charges a message to the peer's rate.
+    #[inline]
     fn charge(&mut self, message: Inbound) -> Decoded {
         self.debt += message.len() / BYTES_PER_UNIT;
         if self.bounds.note_message(&self.clock) {

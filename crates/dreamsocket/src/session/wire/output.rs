@@ -16,7 +16,7 @@ use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
 use crate::mask::mask_key;
 use crate::message::Cause;
-use crate::outbox::Outgoing;
+use crate::outbox::{Outbox, Outgoing};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Writes whatever there is to write, as far as the socket takes it.
@@ -122,7 +122,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// Encodes a batch, if none is being written. False if there is nothing to write.
-    pub(super) fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
+    fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
         if self
             .pending
             .as_ref()
@@ -165,14 +165,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
-    pub(super) fn encode_forwards(&mut self, context: &mut Context<'_>) {
+    fn encode_forwards(&mut self, context: &mut Context<'_>) {
         let mut forwards = std::mem::take(&mut self.forwards);
         forwards.retain(|forwarding| !forwarding.is_stopped());
         // Whoever was first is last the next time.
         if forwards.len() > 1 {
             forwards.rotate_left(1);
         }
-        forwards.retain_mut(|forwarding| self.encode_forward(forwarding, context));
+        let mut lease = Lease::default();
+        forwards.retain_mut(|forwarding| self.encode_forward(forwarding, &mut lease, context));
+        self.shared.outbox.end_lease(lease.left);
         if self.phase == Phase::Open {
             self.forwards = forwards;
         }
@@ -180,9 +182,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Takes messages out of one channel until it is empty, the writer is full or there is no room. False when it has
     /// ended.
-    pub(super) fn encode_forward(
+    fn encode_forward(
         &mut self,
         forwarding: &mut Forwarding,
+        lease: &mut Lease,
         context: &mut Context<'_>,
     ) -> bool {
         while self.phase == Phase::Open && !self.writer_is_full() {
@@ -201,7 +204,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 }
             };
             let charge = self.shared.outbox.charge(message.payload().len());
-            if !self.shared.outbox.try_charge(charge) {
+            if !lease.take(charge as usize, &self.shared.outbox) {
                 forwarding.hold(message);
                 break;
             }
@@ -216,7 +219,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
-    pub(super) fn watch_forwards(&mut self, context: &mut Context<'_>) {
+    fn watch_forwards(&mut self, context: &mut Context<'_>) {
         let mut forwards = std::mem::take(&mut self.forwards);
         forwards.retain_mut(|forwarding| {
             !forwarding.is_stopped() && self.watch_forward(forwarding, context)
@@ -227,11 +230,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// The end of a channel is heeded also while nothing is taken out of it. False when it has ended.
-    pub(super) fn watch_forward(
-        &mut self,
-        forwarding: &mut Forwarding,
-        context: &mut Context<'_>,
-    ) -> bool {
+    fn watch_forward(&mut self, forwarding: &mut Forwarding, context: &mut Context<'_>) -> bool {
         let lagged = forwarding.poll_lagged(context);
         if lagged {
             self.lag();
@@ -249,6 +248,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.carry_out(Noted::End(Some(error)));
         } else if !self.has_noted {
             self.note(Noted::End(Some(error)));
+        }
+    }
+}
+
+/// Room in the outbox for forwarded messages, taken for some at once so that its lock is not taken for each.
+#[derive(Debug, Default)]
+struct Lease {
+    left: usize,
+}
+
+impl Lease {
+    /// How much is taken at once: little enough that others who look meanwhile still find room.
+    const BYTES: usize = 4 * 1024;
+
+    fn take(&mut self, charge: usize, outbox: &Outbox) -> bool {
+        if self.left < charge {
+            self.left += outbox.lease(charge.max(Self::BYTES) - self.left);
+        }
+        match self.left.checked_sub(charge) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
         }
     }
 }
