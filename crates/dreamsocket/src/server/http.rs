@@ -106,7 +106,9 @@ impl Connection {
         beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
     ) -> Option<R> {
         let deadline = later(Instant::now(), timeout);
+        // In this order, what is there already costs neither a timer nor a place among those that wait.
         tokio::select! {
+            biased;
             result = beginning => match result {
                 Ok(begun) => return Some(begun),
                 Err(error) => {
@@ -204,6 +206,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         None => std::future::pending().await,
     };
     let since = tokio::select! {
+        biased;
         result = connection.as_mut() => return note_end(hub, result),
         _ = lifeline.changed() => return,
         since = hub.draining() => Some(since),
