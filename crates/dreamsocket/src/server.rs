@@ -3,6 +3,7 @@
 //! Accepts connections within a cap and gives each to hyper, with the [`Hub`] and the peer's address where upgrades find
 //! them. It must not know WebSockets: their sessions outlive hyper's part in their sockets, and the hub ends them.
 
+mod accepting;
 mod answer;
 mod hosts;
 mod http;
@@ -25,6 +26,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use self::accepting::Accepting;
 use self::hosts::Hosts;
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
@@ -253,11 +255,21 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
         let hosts = Arc::new(hosts.on(self.listener.is_loopback()));
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
         let (lifeline, receiver) = watch::channel(());
+        let accepting = accept_all(
+            self.listener,
+            service,
+            hub.clone(),
+            encryption,
+            hosts,
+            receiver,
+        );
+        let mut accepting = Accepting::start(accepting);
         tokio::select! {
             biased;
             _ = hub.draining() => {}
-            never = accept_all(self.listener, service, hub.clone(), encryption, hosts, receiver) => match never {},
+            never = accepting.ended() => match never {},
         }
+        drop(accepting);
         lifeline.closed().await;
     }
 }
