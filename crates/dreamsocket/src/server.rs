@@ -7,6 +7,7 @@ mod accepting;
 mod answer;
 mod hosts;
 mod http;
+mod life;
 mod listener;
 mod open;
 mod preface;
@@ -28,6 +29,8 @@ use tracing::Instrument;
 
 use self::accepting::Accepting;
 use self::hosts::Hosts;
+use self::life::Life;
+pub(crate) use self::life::SessionTask;
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
@@ -304,7 +307,7 @@ async fn accept_all<S: HttpService, L: Listener>(
             lifeline: lifeline.clone(),
         };
         let serving = connection.serve(io, service.clone());
-        tokio::spawn(serving.in_current_span());
+        tokio::spawn(Life::new(serving.in_current_span()));
     }
 }
 

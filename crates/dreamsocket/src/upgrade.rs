@@ -22,7 +22,7 @@ use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, Unwelcome};
 use crate::origin::PeerAddr;
-use crate::server::SocketPermit;
+use crate::server::{SessionTask, SocketPermit};
 use crate::session::{self, Session};
 use crate::transport::{Transport, downcast};
 
@@ -212,7 +212,7 @@ impl<R> Upgrade<R> {
         let Accepted {
             on_upgrade,
             admission,
-            socket_permit,
+            mut socket_permit,
             config,
             peer_addr,
             handshake,
@@ -223,6 +223,8 @@ impl<R> Upgrade<R> {
         let close_time = config.close_time;
         let (deflate, extensions) = deflate.unzip();
         let response = handshake.accept(subprotocol.as_deref(), extensions);
+        // Not in the session, which is left there: they would hold each other.
+        let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
         let session = async move {
             let upgraded = match on_upgrade.await {
                 Ok(upgraded) => upgraded,
@@ -261,7 +263,14 @@ impl<R> Upgrade<R> {
                 permit.leave(close_time);
             }
         };
-        tokio::spawn(session.in_current_span());
+        let session: SessionTask = Box::pin(session.in_current_span());
+        let session = match handover {
+            Some(handover) => handover.give(session),
+            None => Err(session),
+        };
+        if let Err(session) = session {
+            tokio::spawn(session);
+        }
         response
     }
 
