@@ -16,6 +16,7 @@ mod sockets;
 #[cfg(feature = "http2")]
 mod streams;
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -30,7 +31,7 @@ use tracing::Instrument;
 use self::accepting::Accepting;
 use self::hosts::Hosts;
 use self::life::Life;
-pub(crate) use self::life::SessionTask;
+pub(crate) use self::life::{Handover, SessionTask};
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
@@ -287,6 +288,7 @@ async fn accept_all<S: HttpService, L: Listener>(
     hosts: Arc<Hosts>,
     lifeline: watch::Receiver<()>,
 ) -> Infallible {
+    let is_own_addr = encryption.is_none() && TypeId::of::<L>() == TypeId::of::<TcpListener>();
     let sockets = Sockets::new(hub.config().max_sockets);
     let mut log = Log::default();
     loop {
@@ -303,6 +305,7 @@ async fn accept_all<S: HttpService, L: Listener>(
             encryption: encryption.clone(),
             hosts: Arc::clone(&hosts),
             peer_addr,
+            is_own_addr,
             permit: permit.of(place),
             lifeline: lifeline.clone(),
         };

@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) encryption: Encryption,
     pub(super) hosts: Arc<Hosts>,
     pub(super) peer_addr: Option<SocketAddr>,
+    /// Whether the socket says the same: it is a plain one of tokio's.
+    pub(super) is_own_addr: bool,
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
     pub(super) lifeline: watch::Receiver<()>,
@@ -138,13 +140,15 @@ impl Connection {
             hub,
             hosts,
             peer_addr,
+            is_own_addr,
             permit,
             lifeline,
             ..
         } = self;
         // HTTP/1.1 has one thing open at a time, and hyper minds it.
         let open = (version == Version::Http2).then(Arc::<Open>::default);
-        let slot = (version == Version::Http1).then(Slot::new);
+        let own_addr = peer_addr.filter(|_| is_own_addr);
+        let slot = (version == Version::Http1).then(|| Slot::new(own_addr));
         let permit = permit.with_handover(slot.as_ref().map(Slot::handover));
         let requests_hub = hub.clone();
         let requests_open = open.clone();

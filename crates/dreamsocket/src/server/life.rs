@@ -4,6 +4,7 @@
 //! boxed, so that the task is small and is not moved about with them, and HTTP's memory goes when its part is over.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -59,16 +60,19 @@ struct Place {
     session: Mutex<Option<SessionTask>>,
     runtime: runtime::Id,
     task: Option<task::Id>,
+    /// What the socket itself would say.
+    peer_addr: Option<SocketAddr>,
 }
 
 impl Slot {
-    /// In this task.
-    pub(super) fn new() -> Self {
+    /// In this task. `peer_addr` is what the socket itself would say, if that is known.
+    pub(super) fn new(peer_addr: Option<SocketAddr>) -> Self {
         Self {
             place: Arc::new(Place {
                 session: Mutex::new(None),
                 runtime: Handle::current().id(),
                 task: task::try_id(),
+                peer_addr,
             }),
         }
     }
@@ -85,6 +89,11 @@ impl Slot {
 }
 
 impl Handover {
+    /// The address of the socket's peer, if it is known without asking the socket.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.place.upgrade()?.peer_addr
+    }
+
     /// Leaves a session, which starts when HTTP has ended. Given back if HTTP has ended, or if the caller is in another task
     /// or runtime: then the session belongs to that one.
     pub(crate) fn give(&self, session: SessionTask) -> Result<(), SessionTask> {
