@@ -58,7 +58,7 @@ struct Inner {
     counters: Counters,
     /// When the drain started; sessions, servers and `drained` wait for it.
     draining: watch::Sender<Option<Instant>>,
-    /// How many WebSockets there are. Changed only under the registry's lock.
+    /// How many WebSockets there are. Changed only under the registry's lock; who waits is told of zero only.
     count: watch::Sender<usize>,
     signals: SignalWatch,
 }
@@ -332,7 +332,11 @@ impl Hub {
     }
 
     fn let_in(self, registry: MutexGuard<'_, Registry>, address: Option<Address>) -> Admission {
-        self.inner.count.send_modify(|count| *count += 1);
+        // Nobody waits for more of them.
+        self.inner.count.send_if_modified(|count| {
+            *count += 1;
+            false
+        });
         drop(registry);
         self.inner.counters.note_opened();
         Admission {
@@ -482,7 +486,10 @@ impl Admission {
                 .add_read_pauses(connection.shared.pauses());
         }
         // Under the lock, so that no report counts this one twice.
-        hub.inner.count.send_modify(|count| *count -= 1);
+        hub.inner.count.send_if_modified(|count| {
+            *count -= 1;
+            *count == 0
+        });
         drop(registry);
         drop(removed);
     }

@@ -3,9 +3,11 @@
 //! Accepts connections within a cap and gives each to hyper, with the [`Hub`] and the peer's address where upgrades find
 //! them. It must not know WebSockets: their sessions outlive hyper's part in their sockets, and the hub ends them.
 
+mod accepting;
 mod answer;
 mod hosts;
 mod http;
+mod life;
 mod listener;
 mod open;
 mod preface;
@@ -14,6 +16,7 @@ mod sockets;
 #[cfg(feature = "http2")]
 mod streams;
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -25,7 +28,10 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use self::accepting::Accepting;
 use self::hosts::Hosts;
+use self::life::Life;
+pub(crate) use self::life::{Handover, SessionTask};
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
@@ -253,11 +259,21 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
         let hosts = Arc::new(hosts.on(self.listener.is_loopback()));
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
         let (lifeline, receiver) = watch::channel(());
+        let accepting = accept_all(
+            self.listener,
+            service,
+            hub.clone(),
+            encryption,
+            hosts,
+            receiver,
+        );
+        let mut accepting = Accepting::start(accepting);
         tokio::select! {
             biased;
             _ = hub.draining() => {}
-            never = accept_all(self.listener, service, hub.clone(), encryption, hosts, receiver) => match never {},
+            never = accepting.ended() => match never {},
         }
+        drop(accepting);
         lifeline.closed().await;
     }
 }
@@ -272,6 +288,7 @@ async fn accept_all<S: HttpService, L: Listener>(
     hosts: Arc<Hosts>,
     lifeline: watch::Receiver<()>,
 ) -> Infallible {
+    let is_own_addr = encryption.is_none() && TypeId::of::<L>() == TypeId::of::<TcpListener>();
     let sockets = Sockets::new(hub.config().max_sockets);
     let mut log = Log::default();
     loop {
@@ -288,11 +305,12 @@ async fn accept_all<S: HttpService, L: Listener>(
             encryption: encryption.clone(),
             hosts: Arc::clone(&hosts),
             peer_addr,
+            is_own_addr,
             permit: permit.of(place),
             lifeline: lifeline.clone(),
         };
         let serving = connection.serve(io, service.clone());
-        tokio::spawn(serving.in_current_span());
+        tokio::spawn(Life::new(serving.in_current_span()));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, Unwelcome};
 use crate::origin::PeerAddr;
-use crate::server::SocketPermit;
+use crate::server::{Handover, SessionTask, SocketPermit};
 use crate::session::{self, Session};
 use crate::transport::{Transport, downcast};
 
@@ -212,7 +212,7 @@ impl<R> Upgrade<R> {
         let Accepted {
             on_upgrade,
             admission,
-            socket_permit,
+            mut socket_permit,
             config,
             peer_addr,
             handshake,
@@ -223,6 +223,10 @@ impl<R> Upgrade<R> {
         let close_time = config.close_time;
         let (deflate, extensions) = deflate.unzip();
         let response = handshake.accept(subprotocol.as_deref(), extensions);
+        // Not in the session, which is left there: they would hold each other.
+        let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
+        let own_addr = handover.as_ref().and_then(Handover::peer_addr);
+        let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
         let session = async move {
             let upgraded = match on_upgrade.await {
                 Ok(upgraded) => upgraded,
@@ -244,7 +248,10 @@ impl<R> Upgrade<R> {
             };
             let (outcome, closed, _) = match downcast(upgraded, version) {
                 Transport::Tcp(io, early) => {
-                    let connection = prepare(io.peer_addr().ok().or(peer_addr));
+                    let connection = prepare(match peer_addr {
+                        Some(own) if is_own_addr => Some(own),
+                        other => io.peer_addr().ok().or(other),
+                    });
                     let session = Session::open(io, &early, Role::Server, connection, config);
                     // It keeps hyper's 8 KiB buffer alive.
                     drop(early);
@@ -261,7 +268,14 @@ impl<R> Upgrade<R> {
                 permit.leave(close_time);
             }
         };
-        tokio::spawn(session.in_current_span());
+        let session: SessionTask = Box::pin(session.in_current_span());
+        let session = match handover {
+            Some(handover) => handover.give(session),
+            None => Err(session),
+        };
+        if let Err(session) = session {
+            tokio::spawn(session);
+        }
         response
     }
 

@@ -21,11 +21,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::hosts::Hosts;
+use super::life::Slot;
 use super::open::{Open, OpenGuard};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
-use super::{Encryption, HttpService, SocketPermit};
+use super::{Encryption, HttpService, SessionTask, SocketPermit};
 use crate::config::{Config, later};
 use crate::hub::{Fault, Hub};
 use crate::origin::PeerAddr;
@@ -64,6 +65,8 @@ pub(super) struct Connection {
     pub(super) encryption: Encryption,
     pub(super) hosts: Arc<Hosts>,
     pub(super) peer_addr: Option<SocketAddr>,
+    /// Whether the socket says the same: it is a plain one of tokio's.
+    pub(super) is_own_addr: bool,
     pub(super) permit: SocketPermit,
     /// Fails when the server is dropped.
     pub(super) lifeline: watch::Receiver<()>,
@@ -71,31 +74,28 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Finds out what the client speaks, and serves it. What it says first has to come in time, and the drain does not
-    /// wait for it.
+    /// wait for it. Ends with the WebSocket that is to follow in this task.
     pub(super) async fn serve<S: HttpService>(
         mut self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
-    ) {
+    ) -> Option<SessionTask> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.encryption {
             let handshake = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io);
             let timeout = self.hub.config().tls_timeout;
             let handshake = pin!(handshake);
-            if let Some(io) = self.begin(Fault::Tls, timeout, handshake).await {
-                let version = match io.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Version::Http2,
-                    _ => Version::Http1,
-                };
-                self.serve_http(version, io, service).await;
-            }
-            return;
+            let io = self.begin(Fault::Tls, timeout, handshake).await?;
+            let version = match io.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Version::Http2,
+                _ => Version::Http1,
+            };
+            return self.serve_http(version, io, service).await;
         }
         let timeout = self.hub.config().head_timeout;
         let detecting = pin!(preface::detect(io));
-        if let Some((version, io)) = self.begin(Fault::Slow, timeout, detecting).await {
-            self.serve_http(version, io, service).await;
-        }
+        let (version, io) = self.begin(Fault::Slow, timeout, detecting).await?;
+        self.serve_http(version, io, service).await
     }
 
     /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
@@ -106,7 +106,9 @@ impl Connection {
         beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
     ) -> Option<R> {
         let deadline = later(Instant::now(), timeout);
+        // In this order, what is there already costs neither a timer nor a place among those that wait.
         tokio::select! {
+            biased;
             result = beginning => match result {
                 Ok(begun) => return Some(begun),
                 Err(error) => {
@@ -133,17 +135,21 @@ impl Connection {
         version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
-    ) {
+    ) -> Option<SessionTask> {
         let Self {
             hub,
             hosts,
             peer_addr,
+            is_own_addr,
             permit,
             lifeline,
             ..
         } = self;
         // HTTP/1.1 has one thing open at a time, and hyper minds it.
         let open = (version == Version::Http2).then(Arc::<Open>::default);
+        let own_addr = peer_addr.filter(|_| is_own_addr);
+        let slot = (version == Version::Http1).then(|| Slot::new(own_addr));
+        let permit = permit.with_handover(slot.as_ref().map(Slot::handover));
         let requests_hub = hub.clone();
         let requests_open = open.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
@@ -187,6 +193,7 @@ impl Connection {
                 tracing::debug!("an HTTP/2 connection, which this program does not speak")
             }
         }
+        slot.and_then(|slot| slot.take())
     }
 }
 
@@ -204,6 +211,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         None => std::future::pending().await,
     };
     let since = tokio::select! {
+        biased;
         result = connection.as_mut() => return note_end(hub, result),
         _ = lifeline.changed() => return,
         since = hub.draining() => Some(since),

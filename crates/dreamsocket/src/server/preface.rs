@@ -3,12 +3,14 @@
 //!
 //! Apart from hyper's own detection, which waits for the first bytes without a limit.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,23 +20,39 @@ pub(super) enum Version {
     Http2,
 }
 
+/// How much is read at once: the whole head of most requests.
+const READ: usize = 1024;
+
 /// Reads until the version is certain; the stream it returns begins with what was read.
 pub(super) async fn detect<T: AsyncRead + Unpin>(mut io: T) -> io::Result<(Version, Rewind<T>)> {
-    let mut read = [0; PREFACE.len()];
-    let mut filled = 0;
+    let mut prefix = BytesMut::new();
     let version = loop {
-        let count = io.read(read.get_mut(filled..).unwrap_or_default()).await?;
-        filled += count;
-        let so_far = read.get(..filled).unwrap_or_default();
-        if !PREFACE.starts_with(so_far) || count == 0 {
+        let count = read(&mut io, &mut prefix).await?;
+        let differs = prefix
+            .iter()
+            .zip(PREFACE)
+            .any(|(byte, other)| byte != other);
+        if differs || count == 0 {
             break Version::Http1;
         }
-        if filled == PREFACE.len() {
+        if prefix.len() >= PREFACE.len() {
             break Version::Http2;
         }
     };
-    let prefix = Bytes::copy_from_slice(read.get(..filled).unwrap_or_default());
+    let prefix = prefix.freeze();
     Ok((version, Rewind { prefix, io }))
+}
+
+/// Reads by way of the stack, so that while nothing comes there is no buffer.
+async fn read<T: AsyncRead + Unpin>(io: &mut T, into: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut buffer = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        ready!(Pin::new(&mut *io).poll_read(context, &mut buffer))?;
+        into.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
 }
 
 /// A stream that gives some bytes once more before it goes on.

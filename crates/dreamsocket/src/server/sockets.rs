@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::life::Handover;
 use super::open::OpenGuard;
 #[cfg(feature = "http2")]
 use super::streams::Stream;
@@ -31,6 +32,8 @@ pub(crate) struct SocketPermit {
     _place: Option<Arc<SocketPlace>>,
     /// Tells the connection that something of it is still open.
     open: Option<OpenGuard>,
+    /// On HTTP/1.1: the connection's task, which runs the WebSocket.
+    handover: Option<Handover>,
     /// On HTTP/2: the stream that a WebSocket has.
     #[cfg(feature = "http2")]
     stream: Option<Stream>,
@@ -41,6 +44,11 @@ impl SocketPermit {
     pub(super) fn of(mut self, place: Option<SocketPlace>) -> Self {
         self._place = place.map(Arc::new);
         self
+    }
+
+    /// For the requests of a connection that hands its WebSocket over.
+    pub(super) fn with_handover(self, handover: Option<Handover>) -> Self {
+        Self { handover, ..self }
     }
 
     /// For a request of this task's, if it answers one of HTTP/2.
@@ -64,6 +72,11 @@ impl SocketPermit {
     pub(crate) fn for_session(mut self) -> Self {
         self.open = self.open.map(OpenGuard::for_session);
         self
+    }
+
+    /// The task that the WebSocket can run in.
+    pub(crate) fn take_handover(&mut self) -> Option<Handover> {
+        self.handover.take()
     }
 
     /// The WebSocket has ended, and what it wrote last has that long to go out.
@@ -119,6 +132,7 @@ impl Sockets {
                 _permit: Arc::new(permit),
                 _place: None,
                 open: None,
+                handover: None,
                 #[cfg(feature = "http2")]
                 stream: None,
             },
