@@ -5,6 +5,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -338,12 +339,13 @@ impl fmt::Debug for Connection {
 
 /// A number that tells one connection from others; written as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(u64);
+pub struct ConnectionId(NonZeroU64);
 
 impl ConnectionId {
     /// 64 bits of the standard library's randomness: unique in practice without a counter for the whole process.
     fn random() -> Self {
-        Self(RandomState::new().build_hasher().finish())
+        let random = RandomState::new().build_hasher().finish();
+        Self(NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN))
     }
 }
 

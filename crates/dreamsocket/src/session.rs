@@ -89,99 +89,95 @@ where
     FC: for<'a> OnClose<'a, D, S, M>,
 {
     async move {
-        let started = {
-            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-            let Session { wire, connection } = &mut session;
-            let start = || handlers.on_init.call(connection, dependencies);
-            match drive(wire, |config| Some(config.init_timeout), start, finish_init).await {
-                Driven::Done(Ok(started)) => Ok(started),
-                failed => Err(end_init::<T, FI, _>(wire, failed)),
-            }
-        };
-        let (mut state, selector) = match started {
-            Ok(started) => started,
-            Err(outcome) => {
-                finish(&mut session.wire).await;
-                return session.wire.end(outcome);
-            }
-        };
-        let mut looping = Looping {
-            selector: selector.unwrap_or_default(),
-            turn: Turn::default(),
-            outcome: Outcome::Whole,
-        };
-
-        // Whether the last handler returned normally, so that it is told of the end (L5).
-        let normally = loop {
-            let wire = &mut session.wire;
-            let message = match next(wire, &mut looping).await {
-                Next::Message(message) => message,
-                Next::Closed => break true,
-                Next::Panicked(payload) => {
-                    panicked(wire, "a selector", payload);
-                    break false;
+        // What runs once is boxed, so that it takes no room in this future. The state may be large: it is looked at where it
+        // lies.
+        let mut looping = Looping::begin::<T, FI>(
+            {
+                let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+                let Session { wire, connection } = &mut session;
+                let start = || Box::pin(handlers.on_init.call(connection, dependencies));
+                drive(wire, |config| Some(config.init_timeout), start, finish_init).await
+            },
+            &mut session.wire,
+        );
+        if let Looping {
+            state: Some(state),
+            selector,
+            turn,
+            outcome,
+            ..
+        } = &mut looping
+        {
+            // Whether the last handler returned normally, so that it is told of the end (L5).
+            let normally = loop {
+                let wire = &mut session.wire;
+                let message = match next(wire, selector, turn).await {
+                    Next::Message(message) => message,
+                    Next::Closed => break true,
+                    Next::Panicked(payload) => {
+                        panicked(wire, "a selector", payload);
+                        break false;
+                    }
+                };
+                let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+                let connection = &session.connection;
+                let start = || {
+                    handlers
+                        .on_message
+                        .call(state, message, connection, dependencies)
+                };
+                match drive(wire, |config| config.handler_timeout, start, finish_message).await {
+                    Driven::Done(None) => {}
+                    driven => {
+                        if !heed::<T, FM, C>(wire, selector, outcome, driven) {
+                            break false;
+                        }
+                    }
                 }
             };
-            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-            let (connection, state) = (&session.connection, &mut state);
-            let start = || {
-                handlers
-                    .on_message
-                    .call(state, message, connection, dependencies)
-            };
-            let driven = drive(wire, |config| config.handler_timeout, start, finish_message).await;
-            let is_last = match driven {
-                Driven::Done(None) => false,
-                driven => !looping.heed::<T, FM>(wire, driven),
-            };
-            if is_last {
-                break false;
+            if let Err(payload) = guard(|| *selector = Selector::default()) {
+                log_panic("a selector", payload);
             }
-        };
-        let mut outcome = looping.end();
-        finish(&mut session.wire).await;
+            finish(&mut session.wire).await;
 
-        if normally && !session.wire.is_cut() {
-            let wire = &mut session.wire;
-            let message = Message::ConnectionClosed(wire.closed());
-            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-            let (connection, state) = (&session.connection, &mut state);
-            let start = || {
-                handlers
-                    .on_message
-                    .call(state, message, connection, dependencies)
-            };
-            let driven = drive(wire, |config| config.handler_timeout, start, finish_message).await;
-            outcome = end_message::<T, FM, C>(wire, driven);
+            if normally && !session.wire.is_cut() {
+                let wire = &mut session.wire;
+                let message = Message::ConnectionClosed(wire.closed());
+                let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+                let connection = &session.connection;
+                let start = || {
+                    handlers
+                        .on_message
+                        .call(state, message, connection, dependencies)
+                };
+                let driven =
+                    drive(wire, |config| config.handler_timeout, start, finish_message).await;
+                *outcome = end_message::<T, FM, C>(wire, driven);
+            }
+        }
+        if looping.state.is_none() {
+            finish(&mut session.wire).await;
+            return session.wire.end(looping.outcome);
         }
         // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
         let wire = &mut session.wire;
         wire.shield();
-        let closed = wire.closed();
         let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-        let start = || handlers.on_close.call(state, closed, dependencies);
-        let driven = drive(wire, |config| Some(config.close_time), start, identity).await;
-        let outcome = match end_close::<FC>(driven) {
-            Outcome::Cut => Outcome::Cut,
-            Outcome::Whole => outcome,
+        let (closed, state) = (wire.closed(), &mut looping.state);
+        let start = || {
+            let state = state.take();
+            Box::pin(async move {
+                if let Some(state) = state {
+                    handlers.on_close.call(state, closed, dependencies).await;
+                }
+            })
         };
-        session.wire.end(outcome)
+        let driven = drive(wire, |config| Some(config.close_time), start, identity).await;
+        if end_close::<FC>(driven) == Outcome::Cut {
+            looping.outcome = Outcome::Cut;
+        }
+        session.wire.end(looping.outcome)
     }
-}
-
-/// What came of an `on_init` that did not return a state.
-fn end_init<T, FI, R>(wire: &mut Wire<T>, driven: Driven<Result<R, BoxError>>) -> Outcome
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let outcome = driven.outcome();
-    match driven {
-        Driven::Done(Ok(_)) => {}
-        Driven::Done(Err(error)) => fail(wire, "on_init", error),
-        Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FI>(), payload),
-        Driven::Cut(cut) => cut_short(wire, std::any::type_name::<FI>(), cut),
-    }
-    outcome
 }
 
 /// What came of the `on_message` that was told of the end.
@@ -216,49 +212,68 @@ fn end_close<FC>(driven: Driven<()>) -> Outcome {
     outcome
 }
 
+/// Does what `on_message` returned. False if it was the last.
+#[cold]
+fn heed<T, FM, C>(
+    wire: &mut Wire<T>,
+    selector: &mut Selector<C>,
+    outcome: &mut Outcome,
+    driven: Driven<Unusual<C>>,
+) -> bool
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    match driven {
+        Driven::Done(unusual) => match unusual.map_or(Ok(continue_connection()), |it| *it) {
+            Ok(Action(Step::Stop { code, reason })) => wire.close(Cause::Stopped, code, reason),
+            Ok(Action(step)) => match guard(|| apply(step, selector)) {
+                Ok(()) => return true,
+                Err(payload) => panicked(wire, "a selector", payload),
+            },
+            Err(error) => fail(wire, "on_message", error),
+        },
+        Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
+        Driven::Cut(cut) => {
+            cut_short(wire, std::any::type_name::<FM>(), cut);
+            *outcome = Outcome::Cut;
+        }
+    }
+    false
+}
+
 /// What the loop keeps from one message to the next.
-struct Looping<C> {
+struct Looping<S, C> {
+    /// `None` if `on_init` returned none, and once `on_close` has it.
+    state: Option<S>,
     selector: Selector<C>,
     turn: Turn,
     outcome: Outcome,
 }
 
-impl<C> Looping<C> {
-    /// Does what `on_message` returned. False if it was the last.
-    #[cold]
-    fn heed<T, FM>(&mut self, wire: &mut Wire<T>, driven: Driven<Unusual<C>>) -> bool
+impl<S, C> Looping<S, C> {
+    /// After `on_init`.
+    fn begin<T, FI>(
+        begun: Driven<Result<(S, Option<Selector<C>>), BoxError>>,
+        wire: &mut Wire<T>,
+    ) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        match driven {
-            Driven::Done(unusual) => match unusual.map_or(Ok(continue_connection()), |it| *it) {
-                Ok(Action(Step::Stop { code, reason })) => {
-                    wire.close(Cause::Stopped, code, reason);
-                }
-                Ok(Action(step)) => match guard(|| apply(step, &mut self.selector)) {
-                    Ok(()) => return true,
-                    Err(payload) => panicked(wire, "a selector", payload),
-                },
-                Err(error) => fail(wire, "on_message", error),
-            },
-            Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
-            Driven::Cut(cut) => {
-                cut_short(wire, std::any::type_name::<FM>(), cut);
-                self.outcome = Outcome::Cut;
-            }
+        let outcome = begun.outcome();
+        let mut started = None;
+        match begun {
+            Driven::Done(Ok(state)) => started = Some(state),
+            Driven::Done(Err(error)) => fail(wire, "on_init", error),
+            Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FI>(), payload),
+            Driven::Cut(cut) => cut_short(wire, std::any::type_name::<FI>(), cut),
         }
-        false
-    }
-
-    /// Drops the selector, which is code of the application's.
-    fn end(self) -> Outcome {
-        let Self {
-            selector, outcome, ..
-        } = self;
-        if let Err(payload) = guard(|| drop(selector)) {
-            log_panic("a selector", payload);
+        let (state, selector) = started.unzip();
+        Self {
+            state,
+            selector: selector.flatten().unwrap_or_default(),
+            turn: Turn::default(),
+            outcome,
         }
-        outcome
     }
 }
 
@@ -280,43 +295,59 @@ impl<R> Driven<R> {
 
 pin_project! {
     /// Runs one handler to its end, and the wire beside it whenever the handler waits (L3).
-    struct Drive<'a, T, F: Future, R> {
+    struct Drive<'a, T, F, L, E> {
         wire: &'a mut Wire<T>,
-        // How long it may take.
-        limit: fn(&Config) -> Option<Duration>,
         #[pin]
-        future: Option<F>,
-        // It panicked before there was a future.
-        panicked: Option<Box<dyn Any + Send>>,
+        handler: Handler<F>,
+        // How long it may take.
+        limit: L,
         // Turns what it returned into what the session needs, before anything else is awaited.
-        finish: fn(F::Output) -> R,
+        finish: E,
+    }
+}
+
+pin_project! {
+    #[project = HandlerProjected]
+    enum Handler<F> {
+        Running { #[pin] future: F },
+        // It panicked before there was a future.
+        Panicked { payload: Option<Box<dyn Any + Send>> },
+        Over,
     }
 }
 
 #[inline(always)]
-fn drive<'a, T, F: Future, R>(
+fn drive<'a, T, F, L, E, R>(
     wire: &'a mut Wire<T>,
-    limit: fn(&Config) -> Option<Duration>,
+    limit: L,
     start: impl FnOnce() -> F,
-    finish: fn(F::Output) -> R,
-) -> Drive<'a, T, F, R> {
-    let (future, panicked) = match guard(start) {
-        Ok(future) => (Some(future), None),
-        Err(payload) => (None, Some(payload)),
+    finish: E,
+) -> Drive<'a, T, F, L, E>
+where
+    F: Future,
+    L: Fn(&Config) -> Option<Duration>,
+    E: Fn(F::Output) -> R,
+{
+    let handler = match guard(start) {
+        Ok(future) => Handler::Running { future },
+        Err(payload) => Handler::Panicked {
+            payload: Some(payload),
+        },
     };
     Drive {
         wire,
+        handler,
         limit,
-        future,
-        panicked,
         finish,
     }
 }
 
-impl<T, F, R> Future for Drive<'_, T, F, R>
+impl<T, F, L, E, R> Future for Drive<'_, T, F, L, E>
 where
     T: AsyncRead + AsyncWrite + Unpin,
     F: Future,
+    L: Fn(&Config) -> Option<Duration>,
+    E: Fn(F::Output) -> R,
 {
     type Output = Driven<R>;
 
@@ -324,23 +355,24 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Driven<R>> {
         let mut this = self.project();
         this.wire.awake();
-        if let Some(payload) = this.panicked.take() {
-            this.wire.handler_ended();
-            return Poll::Ready(Driven::Panicked(payload));
-        }
         // What the future still holds when it is done may panic when it is dropped, too.
-        let polled = guard(|| {
-            let Some(running) = this.future.as_mut().as_pin_mut() else {
-                return Poll::Pending;
-            };
-            let output = ready!(running.poll(context));
-            this.future.set(None);
-            Poll::Ready((this.finish)(output))
+        let polled = guard(|| match this.handler.as_mut().project() {
+            HandlerProjected::Running { future } => {
+                let output = ready!(future.poll(context));
+                this.handler.set(Handler::Over);
+                Poll::Ready(Driven::Done((this.finish)(output)))
+            }
+            HandlerProjected::Panicked { payload } => {
+                payload.take().map_or(Poll::Pending, |payload| {
+                    Poll::Ready(Driven::Panicked(payload))
+                })
+            }
+            HandlerProjected::Over => Poll::Pending,
         });
         let driven = match polled {
-            Ok(Poll::Ready(output)) => {
+            Ok(Poll::Ready(driven)) => {
                 this.wire.handler_ended();
-                return Poll::Ready(Driven::Done(output));
+                return Poll::Ready(driven);
             }
             Err(payload) => Driven::Panicked(payload),
             Ok(Poll::Pending) => {
@@ -349,7 +381,7 @@ where
             }
         };
         this.wire.handler_ended();
-        Poll::Ready(match guard(|| this.future.set(None)) {
+        Poll::Ready(match guard(|| this.handler.set(Handler::Over)) {
             Ok(()) => driven,
             Err(payload) => Driven::Panicked(payload),
         })
@@ -364,13 +396,17 @@ enum Next<C> {
 }
 
 /// Waits for the next message, of the peer or of the selector in turn (L4), or for the end.
-fn next<T, C>(wire: &mut Wire<T>, looping: &mut Looping<C>) -> impl Future<Output = Next<C>>
+fn next<T, C>(
+    wire: &mut Wire<T>,
+    selector: &mut Selector<C>,
+    turn: &mut Turn,
+) -> impl Future<Output = Next<C>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     poll_fn(|context| {
         wire.awake();
-        poll_next(wire, &mut looping.selector, &mut looping.turn, context)
+        poll_next(wire, selector, turn, context)
     })
 }
 

@@ -4,6 +4,7 @@
 //! handshake must look like is the protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
 
 mod handshake;
+mod task;
 
 use std::fmt;
 use std::sync::{Arc, Once};
@@ -17,6 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
 use self::handshake::{Handshake, Refusal};
+use self::task::{Begun, Places, Task};
 use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
@@ -220,54 +222,45 @@ impl<R> Upgrade<R> {
             deflate,
         } = accepted;
         let version = self.request.version();
-        let close_time = config.close_time;
         let (deflate, extensions) = deflate.unzip();
         let response = handshake.accept(subprotocol.as_deref(), extensions);
         // Not in the session, which is left there: they would hold each other.
         let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
         let own_addr = handover.as_ref().and_then(Handover::peer_addr);
         let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
-        let session = async move {
-            let upgraded = match on_upgrade.await {
-                Ok(upgraded) => upgraded,
-                Err(error) => {
-                    tracing::debug!(%error, "the client went away before the upgrade");
-                    return;
-                }
+        let places = Places {
+            admission,
+            socket_permit,
+            close_time: config.close_time,
+        };
+        let session = Task::new(on_upgrade, places, move |upgraded, admission| {
+            let facts = Facts {
+                subprotocol,
+                deflate,
+                ..Facts::of(&config)
             };
             let prepare = |peer_addr| {
-                let facts = Facts {
-                    peer_addr,
-                    subprotocol,
-                    deflate,
-                    ..Facts::of(&config)
-                };
-                let connection = Connection::new(facts);
+                let connection = Connection::new(Facts { peer_addr, ..facts });
                 admission.attach(&connection);
                 connection
             };
-            let (outcome, closed, _) = match downcast(upgraded, version) {
+            match downcast(upgraded, version) {
                 Transport::Tcp(io, early) => {
                     let connection = prepare(match peer_addr {
                         Some(own) if is_own_addr => Some(own),
                         other => io.peer_addr().ok().or(other),
                     });
+                    // The early bytes are dropped with this: they keep hyper's 8 KiB buffer alive.
                     let session = Session::open(io, &early, Role::Server, connection, config);
-                    // It keeps hyper's 8 KiB buffer alive.
-                    drop(early);
-                    session::run(session, dependencies, handlers).await
+                    Begun::Tcp(session::run(session, dependencies, handlers))
                 }
                 Transport::Other(io) => {
                     let connection = prepare(peer_addr);
                     let session = Session::open(io, &[], Role::Server, connection, config);
-                    session::run(session, dependencies, handlers).await
+                    Begun::Other(Box::pin(session::run(session, dependencies, handlers)))
                 }
-            };
-            admission.ended(outcome, &closed);
-            if let Some(permit) = socket_permit {
-                permit.leave(close_time);
             }
-        };
+        });
         let session: SessionTask = Box::pin(session.in_current_span());
         let session = match handover {
             Some(handover) => handover.give(session),

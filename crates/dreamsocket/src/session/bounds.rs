@@ -14,57 +14,58 @@ pub(super) struct Bounds {
     control_frames: u32,
     /// Control frames past it always wait. Boxed and only there once a peer has sent one, since most send none but answers.
     control: Option<Box<Bucket>>,
-    /// Boxed, since most connections have none.
-    rates: Option<Box<Rates>>,
+    /// Boxed, since most connections have none of them.
+    set: Option<Box<Set>>,
     /// Until when nothing is read.
     paused_until: Moment,
+}
+
+/// Bounds that are off unless they are set.
+#[derive(Debug)]
+struct Set {
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
+    excess: Excess,
     lifetime_deadline: Moment,
     /// When a message came last.
     active: Moment,
     idle_timeout: Span,
 }
 
-#[derive(Debug)]
-struct Rates {
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
-    excess: Excess,
+impl Set {
+    fn of(config: &Config, now: Moment) -> Option<Box<Self>> {
+        let is_any = config.message_rate.is_some()
+            || config.byte_rate.is_some()
+            || config.max_lifetime.is_some()
+            || config.idle_timeout.is_some();
+        is_any.then(|| {
+            Box::new(Self {
+                messages: config.message_rate.map(Bucket::new),
+                bytes: config.byte_rate.map(Bucket::new),
+                excess: config.rate_excess,
+                lifetime_deadline: Moment::START.after(Span::of(config.max_lifetime)),
+                active: now,
+                idle_timeout: Span::of(config.idle_timeout),
+            })
+        })
+    }
 }
 
 impl Bounds {
     pub(super) fn new(config: &Config) -> Self {
-        let mut bounds = Self {
+        Self {
             control_frames: config.control_frames,
             control: None,
-            rates: None,
+            set: Set::of(config, Moment::START),
             paused_until: Moment::NEVER,
-            lifetime_deadline: Moment::NEVER,
-            active: Moment::START,
-            idle_timeout: Span::FOREVER,
-        };
-        bounds.apply(config);
-        bounds
+        }
     }
 
     /// Other bounds hold from here on. How long the connection has lasted is counted from its opening, how long it has been
     /// idle from now.
     pub(super) fn set(&mut self, config: &Config, clock: &mut Clock) {
-        self.apply(config);
-        self.active = clock.now();
+        self.set = Set::of(config, clock.now());
         self.reckon_pause(clock);
-    }
-
-    fn apply(&mut self, config: &Config) {
-        let has_rates = config.message_rate.is_some() || config.byte_rate.is_some();
-        self.rates = has_rates.then(|| {
-            Box::new(Rates {
-                messages: config.message_rate.map(Bucket::new),
-                bytes: config.byte_rate.map(Bucket::new),
-                excess: config.rate_excess,
-            })
-        });
-        self.lifetime_deadline = Moment::START.after(Span::of(config.max_lifetime));
-        self.idle_timeout = Span::of(config.idle_timeout);
     }
 
     /// A control frame has come that answers nothing.
@@ -80,37 +81,41 @@ impl Bounds {
     /// A message of the peer has come. False if it is one too many.
     #[inline]
     pub(super) fn note_message(&mut self, clock: &Clock) -> bool {
-        let Some(rates) = &mut self.rates else {
+        let Some(set) = &mut self.set else {
             return true;
         };
-        let is_admitted = rates.excess.admits(rates.messages.as_mut(), 1);
+        let is_admitted = set.excess.admits(set.messages.as_mut(), 1);
         self.reckon_pause(clock);
         is_admitted
     }
 
     /// Bytes of the peer have come. False if they are too many.
     pub(super) fn note_bytes(&mut self, count: usize, clock: &Clock) -> bool {
-        let Some(rates) = &mut self.rates else {
+        let Some(set) = &mut self.set else {
             return true;
         };
-        let is_admitted = rates.excess.admits(rates.bytes.as_mut(), count);
+        let is_admitted = set.excess.admits(set.bytes.as_mut(), count);
         self.reckon_pause(clock);
         is_admitted
     }
 
     /// A handler has dealt with something.
     pub(super) fn note_activity(&mut self, now: impl FnOnce() -> Moment) {
-        if self.idle_timeout != Span::FOREVER {
-            self.active = now();
+        if let Some(set) = &mut self.set {
+            set.active = now();
         }
     }
 
-    pub(super) const fn idle_deadline(&self) -> Moment {
-        self.active.after(self.idle_timeout)
+    pub(super) fn idle_deadline(&self) -> Moment {
+        self.set
+            .as_ref()
+            .map_or(Moment::NEVER, |set| set.active.after(set.idle_timeout))
     }
 
-    pub(super) const fn lifetime_deadline(&self) -> Moment {
-        self.lifetime_deadline
+    pub(super) fn lifetime_deadline(&self) -> Moment {
+        self.set
+            .as_ref()
+            .map_or(Moment::NEVER, |set| set.lifetime_deadline)
     }
 
     /// Until when nothing is read, if the peer has used up what it may send; else never.
@@ -125,10 +130,10 @@ impl Bounds {
             .and_then(|bucket| bucket.paused_until());
         let paused = |bucket: &Option<Bucket>| bucket.as_ref().and_then(Bucket::paused_until);
         let rates = self
-            .rates
+            .set
             .as_ref()
-            .filter(|rates| rates.excess != Excess::Close)
-            .and_then(|rates| paused(&rates.messages).max(paused(&rates.bytes)));
+            .filter(|set| set.excess != Excess::Close)
+            .and_then(|set| paused(&set.messages).max(paused(&set.bytes)));
         self.paused_until = control
             .max(rates)
             .map_or(Moment::NEVER, |until| clock.moment(until));
@@ -142,11 +147,8 @@ impl Bounds {
         {
             self.control = None;
         }
-        if let Some(rates) = &mut self.rates {
-            for bucket in [&mut rates.messages, &mut rates.bytes]
-                .into_iter()
-                .flatten()
-            {
+        if let Some(set) = &mut self.set {
+            for bucket in [&mut set.messages, &mut set.bytes].into_iter().flatten() {
                 bucket.refill(now);
             }
         }

@@ -60,8 +60,8 @@ impl From<Duration> for Span {
 #[derive(Debug)]
 pub(super) struct Clock {
     opened: Instant,
+    /// When it was read; never, if it is to be read again.
     now: Moment,
-    is_stale: bool,
 }
 
 impl Clock {
@@ -69,20 +69,18 @@ impl Clock {
         Self {
             opened: Instant::now(),
             now: Moment::START,
-            is_stale: false,
         }
     }
 
     /// The task was away: the time is another.
     pub(super) const fn expire(&mut self) {
-        self.is_stale = true;
+        self.now = Moment::NEVER;
     }
 
     /// The time, as it was when it was first asked for since the task runs.
     pub(super) fn now(&mut self) -> Moment {
-        if self.is_stale {
+        if self.now.is_never() {
             self.now = self.read();
-            self.is_stale = false;
         }
         self.now
     }

@@ -4,10 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use dreamsocket_protocol::{CloseCode, MAX_CLOSE_REASON, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::buffers;
 use super::super::clock::Span;
 use super::{Closing, Noted, Phase, Wire};
 use crate::message::{Cause, Closed};
@@ -100,7 +100,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.ahead = None;
         self.pending = None;
         self.forwards = Vec::new();
-        self.read = BytesMut::new();
+        buffers::give_back(std::mem::take(&mut self.read));
         self.has_noted = false;
         self.phase = Phase::Finished;
         let ending = self.end_seen();
