@@ -342,7 +342,7 @@ impl Hub {
         Admission {
             hub: Some(self),
             address,
-            id: Mutex::new(None),
+            id: None,
         }
     }
 }
@@ -424,7 +424,7 @@ pub(crate) struct Admission {
     /// `None` for a connection without a hub.
     hub: Option<Hub>,
     address: Option<Address>,
-    id: Mutex<Option<ConnectionId>>,
+    id: Option<ConnectionId>,
 }
 
 impl Admission {
@@ -433,14 +433,14 @@ impl Admission {
         Self {
             hub: None,
             address: None,
-            id: Mutex::new(None),
+            id: None,
         }
     }
 
     /// Makes the connection known to the hub. A drain that has started meanwhile holds for it, too.
-    pub(crate) fn attach(&self, connection: &Connection) {
+    pub(crate) fn attach(&mut self, connection: &Connection) {
         let Some(hub) = &self.hub else { return };
-        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.id());
+        self.id = Some(connection.id());
         let since = {
             let mut registry = hub.inner.lock();
             registry
@@ -463,11 +463,7 @@ impl Admission {
 
     fn leave(&mut self, outcome: Option<Outcome>) {
         let Some(hub) = self.hub.take() else { return };
-        let id = self
-            .id
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let id = self.id.take();
         let mut registry = hub.inner.lock();
         if let Some(address) = self.address {
             registry.addresses.close_connection(address);

@@ -241,7 +241,7 @@ impl Builder {
             (None, Some(hub)) => Arc::clone(hub.shared_config()),
             (None, None) => Arc::default(),
         };
-        let admission = match self.hub.map(Hub::admit) {
+        let mut admission = match self.hub.map(Hub::admit) {
             Some(Ok(admission)) => admission,
             Some(Err(refused)) => panic!("the hub refused the connection: {refused}"),
             None => Admission::free(),

@@ -386,7 +386,7 @@ impl<L: Dial> Supervisor<L> {
 
     /// One attempt, which a drain of the hub ends.
     async fn attempt(&self) -> Result<Fresh, ConnectError> {
-        let admission = match &self.hub {
+        let mut admission = match &self.hub {
             None => Admission::free(),
             Some(hub) => hub.clone().admit().map_err(|refused| match refused {
                 NotAdmitted::Draining => ConnectError::Draining,
