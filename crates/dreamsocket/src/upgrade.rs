@@ -1,7 +1,8 @@
 //! From an HTTP request to a session: [`upgrade_websocket`] and its builder [`Upgrade`].
 //!
-//! Answers the request and, if it is a handshake that may pass, spawns the session on the present tokio runtime. What a
-//! handshake must look like is the protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
+//! Answers the request and, if it is a handshake that may pass, starts the session on the present tokio runtime: in the task
+//! of its connection if a [`Server`](crate::Server) has one, else in one of its own. What a handshake must look like is the
+//! protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
 
 mod handshake;
 
