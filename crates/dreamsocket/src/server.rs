@@ -30,8 +30,7 @@ use tracing::Instrument;
 
 use self::accepting::Accepting;
 use self::hosts::Hosts;
-use self::life::Life;
-pub(crate) use self::life::{Handover, SessionTask};
+pub(crate) use self::life::{Handover, Life};
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
@@ -306,7 +305,7 @@ async fn accept_all<S: HttpService, L: Listener>(
             hosts: Arc::clone(&hosts),
             peer_addr,
             is_own_addr,
-            permit: permit.of(place),
+            permit: SocketPermit::new(permit, place),
             lifeline: lifeline.clone(),
         };
         let serving = connection.serve(io, service.clone());

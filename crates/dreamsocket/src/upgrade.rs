@@ -1,13 +1,15 @@
 //! From an HTTP request to a session: [`upgrade_websocket`] and its builder [`Upgrade`].
 //!
-//! Answers the request and, if it is a handshake that may pass, spawns the session on the present tokio runtime. What a
-//! handshake must look like is the protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
+//! Answers the request and, if it is a handshake that may pass, starts the session on the present tokio runtime: in the task
+//! of its connection if a [`Server`](crate::Server) has one, else in one of its own. What a handshake must look like is the
+//! protocol crate's, whose origin may pass is `origin.rs`, how many is the hub's.
 
 mod handshake;
-mod task;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Once};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use dreamsocket_protocol::Role;
@@ -15,17 +17,18 @@ use dreamsocket_protocol::handshake::DeflateParams;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use tracing::Instrument;
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use self::handshake::{Handshake, Refusal};
-use self::task::{Begun, Places, Task};
 use crate::config::Config;
 use crate::connection::{Connection, Facts};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, Unwelcome};
+use crate::message::Closed;
 use crate::origin::PeerAddr;
-use crate::server::{Handover, SessionTask, SocketPermit};
-use crate::session::{self, Session};
+use crate::server::{Handover, Life, SocketPermit};
+use crate::session::{self, Outcome, Session};
 use crate::transport::{Transport, downcast};
 
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
@@ -228,46 +231,56 @@ impl<R> Upgrade<R> {
         let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
         let own_addr = handover.as_ref().and_then(Handover::peer_addr);
         let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
-        let places = Places {
-            admission,
-            socket_permit,
-            close_time: config.close_time,
-        };
-        let session = Task::new(on_upgrade, places, move |upgraded, admission| {
-            let facts = Facts {
-                subprotocol,
-                deflate,
-                ..Facts::of(&config)
-            };
-            let prepare = |peer_addr| {
-                let connection = Connection::new(Facts { peer_addr, ..facts });
-                admission.attach(&connection);
-                connection
-            };
-            match downcast(upgraded, version) {
-                Transport::Tcp(io, early) => {
-                    let connection = prepare(match peer_addr {
-                        Some(own) if is_own_addr => Some(own),
-                        other => io.peer_addr().ok().or(other),
-                    });
-                    // The early bytes are dropped with this: they keep hyper's 8 KiB buffer alive.
-                    let session = Session::open(io, &early, Role::Server, connection, config);
-                    Begun::Tcp(session::run(session, dependencies, handlers))
-                }
-                Transport::Other(io) => {
-                    let connection = prepare(peer_addr);
-                    let session = Session::open(io, &[], Role::Server, connection, config);
-                    Begun::Other(Box::pin(session::run(session, dependencies, handlers)))
-                }
+        let span = Span::current();
+        let opening = {
+            let span = span.clone();
+            async move {
+                let upgraded = match on_upgrade.await {
+                    Ok(upgraded) => upgraded,
+                    Err(error) => {
+                        tracing::debug!(%error, "the client went away before the upgrade");
+                        return None;
+                    }
+                };
+                let mut place = Place {
+                    admission,
+                    socket_permit,
+                };
+                let prepare = |peer_addr| {
+                    let facts = Facts {
+                        peer_addr,
+                        subprotocol,
+                        deflate,
+                        ..Facts::of(&config)
+                    };
+                    let connection = Connection::new(facts);
+                    place.admission.attach(&connection);
+                    connection
+                };
+                Some(match downcast(upgraded, version) {
+                    Transport::Tcp(io, early) => {
+                        let connection = prepare(match peer_addr {
+                            Some(own) if is_own_addr => Some(own),
+                            other => io.peer_addr().ok().or(other),
+                        });
+                        let session = Session::open(io, &early, Role::Server, connection, config);
+                        place.of(session::run(session, dependencies, handlers), span)
+                    }
+                    Transport::Other(io) => {
+                        let connection = prepare(peer_addr);
+                        let session = Session::open(io, &[], Role::Server, connection, config);
+                        place.of(session::run(session, dependencies, handlers), span)
+                    }
+                })
             }
-        });
-        let session: SessionTask = Box::pin(session.in_current_span());
-        let session = match handover {
-            Some(handover) => handover.give(session),
-            None => Err(session),
         };
-        if let Err(session) = session {
-            tokio::spawn(session);
+        let opening = Life::new(opening.instrument(span));
+        let opening = match handover {
+            Some(handover) => handover.give(opening),
+            None => Err(opening),
+        };
+        if let Err(opening) = opening {
+            tokio::spawn(opening);
         }
         response
     }
@@ -327,7 +340,7 @@ impl<R> Upgrade<R> {
                 .request
                 .extensions_mut()
                 .remove()
-                .map(SocketPermit::for_session),
+                .map(|permit: SocketPermit| permit.for_session(config.close_time)),
             peer_addr: self
                 .request
                 .extensions()
@@ -365,6 +378,47 @@ struct Accepted {
     subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate, and how the response says so.
     deflate: Option<(DeflateParams, HeaderValue)>,
+}
+
+/// What a session gives back when it has ended.
+struct Place {
+    admission: Admission,
+    socket_permit: Option<SocketPermit>,
+}
+
+impl Place {
+    /// The life of a session that has this place.
+    fn of(self, run: impl Future<Output = Ended> + Send + 'static, span: Span) -> Life {
+        let place = Some(self);
+        Life::new(Running { run, place }.instrument(span))
+    }
+}
+
+type Ended = (Outcome, Closed, Instant);
+
+pin_project_lite::pin_project! {
+    /// A session from its opening to its end. Not an `async` block, which would have room for `run` twice.
+    struct Running<F> {
+        #[pin]
+        run: F,
+        place: Option<Place>,
+    }
+}
+
+impl<F: Future<Output = Ended>> Future for Running<F> {
+    type Output = Option<Life>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Life>> {
+        let this = self.project();
+        let (outcome, closed, _) = ready!(this.run.poll(context));
+        if let Some(place) = this.place.take() {
+            place.admission.ended(outcome, &closed);
+            if let Some(permit) = place.socket_permit {
+                permit.leave();
+            }
+        }
+        Poll::Ready(None)
+    }
 }
 
 /// Once a process: this and the buffer pools are all that it shares.

@@ -18,6 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+#[cfg(any(feature = "http2", feature = "tls"))]
+use tracing::Instrument;
 
 use super::answer::Answer;
 use super::hosts::Hosts;
@@ -26,7 +28,7 @@ use super::open::{Open, OpenGuard};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
-use super::{Encryption, HttpService, SessionTask, SocketPermit};
+use super::{Encryption, HttpService, Life, SocketPermit};
 use crate::config::{Config, later};
 use crate::hub::{Fault, Hub};
 use crate::origin::PeerAddr;
@@ -74,27 +76,42 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Finds out what the client speaks, and serves it. What it says first has to come in time, and the drain does not
-    /// wait for it. Ends with the WebSocket that is to follow in this task.
+    /// wait for it. Ends with what is to follow in this task.
     pub(super) async fn serve<S: HttpService>(
         mut self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
-    ) -> Option<SessionTask> {
+    ) -> Option<Life> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.encryption {
-            let handshake = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io);
-            let timeout = self.hub.config().tls_timeout;
-            let handshake = pin!(handshake);
-            let io = self.begin(Fault::Tls, timeout, handshake).await?;
-            let version = match io.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Version::Http2,
-                _ => Version::Http1,
-            };
-            return self.serve_http(version, io, service).await;
+            let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
+            let serving = self.serve_tls(acceptor, io, service);
+            return Some(Life::new(serving.in_current_span()));
         }
         let timeout = self.hub.config().head_timeout;
-        let detecting = pin!(preface::detect(io));
-        let (version, io) = self.begin(Fault::Slow, timeout, detecting).await?;
+        let (version, io) = {
+            let detecting = pin!(preface::detect(io));
+            self.begin(Fault::Slow, timeout, detecting).await?
+        };
+        self.serve_http(version, io, service).await
+    }
+
+    #[cfg(feature = "tls")]
+    async fn serve_tls<S: HttpService>(
+        mut self,
+        acceptor: tokio_rustls::TlsAcceptor,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        service: S,
+    ) -> Option<Life> {
+        let timeout = self.hub.config().tls_timeout;
+        let io = {
+            let handshake = pin!(acceptor.accept(io));
+            self.begin(Fault::Tls, timeout, handshake).await?
+        };
+        let version = match io.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Version::Http2,
+            _ => Version::Http1,
+        };
         self.serve_http(version, io, service).await
     }
 
@@ -135,7 +152,7 @@ impl Connection {
         version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
-    ) -> Option<SessionTask> {
+    ) -> Option<Life> {
         let Self {
             hub,
             hosts,
@@ -186,7 +203,11 @@ impl Connection {
                 let connection = http2_builder(hub.config()).serve_connection(io, respond);
                 let shut_down =
                     |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-                run(pin!(connection), shut_down, &hub, lifeline, open.as_deref()).await;
+                let serving = async move {
+                    run(pin!(connection), shut_down, &hub, lifeline, open.as_deref()).await;
+                    None
+                };
+                return Some(Life::new(serving.in_current_span()));
             }
             #[cfg(not(feature = "http2"))]
             Version::Http2 => {

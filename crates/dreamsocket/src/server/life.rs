@@ -1,7 +1,7 @@
 //! The task of a connection: HTTP until that ends, then the WebSocket that came of it.
 //!
 //! A second task for the WebSocket would be spawned and woken for nothing, since HTTP/1.1 is over by then. Both parts are
-//! boxed, so that the task is small and is not moved about with them, and HTTP's memory goes when its part is over.
+//! boxed, so that the task is small and is not moved about with them, and the memory of each part goes when it is over.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,19 +12,13 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::{self, Handle};
 use tokio::task;
 
-/// A WebSocket from its upgrade to its end.
-pub(crate) type SessionTask = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What a connection's task does.
-pub(super) enum Life {
-    Http(Pin<Box<dyn Future<Output = Option<SessionTask>> + Send>>),
-    WebSocket(SessionTask),
-}
+/// What a connection's task does: a part that ends with the next one. Each is dropped before the next one begins.
+pub(crate) struct Life(Pin<Box<dyn Future<Output = Option<Self>> + Send>>);
 
 impl Life {
-    /// `http` ends with the WebSocket that is to follow it, if there is one.
-    pub(super) fn new(http: impl Future<Output = Option<SessionTask>> + Send + 'static) -> Self {
-        Self::Http(Box::pin(http))
+    /// A life that begins with this part.
+    pub(crate) fn new(part: impl Future<Output = Option<Self>> + Send + 'static) -> Self {
+        Self(Box::pin(part))
     }
 }
 
@@ -32,16 +26,10 @@ impl Future for Life {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            *self = match &mut *self {
-                Self::Http(http) => match ready!(http.as_mut().poll(context)) {
-                    // What is left of HTTP is dropped here: the upgrade is granted by now, or never will be.
-                    Some(session) => Self::WebSocket(session),
-                    None => return Poll::Ready(()),
-                },
-                Self::WebSocket(session) => return session.as_mut().poll(context),
-            };
+        while let Some(next) = ready!(self.0.as_mut().poll(context)) {
+            *self = next;
         }
+        Poll::Ready(())
     }
 }
 
@@ -57,7 +45,7 @@ pub(crate) struct Handover {
 }
 
 struct Place {
-    session: Mutex<Option<SessionTask>>,
+    session: Mutex<Option<Life>>,
     runtime: runtime::Id,
     task: Option<task::Id>,
     /// What the socket itself would say.
@@ -83,7 +71,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn take(&self) -> Option<SessionTask> {
+    pub(super) fn take(&self) -> Option<Life> {
         self.place.lock().take()
     }
 }
@@ -96,7 +84,7 @@ impl Handover {
 
     /// Leaves a session, which starts when HTTP has ended. Given back if HTTP has ended, or if the caller is in another task
     /// or runtime: then the session belongs to that one.
-    pub(crate) fn give(&self, session: SessionTask) -> Result<(), SessionTask> {
+    pub(crate) fn give(&self, session: Life) -> Result<(), Life> {
         let Some(place) = self.place.upgrade() else {
             return Err(session);
         };
@@ -111,7 +99,7 @@ impl Handover {
 }
 
 impl Place {
-    fn lock(&self) -> MutexGuard<'_, Option<SessionTask>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Life>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,5 +107,70 @@ impl Place {
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_part_begins_when_the_one_before_is_gone() {
+        struct First {
+            _held: Arc<()>,
+            next: Option<Life>,
+        }
+        impl Future for First {
+            type Output = Option<Life>;
+
+            fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Life>> {
+                Poll::Ready(self.next.take())
+            }
+        }
+        let held = Arc::new(());
+        let weak = Arc::downgrade(&held);
+        let next = Life::new(async move {
+            assert_eq!(weak.strong_count(), 0);
+            None
+        });
+        Life::new(First {
+            _held: held,
+            next: Some(next),
+        })
+        .await;
+    }
+
+    /// With a sign of whether it is still there.
+    fn part() -> (Life, Weak<()>) {
+        let held = Arc::new(());
+        let weak = Arc::downgrade(&held);
+        let life = Life::new(async move {
+            drop(held);
+            None
+        });
+        (life, weak)
+    }
+
+    #[tokio::test]
+    async fn only_the_connections_own_task_leaves_a_session_and_only_in_time() {
+        let slot = tokio::spawn(async {
+            let slot = Slot::new(None);
+            let handover = slot.handover();
+            let (first, replaced) = part();
+            let (second, kept) = part();
+            assert!(handover.give(first).is_ok());
+            assert!(handover.give(second).is_ok());
+            assert_eq!((replaced.strong_count(), kept.strong_count()), (0, 1));
+            assert!(slot.take().is_some() && slot.take().is_none());
+            slot
+        });
+        let slot = slot.await.unwrap();
+        let handover = slot.handover();
+        assert!(handover.give(part().0).is_err());
+        let late = tokio::spawn(async {
+            let late = Slot::new(None).handover();
+            late.give(part().0).is_err()
+        });
+        assert!(late.await.unwrap());
     }
 }

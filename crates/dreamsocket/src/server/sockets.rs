@@ -28,22 +28,40 @@ pub(super) struct Sockets {
 /// A connection's place under the cap; shared by all that keeps its socket open.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketPermit {
-    _permit: Arc<OwnedSemaphorePermit>,
-    _place: Option<Arc<SocketPlace>>,
-    /// Tells the connection that something of it is still open.
-    open: Option<OpenGuard>,
+    _socket: Arc<Socket>,
     /// On HTTP/1.1: the connection's task, which runs the WebSocket.
     handover: Option<Handover>,
-    /// On HTTP/2: the stream that a WebSocket has.
+    /// Boxed, since only these have it.
+    on_http2: Option<Box<OnHttp2>>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    _permit: OwnedSemaphorePermit,
+    /// Among those of its address, if they are counted.
+    _place: Option<Box<SocketPlace>>,
+}
+
+/// What a request of HTTP/2 keeps open.
+#[derive(Debug, Clone)]
+struct OnHttp2 {
+    /// Tells the connection that something of it is still open.
+    open: OpenGuard,
+    /// The stream that a WebSocket has, and how long it has when the WebSocket has ended.
     #[cfg(feature = "http2")]
-    stream: Option<Stream>,
+    stream: Option<(Stream, Duration)>,
 }
 
 impl SocketPermit {
-    /// With its place among those of its address, if they are counted.
-    pub(super) fn of(mut self, place: Option<SocketPlace>) -> Self {
-        self._place = place.map(Arc::new);
-        self
+    pub(super) fn new(permit: OwnedSemaphorePermit, place: Option<SocketPlace>) -> Self {
+        Self {
+            _socket: Arc::new(Socket {
+                _permit: permit,
+                _place: place.map(Box::new),
+            }),
+            handover: None,
+            on_http2: None,
+        }
     }
 
     /// For the requests of a connection that hands its WebSocket over.
@@ -53,24 +71,40 @@ impl SocketPermit {
 
     /// For a request of this task's, if it answers one of HTTP/2.
     pub(super) fn with(&self, open: Option<OpenGuard>) -> Self {
-        #[cfg(feature = "http2")]
-        let stream = Stream::current();
-        #[cfg(feature = "http2")]
-        if let (Some(stream), Some(open)) = (&stream, &open) {
-            // Whoever upgrades it, it is open as long as somebody writes to it.
-            stream.hold(open.clone());
-        }
-        Self {
-            open,
+        let on_http2 = open.map(|open| {
             #[cfg(feature = "http2")]
-            stream,
+            let stream = Stream::current();
+            #[cfg(feature = "http2")]
+            if let Some(stream) = &stream {
+                // Whoever upgrades it, it is open as long as somebody writes to it.
+                stream.hold(open.clone());
+            }
+            Box::new(OnHttp2 {
+                open,
+                #[cfg(feature = "http2")]
+                stream: stream.map(|stream| (stream, Duration::MAX)),
+            })
+        });
+        Self {
+            on_http2,
             ..self.clone()
         }
     }
 
-    /// For the WebSocket that comes of the request.
-    pub(crate) fn for_session(mut self) -> Self {
-        self.open = self.open.map(OpenGuard::for_session);
+    /// For the WebSocket that comes of the request. When it has ended, what it wrote last has `close_time` to go out.
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(unused_variables, reason = "a matter of streams")
+    )]
+    pub(crate) fn for_session(mut self, close_time: Duration) -> Self {
+        if let Some(mut on_http2) = self.on_http2.take() {
+            on_http2.open = on_http2.open.for_session();
+            #[cfg(feature = "http2")]
+            if let Some((_, time)) = &mut on_http2.stream {
+                *time = close_time;
+            }
+            self.on_http2 = Some(on_http2);
+        }
         self
     }
 
@@ -79,14 +113,12 @@ impl SocketPermit {
         self.handover.take()
     }
 
-    /// The WebSocket has ended, and what it wrote last has that long to go out.
-    pub(crate) fn leave(self, time: Duration) {
+    /// The WebSocket has ended.
+    pub(crate) fn leave(self) {
         #[cfg(feature = "http2")]
-        if let Some(stream) = &self.stream {
+        if let Some((stream, time)) = self.on_http2.and_then(|on_http2| on_http2.stream) {
             stream.leave(time);
         }
-        #[cfg(not(feature = "http2"))]
-        let _ = time;
     }
 }
 
@@ -120,7 +152,7 @@ impl Sockets {
     }
 
     /// Waits for a place.
-    pub(super) async fn admit(&self, log: &mut Log) -> SocketPermit {
+    pub(super) async fn admit(&self, log: &mut Log) -> OwnedSemaphorePermit {
         if self.is_full() && log.is_due() {
             tracing::warn!(
                 limit = self.limit,
@@ -128,14 +160,7 @@ impl Sockets {
             );
         }
         match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => SocketPermit {
-                _permit: Arc::new(permit),
-                _place: None,
-                open: None,
-                handover: None,
-                #[cfg(feature = "http2")]
-                stream: None,
-            },
+            Ok(permit) => permit,
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }

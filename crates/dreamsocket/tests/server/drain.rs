@@ -1,5 +1,7 @@
 //! The end: what a drain gives to clients, to handlers, and to whoever waits for the report.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use dreamsocket::{Config, Hub, Server};
@@ -351,6 +353,39 @@ async fn dropping_a_running_server_ends_its_http_connections() {
     hub.drain();
     websocket.expect_close(1001).await;
     assert_eq!(within(hub.drained()).await.clean, 1);
+}
+
+/// Accepting is a task of its own, but its listener does not outlive what `run` returned, nor the start of a drain.
+#[tokio::test]
+async fn the_listener_is_closed_at_once() {
+    for is_dropped in [true, false] {
+        let hub = Hub::new(long());
+        let (router, ..) = app::router(&hub);
+        let server = Server::new(router).with_hub(hub.clone());
+        let server = server.bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr();
+        let connect = || std::net::TcpStream::connect(address);
+        let mut running = Box::pin(server.run_until_drained());
+        assert!(poll_once(running.as_mut()).await.is_none());
+        assert!(connect().is_ok());
+        if is_dropped {
+            drop(running);
+        } else {
+            hub.drain();
+            let _ = poll_once(running.as_mut()).await;
+        }
+        // Nothing else ran in this thread meanwhile.
+        assert!(connect().is_err());
+    }
+}
+
+/// Polls once.
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|context| match Pin::new(&mut future).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Two servers, one hub: one drain ends both.

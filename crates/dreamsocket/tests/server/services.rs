@@ -74,6 +74,55 @@ async fn u1_axum_handler_that_returns_a_response() {
     check_service(Router::new().route("/", any(handler))).await;
 }
 
+/// The session then is a task of its own, and not its connection's.
+#[tokio::test]
+async fn u1_axum_handler_that_upgrades_in_another_task() {
+    async fn handler(request: axum::extract::Request) -> axum::response::Response {
+        let upgrading = async { upgrade_websocket(request, (), on_init, on_message, on_close) };
+        tokio::spawn(upgrading).await.unwrap()
+    }
+    check_service(Router::new().route("/", any(handler))).await;
+}
+
+/// U1: a session runs on the runtime in which the upgrade was called.
+#[test]
+fn u1_axum_handler_that_enters_another_runtime() {
+    async fn on_init(connection: &Connection, _: &()) -> ((), Option<Selector>) {
+        let name = std::thread::current().name().map(ToOwned::to_owned);
+        connection
+            .send_text(name.unwrap_or_default())
+            .await
+            .unwrap();
+        ((), None)
+    }
+    let other = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("the other runtime")
+        .enable_all()
+        .build()
+        .unwrap();
+    let handle = other.handle().clone();
+    let handler = async move |request: axum::extract::Request| {
+        let _entered = handle.enter();
+        Upgrade::new(request).run((), on_init, on_message, on_close)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::new(Router::new().route("/", any(handler)));
+        let server = server.bind("127.0.0.1:0").await.unwrap();
+        let (address, hub) = (server.local_addr(), server.hub().clone());
+        let running = tokio::spawn(server.run_until_drained());
+        let mut client = Client::open(address, "/").await;
+        client.expect_text("the other runtime").await;
+        hub.drain();
+        client.expect_close(1001).await;
+        running.await.unwrap().unwrap();
+    });
+}
+
 #[tokio::test]
 async fn u1_axum_handler_that_returns_impl_into_response() {
     async fn handler(request: axum::extract::Request) -> impl IntoResponse {
