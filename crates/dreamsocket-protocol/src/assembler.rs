@@ -50,9 +50,10 @@ impl Assembler {
         self.max_message = max_message;
     }
 
-    /// Whether any unfragmented message of up to `length` bytes would be admitted now.
-    pub(crate) fn admits_whole(&self, length: usize) -> bool {
-        self.fragmented.is_none() && length <= self.max_message
+    /// Whether a message may begin.
+    #[inline]
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.fragmented.is_none()
     }
 
     /// Admits a data frame, or refuses it, by its header alone.

@@ -3,19 +3,17 @@
 //! frame means, and what its payload holds, is for others.
 
 use crate::config::Role;
-use crate::engine::MessageKind;
+use crate::engine::{MAX_COPIED_MESSAGE, MessageKind};
 use crate::error::Violation;
-use crate::frame::{FrameHeader, Parsed, parse_header};
+use crate::frame::{FrameHeader, MASKED, Parsed, parse_header};
 use crate::mask::apply_mask;
 use bytes::{Buf, Bytes, BytesMut};
-
-/// The longest payload whose length is in a header's second byte.
-pub(crate) const MAX_SMALL: usize = 125;
 
 /// The position in the peer's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decoder {
-    must_be_masked: bool,
+    /// What the mask's bit in a header must be: 0x80 from a client, 0 from a server.
+    mask_bit: u8,
     /// Whether compression was agreed on.
     allows_compressed: bool,
     max_frame: usize,
@@ -48,7 +46,10 @@ struct Payload {
 impl Decoder {
     pub(crate) fn new(role: Role, max_frame: usize) -> Self {
         Self {
-            must_be_masked: role == Role::Server,
+            mask_bit: match role {
+                Role::Server => MASKED,
+                Role::Client => 0,
+            },
             allows_compressed: false,
             max_frame,
             discards_data: false,
@@ -65,12 +66,13 @@ impl Decoder {
         self.allows_compressed = true;
     }
 
-    /// The usual case in one step: a small data frame that is whole, in the buffer and by itself.
-    /// `None` says that it's another case, and leaves all as it was.
+    /// The usual case in one step: a data frame of a message by itself, not compressed and not longer than `max_message`,
+    /// that is whole and has a short header (up to 64 KiB). `None` says that it's another case, and leaves all as it was.
     #[inline]
-    pub(crate) fn take_small_message(
+    pub(crate) fn take_whole_message(
         &mut self,
         buffer: &mut BytesMut,
+        max_message: usize,
     ) -> Option<(MessageKind, Bytes)> {
         if !matches!(self.state, State::Header { .. }) || self.discards_data {
             return None;
@@ -81,24 +83,42 @@ impl Decoder {
             0x82 => MessageKind::Binary,
             _ => return None,
         };
-        let length = usize::from(second & 0x7f);
-        if length > MAX_SMALL || length > self.max_frame {
-            return None;
-        }
-        let (payload, size) = match (second & 0x80 != 0, self.must_be_masked) {
-            (true, true) => {
-                let (&mut key, rest) = rest.split_first_chunk_mut::<4>()?;
-                let payload = rest.get_mut(..length)?;
-                apply_mask(payload, key, 0);
-                (payload, length.saturating_add(6))
+        // The mask's bit is as it must be, or the length is too large for any of the cases.
+        let (length, rest, size) = match second ^ self.mask_bit {
+            short @ 0..=125 => (usize::from(short), rest, 2_usize),
+            126 => {
+                let (&mut length, rest) = rest.split_first_chunk_mut::<2>()?;
+                match u16::from_be_bytes(length) {
+                    ..126 => return None,
+                    length => (usize::from(length), rest, 4),
+                }
             }
-            (false, false) => (rest.get_mut(..length)?, length.saturating_add(2)),
             _ => return None,
         };
-        let payload = Bytes::copy_from_slice(payload);
-        buffer.advance(size);
+        if length > max_message || length > self.max_frame {
+            return None;
+        }
+        let (key, payload, size) = if self.mask_bit == 0 {
+            (None, rest.get_mut(..length)?, size)
+        } else {
+            let (&mut key, rest) = rest.split_first_chunk_mut::<4>()?;
+            (Some(key), rest.get_mut(..length)?, size.saturating_add(4))
+        };
         self.state = State::Header { missing: 0 };
-        Some((kind, payload))
+        if length > MAX_COPIED_MESSAGE {
+            if let Some(key) = key {
+                apply_mask(payload, key, 0);
+            }
+            buffer.advance(size);
+            return Some((kind, buffer.split_to(length).freeze()));
+        }
+        // Unmasked where it is copied to: the other way round the copy waits for what was just written.
+        let mut copy = Box::<[u8]>::from(&*payload);
+        if let Some(key) = key {
+            apply_mask(&mut copy, key, 0);
+        }
+        buffer.advance(size.saturating_add(length));
+        Some((kind, Bytes::from(copy)))
     }
 
     /// The header of the frame that has begun and not ended.
@@ -125,7 +145,7 @@ impl Decoder {
                 }
             }
             let (header, size) =
-                match parse_header(buffer, self.must_be_masked, self.allows_compressed)? {
+                match parse_header(buffer, self.mask_bit != 0, self.allows_compressed)? {
                     Parsed::Whole(header, size) => (header, size),
                     Parsed::Partial(missing) => {
                         let missing = if buffer.is_empty() { 0 } else { missing };
@@ -304,6 +324,42 @@ mod tests {
         buffer.extend_from_slice(b"cde\x81\x01x\x00\x00\x89\x00");
         let header = decoder.read_header(&mut buffer).unwrap().unwrap();
         assert!(header.opcode.is_control());
+    }
+
+    #[test]
+    fn what_is_no_whole_message_is_left_as_it_was() {
+        let take = |bytes: &[u8]| {
+            let mut decoder = decoder();
+            let mut buffer = BytesMut::from(bytes);
+            let taken = decoder.take_whole_message(&mut buffer, 1000);
+            if taken.is_none() {
+                assert_eq!(buffer, bytes);
+                assert!(decoder == self::decoder());
+            }
+            taken.map(|(kind, payload)| (kind, payload.len(), buffer.len()))
+        };
+        let long = |first, length: u16, there: usize| {
+            let [a, b] = length.to_be_bytes();
+            [&[first, 126, a, b][..], &vec![b'x'; there]].concat()
+        };
+        assert_eq!(take(b"\x82\x02ab"), Some((MessageKind::Binary, 2, 0)));
+        assert_eq!(take(b"\x81\x00\x89"), Some((MessageKind::Text, 0, 1)));
+        let whole = Some((MessageKind::Text, 1000, 1));
+        assert_eq!(take(&long(0x81, 1000, 1001)), whole);
+        // Not whole, in the header or behind it.
+        for bytes in [&b"\x82"[..], b"\x82\x02a", b"\x82\x7e\x01"] {
+            assert_eq!(take(bytes), None, "{bytes:x?}");
+        }
+        assert_eq!(take(&long(0x82, 200, 199)), None);
+        // Masked, a length that is too long for its form, or too large a message.
+        assert_eq!(take(b"\x82\x82abcdab"), None);
+        assert_eq!(take(&long(0x82, 125, 125)), None);
+        assert_eq!(take(&long(0x82, 1001, 1001)), None);
+        assert_eq!(take(b"\x82\x7f\0\0\0\0\0\0\0\0"), None);
+        // A fragment, a continuation, a compressed message, a control frame, an opcode that is none.
+        for first in [0x02, 0x80, 0xc2, 0x89, 0x83] {
+            assert_eq!(take(&[first, 1, b'x']), None, "{first:x}");
+        }
     }
 
     #[test]

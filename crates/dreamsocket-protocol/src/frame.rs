@@ -3,13 +3,13 @@
 
 use crate::error::Violation;
 use crate::mask::MaskKey;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
+pub(crate) const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
@@ -175,7 +175,17 @@ fn header_size(short: u8, masked: bool) -> usize {
     }
 }
 
+/// The longest payload whose length is in a header's second byte.
+pub(crate) const MAX_SHORT: usize = 125;
+
+/// Appends the header of an unfragmented frame of up to [`MAX_SHORT`] bytes, neither compressed nor masked.
+#[inline]
+pub(crate) fn encode_short_header(opcode: OpCode, length: u8, output: &mut BytesMut) {
+    output.extend_from_slice(&[FIN | opcode as u8, length]);
+}
+
 /// Appends the header of an unfragmented frame.
+#[inline]
 pub(crate) fn encode_header(
     opcode: OpCode,
     compressed: bool,
@@ -185,20 +195,20 @@ pub(crate) fn encode_header(
 ) {
     let masked = if mask.is_some() { MASKED } else { 0 };
     let reserved = if compressed { RSV1 } else { 0 };
-    output.put_u8(FIN | reserved | opcode as u8);
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..LENGTH_16), _) => output.put_u8(masked | short),
-        (_, Ok(length)) => {
-            output.put_u8(masked | LENGTH_16);
-            output.put_u16(length);
-        }
-        _ => {
-            output.put_u8(masked | LENGTH_64);
-            output.put_u64(u64::try_from(length).unwrap_or(u64::MAX));
-        }
+    let first = FIN | reserved | opcode as u8;
+    // Each form goes in one piece: every append looks for room.
+    if let Ok(short @ ..LENGTH_16) = u8::try_from(length) {
+        output.extend_from_slice(&[first, masked | short]);
+    } else if let Ok(length) = u16::try_from(length) {
+        let [a, b] = length.to_be_bytes();
+        output.extend_from_slice(&[first, masked | LENGTH_16, a, b]);
+    } else {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        output.extend_from_slice(&[first, masked | LENGTH_64]);
+        output.extend_from_slice(&length.to_be_bytes());
     }
     if let Some(key) = mask {
-        output.put_slice(&key);
+        output.extend_from_slice(&key);
     }
 }
 

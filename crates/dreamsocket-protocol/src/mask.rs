@@ -5,19 +5,64 @@ pub type MaskKey = [u8; 4];
 
 /// XORs `data` with `key`, as the part of a payload that begins `offset` bytes into it.
 ///
-/// Masking and unmasking are the same operation. The loop over words is one that LLVM vectorises: 41
-/// GB/s on 16 KiB with nothing but the SSE2 of any x86-64.
+/// Masking and unmasking are the same operation. It is worth its place in each caller: of 32 bytes it takes 30
+/// instructions, and 8 more as a call.
+#[inline(always)]
 pub(crate) fn apply_mask(data: &mut [u8], key: MaskKey, offset: usize) {
-    let turn = (offset as u32 & 3) << 3;
-    let key = u64::from(u32::from_le_bytes(key).rotate_right(turn));
-    let word = key | (key << 32);
-    let (words, tail) = data.as_chunks_mut::<8>();
-    for chunk in words {
-        *chunk = (u64::from_le_bytes(*chunk) ^ word).to_le_bytes();
+    let word = turn(u32::from_le_bytes(key), offset);
+    let end = turn(word, data.len());
+    if let Some(&last) = data.last_chunk::<BLOCK>() {
+        for block in data.as_chunks_mut().0 {
+            *block = xor::<BLOCK>(*block, word);
+        }
+        // What is less than a block is done as a part of the last block's worth of bytes, as they were before.
+        if let Some(place) = data.last_chunk_mut() {
+            *place = xor::<BLOCK>(last, end);
+        }
+        return;
     }
-    for (byte, key) in tail.iter_mut().zip(word.to_le_bytes()) {
-        *byte ^= key;
+    let is_done = xor_ends::<16>(data, word, end)
+        || xor_ends::<8>(data, word, end)
+        || xor_ends::<4>(data, word, end);
+    if !is_done {
+        for (byte, key) in data.iter_mut().zip(word.to_le_bytes()) {
+            *byte ^= key;
+        }
     }
+}
+
+/// Two vectors of the SSE2 that any x86-64 has.
+const BLOCK: usize = 32;
+
+/// The key as it falls on what begins `offset` bytes behind what `word` falls on.
+#[inline]
+fn turn(word: u32, offset: usize) -> u32 {
+    word.rotate_right((offset as u32 & 3) << 3)
+}
+
+/// XORs the first and the last `N` bytes of what is not longer than both, where they overlap once; false if it is
+/// shorter than `N`.
+#[inline]
+fn xor_ends<const N: usize>(data: &mut [u8], word: u32, end: u32) -> bool {
+    let (Some(&first), Some(&last)) = (data.first_chunk::<N>(), data.last_chunk::<N>()) else {
+        return false;
+    };
+    if let Some(place) = data.first_chunk_mut() {
+        *place = xor(first, word);
+    }
+    if let Some(place) = data.last_chunk_mut() {
+        *place = xor(last, end);
+    }
+    true
+}
+
+/// XORs a multiple of 4 bytes, so many that the compiler needs no loop.
+#[inline]
+fn xor<const N: usize>(mut block: [u8; N], word: u32) -> [u8; N] {
+    for place in block.as_chunks_mut::<4>().0 {
+        *place = (u32::from_le_bytes(*place) ^ word).to_le_bytes();
+    }
+    block
 }
 
 #[cfg(test)]

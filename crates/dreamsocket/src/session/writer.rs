@@ -44,15 +44,22 @@ impl Writer {
     }
 
     /// Where frames are encoded.
+    #[inline]
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         if self.tail.capacity() == 0 {
-            self.tail = buffers::take();
+            self.take_tail();
         }
         &mut self.tail
     }
 
+    #[cold]
+    fn take_tail(&mut self) {
+        self.tail = buffers::take();
+    }
+
     /// Encodes a message. Nothing follows a close frame. A server shares the frames of prepared messages; a
     /// client masks each of its own.
+    #[inline]
     pub(super) fn push(
         &mut self,
         engine: &mut Engine,
@@ -67,9 +74,25 @@ impl Writer {
                 return self.push_prepared(engine, &prepared, is_server, next_key);
             }
         };
+        if payload.len() <= COPIED {
+            // Refused only behind a close frame, where nothing is sent any more.
+            let _ = engine.encode_message(kind, &payload, next_key, self.tail());
+        } else {
+            self.push_large(engine, kind, payload, next_key);
+        }
+    }
+
+    /// Encodes a message whose payload is not copied if it can be helped.
+    #[inline(never)]
+    fn push_large(
+        &mut self,
+        engine: &mut Engine,
+        kind: MessageKind,
+        payload: Bytes,
+        next_key: fn() -> [u8; 4],
+    ) {
         // What may be compressed has to be looked at whole; what is not is written from where it lies.
-        if payload.len() > COPIED
-            && engine.compressor().is_none()
+        if engine.compressor().is_none()
             && engine
                 .encode_header(kind, payload.len(), self.tail())
                 .is_ok()
@@ -79,10 +102,11 @@ impl Writer {
             self.chunks.extend([headers, payload]);
             return;
         }
-        // Refused only behind a close frame, where nothing is sent any more.
+        // Refused only behind a close frame.
         let _ = engine.encode_message(kind, &payload, next_key, self.tail());
     }
 
+    #[inline(never)]
     fn push_prepared(
         &mut self,
         engine: &mut Engine,
