@@ -12,7 +12,7 @@ mod sockets;
 pub use args::{Args, Can, run};
 pub use channels::{Channels, Path};
 pub use net::{Listener, Transport, listen, tls_config};
-pub use sockets::{Socket, serve};
+pub use sockets::{Inbox, Socket, echo, listen_to, serve, take_part};
 
 /// What a server ends with that can't go on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -4,8 +4,7 @@
 //! They end with the tokio budget of the task at the latest, which makes a socket answer that nothing is ready.
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::broadcast::{Receiver, Sender};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::{BoxError, Channels, Path};
 
@@ -13,6 +12,36 @@ use crate::{BoxError, Channels, Path};
 pub trait Socket<M, E>: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin {}
 
 impl<S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin, M, E> Socket<M, E> for S {}
+
+/// What a connection is sent.
+pub trait Inbox<M> {
+    /// The next message; nothing once the connection has fallen too far behind.
+    fn receive(&mut self) -> impl Future<Output = Option<M>>;
+
+    /// The next message, if it is there already.
+    fn receive_now(&mut self) -> Option<M>;
+}
+
+impl<M: Clone> Inbox<M> for broadcast::Receiver<M> {
+    async fn receive(&mut self) -> Option<M> {
+        // `Lagged` is an end, too.
+        self.recv().await.ok()
+    }
+
+    fn receive_now(&mut self) -> Option<M> {
+        self.try_recv().ok()
+    }
+}
+
+impl<M> Inbox<M> for mpsc::UnboundedReceiver<M> {
+    async fn receive(&mut self) -> Option<M> {
+        self.recv().await
+    }
+
+    fn receive_now(&mut self) -> Option<M> {
+        self.try_recv().ok()
+    }
+}
 
 /// Serves a connection that asked for `path`; `is_data` tells text and binary messages from the others.
 pub async fn serve<M: Clone, E: Into<BoxError>>(
@@ -23,27 +52,23 @@ pub async fn serve<M: Clone, E: Into<BoxError>>(
 ) -> Result<(), BoxError> {
     let ended = match path {
         Path::Echo => echo(socket, is_data).await,
-        Path::Pub => publish(socket, &channels.published, is_data).await,
-        Path::Sub => {
-            let receiver = channels.published.subscribe();
-            take_part(socket, receiver, |_| ()).await
-        }
+        Path::Pub => listen_to(socket, is_data, send_to(&channels.published)).await,
+        Path::Sub => take_part(socket, channels.published.subscribe(), is_data, drop).await,
         Path::Chat(room) => {
-            let sender = channels.room(room);
-            let say = |message| {
-                if is_data(&message) {
-                    // Fails only if nobody is in the room, and this connection is.
-                    let _ = sender.send(message);
-                }
-            };
-            take_part(socket, sender.subscribe(), say).await
+            let room = channels.room(room);
+            take_part(socket, room.subscribe(), is_data, send_to(&room)).await
         }
     };
     ended.map_err(Into::into)
 }
 
+fn send_to<M>(sender: &broadcast::Sender<M>) -> impl Fn(M) {
+    // Fails only if nobody listens.
+    |message| drop(sender.send(message))
+}
+
 /// Every message goes back as it came.
-async fn echo<M, E>(mut socket: impl Socket<M, E>, is_data: fn(&M) -> bool) -> Result<(), E> {
+pub async fn echo<M, E>(mut socket: impl Socket<M, E>, is_data: fn(&M) -> bool) -> Result<(), E> {
     while let Some(message) = socket.next().await {
         let mut next = Some(message);
         while let Some(message) = next {
@@ -58,44 +83,50 @@ async fn echo<M, E>(mut socket: impl Socket<M, E>, is_data: fn(&M) -> bool) -> R
     Ok(())
 }
 
-async fn publish<M, E>(
+/// Hands what the client says to `said`.
+pub async fn listen_to<M, E>(
     mut socket: impl Socket<M, E>,
-    sender: &Sender<M>,
     is_data: fn(&M) -> bool,
+    said: impl Fn(M),
 ) -> Result<(), E> {
     while let Some(message) = socket.next().await {
         let message = message?;
         if is_data(&message) {
-            // Fails only if there is no subscriber.
-            let _ = sender.send(message);
+            said(message);
         }
     }
     Ok(())
 }
 
-/// Sends what is received, and hands what the client says to `said`. Whoever falls too far behind is dropped.
-async fn take_part<M: Clone, E>(
+/// Sends what comes into `inbox`, and hands what the client says to `said`. Whoever falls too far behind is dropped.
+pub async fn take_part<M, E>(
     mut socket: impl Socket<M, E>,
-    mut receiver: Receiver<M>,
+    mut inbox: impl Inbox<M>,
+    is_data: fn(&M) -> bool,
     said: impl Fn(M),
 ) -> Result<(), E> {
     loop {
         tokio::select! {
             biased;
-            received = receiver.recv() => match received {
-                Ok(message) => {
+            received = inbox.receive() => {
+                let Some(message) = received else {
+                    return Ok(());
+                };
+                socket.feed(message).await?;
+                while let Some(message) = inbox.receive_now() {
                     socket.feed(message).await?;
-                    while let Ok(message) = receiver.try_recv() {
-                        socket.feed(message).await?;
-                    }
-                    socket.flush().await?;
                 }
-                Err(RecvError::Closed | RecvError::Lagged(_)) => return Ok(()),
-            },
-            message = socket.next() => match message {
-                Some(message) => said(message?),
-                None => return Ok(()),
-            },
+                socket.flush().await?;
+            }
+            message = socket.next() => {
+                let Some(message) = message else {
+                    return Ok(());
+                };
+                let message = message?;
+                if is_data(&message) {
+                    said(message);
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! axum's own `ws`, which is tokio-tungstenite over hyper.
+//! axum's own `ws`, which is tokio-tungstenite over hyper, served as `axum::serve` does it, and as its examples do it for TLS.
 //!
 //! Its defaults are the buffers that it documents for load: 128 KiB for reading and as much for writing, which is written
 //! when it is flushed. It has no permessage-deflate.
@@ -11,26 +11,29 @@ use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use servers::{BoxError, Can, Channels, MAX_MESSAGE, Path};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use servers::{BoxError, Can, Channels, Listener, MAX_MESSAGE, Path};
 
 fn main() -> ExitCode {
     let can = Can {
         deflate: false,
-        // `axum::serve` speaks no TLS by itself.
-        tls: false,
+        tls: true,
     };
     servers::run("axum", can, async |args| {
         let router = Router::new()
             .route("/{*path}", any(upgrade))
             .with_state(Channels::default());
-        let listener = servers::listen(&args.listen)?;
-        println!("listening on {}", listener.local_addr()?);
-        let listener = axum::serve::ListenerExt::tap_io(listener, |tcp| {
-            // Fails only for a connection that is gone.
-            let _ = tcp.set_nodelay(true);
-        });
-        axum::serve(listener, router).await?;
-        Ok(())
+        let serve = move |transport| {
+            let router = TowerToHyperService::new(router.clone());
+            async {
+                let http = Builder::new(TokioExecutor::new());
+                http.serve_connection_with_upgrades(TokioIo::new(transport), router)
+                    .await
+            }
+        };
+        Listener::bind(&args)?.run(serve).await
     })
 }
 
