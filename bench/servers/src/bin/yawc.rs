@@ -1,7 +1,8 @@
 //! yawc over hyper, with the buffers of its published benchmark: 128 KiB for reading, and 64 KiB before what is fed is
 //! written. Text is checked to be UTF-8, which it does only on request, by SIMD.
 //!
-//! Its compressors come from a pool, as it recommends where no context is kept.
+//! Its compressors come from a pool, as it recommends where no context is kept. They are zlib-rs here, as in all Rust servers
+//! that compress, since Cargo unites the features of one workspace.
 
 use std::process::ExitCode;
 
