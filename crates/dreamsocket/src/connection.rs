@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,9 +46,8 @@ pub(crate) struct Shared {
 /// What is known of a connection when its session starts.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) outbox_permits: u32,
-    pub(crate) send_timeout: Duration,
-    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) peer_addr: PeerAddress,
     pub(crate) subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate.
     pub(crate) deflate: Option<DeflateParams>,
@@ -58,12 +57,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// What the bounds say; the rest is unknown.
-    pub(crate) fn of(config: &Config) -> Self {
+    /// The bounds; the rest is unknown.
+    pub(crate) const fn of(config: Arc<Config>) -> Self {
         Self {
-            outbox_permits: config.outbox_permits(),
-            send_timeout: config.send_timeout,
-            peer_addr: None,
+            config,
+            peer_addr: PeerAddress::Unknown,
             subprotocol: None,
             deflate: None,
             role: Role::Server,
@@ -72,11 +70,39 @@ impl Facts {
     }
 }
 
+/// An address in half the memory: those of IPv4 are 6 bytes, those of IPv6 are boxed.
+#[derive(Debug)]
+pub(crate) enum PeerAddress {
+    Unknown,
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<Option<SocketAddr>> for PeerAddress {
+    fn from(address: Option<SocketAddr>) -> Self {
+        match address {
+            None => Self::Unknown,
+            Some(SocketAddr::V4(address)) => Self::V4(address),
+            Some(SocketAddr::V6(address)) => Self::V6(Box::new(address)),
+        }
+    }
+}
+
+impl PeerAddress {
+    fn to_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unknown => None,
+            Self::V4(address) => Some(SocketAddr::V4(*address)),
+            Self::V6(address) => Some(SocketAddr::V6(**address)),
+        }
+    }
+}
+
 impl Shared {
     fn new(facts: Facts) -> Self {
         Self {
             id: ConnectionId::random(),
-            outbox: Outbox::new(facts.outbox_permits),
+            outbox: Outbox::new(facts.config.outbox_permits()),
             facts,
             round_trip: AtomicU64::new(u64::MAX),
             pauses: AtomicU64::new(0),
@@ -298,7 +324,7 @@ impl Connection {
     /// The peer's address, if the transport has one. Behind a proxy it is the proxy's.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.facts.peer_addr
+        self.shared.facts.peer_addr.to_addr()
     }
 
     /// The subprotocol that was agreed on in the handshake.
@@ -331,7 +357,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("id", &self.shared.id)
-            .field("peer_addr", &self.shared.facts.peer_addr)
+            .field("peer_addr", &self.peer_addr())
             .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
     }

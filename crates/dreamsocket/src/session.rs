@@ -62,9 +62,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         early: &[u8],
         role: Role,
         connection: Connection,
-        config: Arc<Config>,
     ) -> Self {
-        let wire = Wire::new(io, early, role, Arc::clone(&connection.shared), config);
+        let wire = Wire::new(io, early, role, Arc::clone(&connection.shared));
         Self { wire, connection }
     }
 }
@@ -724,9 +723,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
         let config = Arc::new(Config::default());
-        let connection = Connection::new(Facts::of(&config));
+        let connection = Connection::new(Facts::of(Arc::clone(&config)));
         let flood = Flood { reads: 0 };
-        let session = Session::open(flood, &[], Role::Server, connection, config);
+        let session = Session::open(flood, &[], Role::Server, connection);
         let session = tokio::spawn(run(
             session,
             (),

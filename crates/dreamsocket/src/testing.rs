@@ -247,9 +247,9 @@ impl Builder {
             None => Admission::free(),
         };
         let connection = Connection::new(Facts {
-            peer_addr: self.peer_addr,
+            peer_addr: self.peer_addr.into(),
             subprotocol: self.subprotocol,
-            ..Facts::of(&config)
+            ..Facts::of(Arc::clone(&config))
         });
         admission.attach(&connection);
         let (near, far) = tokio::io::duplex(self.buffer);
@@ -264,12 +264,12 @@ impl Builder {
                         Ok(io) => Transport::new(io, traffic),
                         Err(error) => panic!("HTTP/2 in memory failed: {error}"),
                     };
-                    let session = Session::open(io, &[], Role::Server, facts.0, facts.1);
+                    let session = Session::open(io, &[], Role::Server, facts.0);
                     session::run(session, dependencies, handlers).await
                 }),
                 _ => {
                     let io = Transport::new(near, traffic);
-                    let session = Session::open(io, &self.early, Role::Server, facts.0, facts.1);
+                    let session = Session::open(io, &self.early, Role::Server, facts.0);
                     Box::pin(session::run(session, dependencies, handlers))
                 }
             };

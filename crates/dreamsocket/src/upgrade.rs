@@ -7,6 +7,7 @@
 mod handshake;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll, ready};
@@ -246,12 +247,12 @@ impl<R> Upgrade<R> {
                     admission,
                     socket_permit,
                 };
-                let prepare = |peer_addr| {
+                let prepare = |peer_addr: Option<SocketAddr>| {
                     let facts = Facts {
-                        peer_addr,
+                        peer_addr: peer_addr.into(),
                         subprotocol,
                         deflate,
-                        ..Facts::of(&config)
+                        ..Facts::of(config)
                     };
                     let connection = Connection::new(facts);
                     place.admission.attach(&connection);
@@ -263,12 +264,12 @@ impl<R> Upgrade<R> {
                             Some(own) if is_own_addr => Some(own),
                             other => io.peer_addr().ok().or(other),
                         });
-                        let session = Session::open(io, &early, Role::Server, connection, config);
+                        let session = Session::open(io, &early, Role::Server, connection);
                         place.of(session::run(session, dependencies, handlers), span)
                     }
                     Transport::Other(io) => {
                         let connection = prepare(peer_addr);
-                        let session = Session::open(io, &[], Role::Server, connection, config);
+                        let session = Session::open(io, &[], Role::Server, connection);
                         place.of(session::run(session, dependencies, handlers), span)
                     }
                 })
@@ -373,7 +374,7 @@ struct Accepted {
     /// Under a `Server`: the socket's place under its cap, held until the session ends.
     socket_permit: Option<SocketPermit>,
     config: Arc<Config>,
-    peer_addr: Option<std::net::SocketAddr>,
+    peer_addr: Option<SocketAddr>,
     handshake: Handshake,
     subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate, and how the response says so.

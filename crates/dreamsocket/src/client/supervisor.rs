@@ -297,16 +297,15 @@ impl<L: Dial> Supervisor<L> {
             admission,
             ..
         } = fresh;
-        let config = Arc::clone(&self.config);
         let (outcome, closed, ended_at) = match downcast(upgraded, http::Version::HTTP_11) {
             Transport::Tcp(io, early) => {
-                let session = Session::open(io, &early, Role::Client, connection, config);
+                let session = Session::open(io, &early, Role::Client, connection);
                 // It keeps hyper's buffer alive.
                 drop(early);
                 session::run(session, dependencies, handlers).await
             }
             Transport::Other(io) => {
-                let session = Session::open(io, &[], Role::Client, connection, config);
+                let session = Session::open(io, &[], Role::Client, connection);
                 session::run(session, dependencies, handlers).await
             }
         };
@@ -399,12 +398,12 @@ impl<L: Dial> Supervisor<L> {
             dialed = self.dialer.dial() => dialed?,
         };
         let connection = Connection::new(Facts {
-            peer_addr: dialed.peer_addr,
+            peer_addr: dialed.peer_addr.into(),
             subprotocol: dialed.opened.subprotocol,
             deflate: dialed.opened.deflate,
             role: Role::Client,
             reconnects: self.connections,
-            ..Facts::of(&self.config)
+            ..Facts::of(Arc::clone(&self.config))
         });
         admission.attach(&connection);
         Ok(Fresh {

@@ -53,7 +53,7 @@ impl<'a> Sending<'a> {
         let outbox = &self.shared.outbox;
         let charge = outbox.charge(message.payload().len());
         let ticket = outbox.stand_in_line(charge, context.waker())?;
-        let until = later(Instant::now(), self.shared.facts.send_timeout);
+        let until = later(Instant::now(), self.shared.facts.config.send_timeout);
         self.progress = Progress::InLine(Box::new(InLine {
             ticket,
             message: Some(message),

@@ -115,7 +115,6 @@ pub(super) struct Wire<T> {
     io: Option<T>,
     engine: Engine,
     shared: Arc<Shared>,
-    config: Arc<Config>,
     clock: Clock,
     /// Whether the task let others run, so that the time is another.
     is_away: bool,
@@ -128,9 +127,9 @@ pub(super) struct Wire<T> {
     /// Not there when it is empty.
     ahead: Option<Box<Ahead>>,
     /// Bytes read behind the message that was handed out last.
-    ahead_read: usize,
+    ahead_read: u32,
     /// Units of tokio's budget that large messages cost beside their own.
-    debt: usize,
+    debt: u32,
 
     /// What is on its way out. Not there while nothing is.
     pending: Option<Box<Pending>>,
@@ -170,8 +169,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         early: &[u8],
         role: Role,
         shared: Arc<Shared>,
-        config: Arc<Config>,
     ) -> Self {
+        let config = Arc::clone(&shared.facts.config);
         let mut read = BytesMut::new();
         if !early.is_empty() {
             read = buffers::take();
@@ -189,7 +188,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_away: true,
             alarm: Alarm::default(),
             alarm_at: Moment::NEVER,
-            ahead_read: read.len(),
+            ahead_read: saturated(read.len()),
             read,
             ahead: None,
             debt: 0,
@@ -210,12 +209,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             phase: Phase::Open,
             has_noted: false,
             ending: None,
-            config,
         }
     }
 
     pub(super) fn config(&self) -> &Config {
-        &self.config
+        &self.shared.facts.config
     }
 
     /// Whether a close is under way or done, or the end has come and waits behind messages.
@@ -417,4 +415,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         // Refused when the reserve is full, and then there is traffic enough.
         let _ = self.engine.ping(&payload);
     }
+}
+
+/// As far as it can be counted: what is above is as much as can be.
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -79,7 +79,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     pub(super) fn stall_time(&self) -> Span {
         // One that is over at once would be looked at without end.
-        Span::from(self.config.stall_timeout.max(Duration::from_millis(1)))
+        Span::from(self.config().stall_timeout.max(Duration::from_millis(1)))
     }
 
     /// While a handler works nobody is idle.

@@ -9,7 +9,7 @@ use dreamsocket_protocol::Event;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::super::buffers;
-use super::{Inbound, Noted, Phase, Wire};
+use super::{Inbound, Noted, Phase, Wire, saturated};
 use crate::config::READ_AHEAD;
 
 /// After how many reads of what nobody wants any more the task lets others run.
@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             match self.decode() {
                 Some(Decoded::Message(message)) => {
-                    self.ahead_read = self.read.len();
+                    self.ahead_read = saturated(self.read.len());
                     return Poll::Ready(Some(message));
                 }
                 Some(Decoded::Control) => self.answer(context),
@@ -86,7 +86,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 }
                 Some(Decoded::Last(noted)) => noted,
                 None => {
-                    let room = READ_AHEAD.saturating_sub(self.ahead_read);
+                    let room = READ_AHEAD.saturating_sub(self.ahead_read as usize);
                     if room == 0 {
                         return self.freeze();
                     }
@@ -149,7 +149,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         ahead.held -= message.as_ref().map_or(0, Inbound::len);
         if ahead.messages.is_empty() {
             self.ahead = None;
-            self.ahead_read = self.read.len();
+            self.ahead_read = saturated(self.read.len());
         }
         message
     }
@@ -197,7 +197,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Charges a message to the peer's rate.
     #[inline]
     fn charge(&mut self, message: Inbound) -> Decoded {
-        self.debt += message.len() / BYTES_PER_UNIT;
+        self.debt = self.debt.saturating_add(saturated(message.len() / BYTES_PER_UNIT));
         if self.bounds.note_message(&self.clock) {
             Decoded::Message(message)
         } else {
@@ -228,7 +228,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         match polled {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Noted::End(None))),
             Poll::Ready(Ok(count)) => {
-                self.ahead_read = self.ahead_read.saturating_add(count);
+                self.ahead_read = self.ahead_read.saturating_add(saturated(count));
                 self.heartbeat.heard(self.clock.now());
                 if self.phase == Phase::Open && !self.bounds.note_bytes(count, &self.clock) {
                     return Poll::Ready(Err(Noted::Excess));
