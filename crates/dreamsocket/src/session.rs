@@ -16,6 +16,7 @@ use std::any::Any;
 use std::borrow::Borrow;
 use std::convert::identity;
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -57,12 +58,7 @@ pub(crate) struct Session<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     /// `early` are the bytes that came with the upgrade request. They are copied, so that their memory can go.
-    pub(crate) fn open(
-        io: T,
-        early: &[u8],
-        role: Role,
-        connection: Connection,
-    ) -> Self {
+    pub(crate) fn open(io: T, early: &[u8], role: Role, connection: Connection) -> Self {
         let wire = Wire::new(io, early, role, Arc::clone(&connection.shared));
         Self { wire, connection }
     }
@@ -110,28 +106,28 @@ where
             // Whether the last handler returned normally, so that it is told of the end (L5).
             let normally = loop {
                 let wire = &mut session.wire;
-                let message = match next(wire, selector, turn).await {
-                    Next::Message(message) => message,
-                    Next::Closed => break true,
-                    Next::Panicked(payload) => {
-                        panicked(wire, "a selector", payload);
+                let turned = Turning {
+                    wire,
+                    selector,
+                    turn,
+                    state: Some(state),
+                    connection: &session.connection,
+                    dependencies: dependencies.borrow(),
+                    on_message: &handlers.borrow().on_message,
+                    handler: Handler::Over,
+                    message: PhantomData,
+                };
+                let driven = match turned.await {
+                    Turned::Driven(Driven::Done(None)) => continue,
+                    Turned::Driven(driven) => driven,
+                    Turned::Closed => break true,
+                    Turned::Panicked(payload) => {
+                        panicked(&mut session.wire, "a selector", payload);
                         break false;
                     }
                 };
-                let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-                let connection = &session.connection;
-                let start = || {
-                    handlers
-                        .on_message
-                        .call(state, message, connection, dependencies)
-                };
-                match drive(wire, |config| config.handler_timeout, start, finish_message).await {
-                    Driven::Done(None) => {}
-                    driven => {
-                        if !heed::<T, FM, C>(wire, selector, outcome, driven) {
-                            break false;
-                        }
-                    }
+                if !heed::<T, FM, C>(&mut session.wire, selector, outcome, driven) {
+                    break false;
                 }
             };
             if let Err(payload) = guard(|| *selector = Selector::default()) {
@@ -387,6 +383,89 @@ where
     }
 }
 
+pin_project! {
+    /// One turn of the loop: waits for a message, and runs `on_message` to its end.
+    ///
+    /// One future for both, and written by hand, so that a message goes from the engine into the handler's future without
+    /// being moved from one to the other.
+    struct Turning<'a, T, D, S, C, FM, F> {
+        wire: &'a mut Wire<T>,
+        selector: &'a mut Selector<C>,
+        turn: &'a mut Turn,
+        // `None` once the handler has it.
+        state: Option<&'a mut S>,
+        connection: &'a Connection,
+        dependencies: &'a D,
+        on_message: &'a FM,
+        #[pin]
+        handler: Handler<F>,
+        message: PhantomData<fn(C)>,
+    }
+}
+
+/// How a turn ended.
+enum Turned<C> {
+    Driven(Driven<Unusual<C>>),
+    Closed,
+    /// A source of the selector did.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<'a, T, D, S, C, FM> Future for Turning<'a, T, D, S, C, FM, FM::Future>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    FM: OnMessage<'a, D, S, C>,
+{
+    type Output = Turned<C>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turned<C>> {
+        let mut this = self.project();
+        this.wire.awake();
+        let mut next = None;
+        if this.state.is_some() {
+            match ready!(poll_next(this.wire, this.selector, this.turn, context)) {
+                Next::Message(message) => next = Some(message),
+                Next::Closed => return Poll::Ready(Turned::Closed),
+                Next::Panicked(payload) => return Poll::Ready(Turned::Panicked(payload)),
+            }
+        }
+        // What the future still holds when it is done may panic when it is dropped, too.
+        let polled = guard(|| {
+            if let (Some(message), Some(state)) = (next, this.state.take()) {
+                let future =
+                    this.on_message
+                        .call(state, message, this.connection, this.dependencies);
+                this.handler.set(Handler::Running { future });
+            }
+            let HandlerProjected::Running { future } = this.handler.as_mut().project() else {
+                return Poll::Pending;
+            };
+            let output = ready!(future.poll(context));
+            this.handler.set(Handler::Over);
+            Poll::Ready(finish_message(output))
+        });
+        let driven = match polled {
+            Ok(Poll::Ready(output)) => {
+                this.wire.handler_ended();
+                return Poll::Ready(Turned::Driven(Driven::Done(output)));
+            }
+            Err(payload) => Driven::Panicked(payload),
+            Ok(Poll::Pending) => {
+                let limit = this.wire.config().handler_timeout;
+                Driven::Cut(ready!(this.wire.poll_beside(context, limit)))
+            }
+        };
+        this.wire.handler_ended();
+        Poll::Ready(Turned::Driven(
+            match guard(|| this.handler.set(Handler::Over)) {
+                Ok(()) => driven,
+                Err(payload) => Driven::Panicked(payload),
+            },
+        ))
+    }
+}
+
 /// What the loop does next.
 enum Next<C> {
     Message(Message<C>),
@@ -394,21 +473,8 @@ enum Next<C> {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// Waits for the next message, of the peer or of the selector in turn (L4), or for the end.
-fn next<T, C>(
-    wire: &mut Wire<T>,
-    selector: &mut Selector<C>,
-    turn: &mut Turn,
-) -> impl Future<Output = Next<C>>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    poll_fn(|context| {
-        wire.awake();
-        poll_next(wire, selector, turn, context)
-    })
-}
-
+/// The next message, of the peer or of the selector in turn (L4), or the end.
+#[inline(always)]
 fn poll_next<T, C>(
     wire: &mut Wire<T>,
     selector: &mut Selector<C>,

@@ -164,12 +164,7 @@ pub(super) struct Wire<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// `early` are bytes that came with the upgrade request.
-    pub(super) fn new(
-        io: T,
-        early: &[u8],
-        role: Role,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(super) fn new(io: T, early: &[u8], role: Role, shared: Arc<Shared>) -> Self {
         let config = Arc::clone(&shared.facts.config);
         let mut read = BytesMut::new();
         if !early.is_empty() {

@@ -197,7 +197,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Charges a message to the peer's rate.
     #[inline]
     fn charge(&mut self, message: Inbound) -> Decoded {
-        self.debt = self.debt.saturating_add(saturated(message.len() / BYTES_PER_UNIT));
+        self.debt = self
+            .debt
+            .saturating_add(saturated(message.len() / BYTES_PER_UNIT));
         if self.bounds.note_message(&self.clock) {
             Decoded::Message(message)
         } else {
