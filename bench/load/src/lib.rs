@@ -5,10 +5,10 @@
 
 pub mod client;
 pub mod frame;
-// pub mod instructions;
+pub mod instructions;
 pub mod latency;
 pub mod meter;
-// pub mod report;
-// pub mod runner;
+pub mod report;
+pub mod runner;
 pub mod spec;
 pub mod work;
