@@ -40,7 +40,12 @@ impl Target {
     }
 
     /// Begins an opening; `number` spreads the source addresses.
-    pub fn begin(&self, role: Role, number: usize, receive_buffer: Option<usize>) -> Result<Opening> {
+    pub fn begin(
+        &self,
+        role: Role,
+        number: usize,
+        receive_buffer: Option<usize>,
+    ) -> Result<Opening> {
         let tcp = socket::connect(self.spec.address, number, receive_buffer)?;
         let stream = Stream::new(tcp, self.tls.as_ref())?;
         Ok(Opening::new(stream, role, &self.spec))

@@ -101,7 +101,11 @@ pub struct FrameReader {
 
 impl FrameReader {
     /// Takes bytes in and gives each frame that is whole now. Frames may be masked, which those of [`MASK`] are.
-    pub fn read(&mut self, bytes: &[u8], mut on_frame: impl FnMut(Frame<'_>) -> Result<()>) -> Result<()> {
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        mut on_frame: impl FnMut(Frame<'_>) -> Result<()>,
+    ) -> Result<()> {
         self.held.extend(bytes);
         let mut at = 0;
         while let Some((start, end)) = extent(&self.held[at..])? {

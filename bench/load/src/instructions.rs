@@ -18,7 +18,10 @@ const MANY: u64 = 12_000;
 pub fn per_message(places: &Places, server: &Server) -> Result<f64> {
     let few = count(places, server, FEW)?;
     let many = count(places, server, MANY)?;
-    ensure!(many > few, "{many} instructions for {MANY} messages, {few} for {FEW}");
+    ensure!(
+        many > few,
+        "{many} instructions for {MANY} messages, {few} for {FEW}"
+    );
     Ok((many - few) as f64 / (MANY - FEW) as f64)
 }
 

@@ -138,10 +138,7 @@ mod tests {
 
     #[test]
     fn proc_is_parsed() {
-        assert_eq!(
-            parse_schedstat("13604552 2706137 48\n"),
-            Some(13_604_552)
-        );
+        assert_eq!(parse_schedstat("13604552 2706137 48\n"), Some(13_604_552));
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 25 17 0 0 20 0 1 0 5";
         assert_eq!(parse_stat(stat), Some((25, 17)));
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n";

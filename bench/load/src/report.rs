@@ -24,7 +24,8 @@ pub fn write(results: &Results, folder: &Path) -> Result<Vec<String>> {
     let mut pictures = Vec::new();
     for (name, chart) in plots::all(&figures) {
         let path = plots.join(format!("{name}.svg"));
-        fs::write(&path, svg::draw(&chart)).with_context(|| format!("writing {}", path.display()))?;
+        fs::write(&path, svg::draw(&chart))
+            .with_context(|| format!("writing {}", path.display()))?;
         pictures.push((name, chart.title));
     }
     let text = markdown::write(&figures, &goals, &pictures);

@@ -45,7 +45,10 @@ impl Places {
         let bench = bench.context("the crate has a folder above it")?.to_owned();
         let load = std::env::current_exe()?.with_file_name("load");
         if !load.exists() {
-            bail!("{} is missing: cargo build --release -p load", load.display());
+            bail!(
+                "{} is missing: cargo build --release -p load",
+                load.display()
+            );
         }
         let scratch = bench.join("target/bench");
         std::fs::create_dir_all(&scratch)?;
@@ -91,7 +94,11 @@ pub fn run(places: &Places, results: &mut Results) -> Result<()> {
 fn plan(settings: &Settings) -> Vec<Job<'_>> {
     let mut jobs = Vec::new();
     for round in 0..settings.rounds {
-        for row in settings.rows.iter().filter(|row| round < row.rounds_at_most) {
+        for row in settings
+            .rows
+            .iter()
+            .filter(|row| round < row.rounds_at_most)
+        {
             let can = settings.servers.iter().filter(|server| row.suits(server));
             jobs.extend(can.map(|server| Job { round, row, server }));
         }

@@ -122,7 +122,10 @@ fn show(results: &Results, folder: &Path) -> Result<()> {
     for goal in report::write(results, folder)? {
         eprintln!("{goal}");
     }
-    eprintln!("bench: the report is {}", folder.join("RESULTS.md").display());
+    eprintln!(
+        "bench: the report is {}",
+        folder.join("RESULTS.md").display()
+    );
     Ok(())
 }
 
@@ -130,7 +133,10 @@ fn count_instructions(places: &Places, results: &mut Results, servers: &[Server]
     for server in servers.iter().filter(|server| server.rust) {
         match instructions::per_message(places, server) {
             Ok(per_message) => {
-                eprintln!("{}: {per_message:.0} instructions for a message", server.name);
+                eprintln!(
+                    "{}: {per_message:.0} instructions for a message",
+                    server.name
+                );
                 results.add(Line::Instructions(Instructions {
                     server: server.name.clone(),
                     per_message,

@@ -12,12 +12,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 const SOURCES: usize = 8;
 
 /// Begins to connect; the socket is writable when it is through.
-pub(super) fn connect(to: SocketAddr, number: usize, receive_buffer: Option<usize>) -> Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(to),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+pub(super) fn connect(
+    to: SocketAddr,
+    number: usize,
+    receive_buffer: Option<usize>,
+) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
@@ -31,8 +31,7 @@ pub(super) fn connect(to: SocketAddr, number: usize, receive_buffer: Option<usiz
     }
     match socket.connect(&to.into()) {
         Ok(()) => {}
-        Err(error)
-            if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error).with_context(|| format!("connecting to {to}")),
     }
     Ok(TcpStream::from_std(socket.into()))

@@ -112,7 +112,11 @@ impl<'a> Figures<'a> {
         server: &str,
         of: impl Fn(&Report) -> Option<f64>,
     ) -> Option<Spread> {
-        Spread::of(self.reports(row, server).filter_map(|(_, report)| of(report)).collect())
+        Spread::of(
+            self.reports(row, server)
+                .filter_map(|(_, report)| of(report))
+                .collect(),
+        )
     }
 
     #[must_use]
@@ -168,7 +172,8 @@ pub(super) mod tests {
             servers: servers::parse(table).unwrap(),
             ..Settings::default()
         };
-        let path: PathBuf = std::env::temp_dir().join(format!("bench-{name}-{}", std::process::id()));
+        let path: PathBuf =
+            std::env::temp_dir().join(format!("bench-{name}-{}", std::process::id()));
         let mut results = Results::create(&path, settings).unwrap();
         for (row, server, rounds) in cpu {
             for (round, cpu) in rounds.iter().enumerate() {
@@ -227,6 +232,9 @@ pub(super) mod tests {
         assert!((echo.least - 1.0).abs() < 1e-9 && (echo.most - 1.2).abs() < 1e-9);
         // Against the row of the raw server, in the rounds that both have.
         assert!((ratio("fanout-1000x64B-handled").most - 1.5).abs() < 1e-9);
-        assert_eq!(figures.ratio(figures.row("chat-20x50").unwrap(), OURS), None);
+        assert_eq!(
+            figures.ratio(figures.row("chat-20x50").unwrap(), OURS),
+            None
+        );
     }
 }

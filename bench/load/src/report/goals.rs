@@ -66,7 +66,13 @@ impl Goal {
 
 impl fmt::Display for Goal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:12} {} ({})", self.verdict(), self.text, self.detail())
+        write!(
+            formatter,
+            "{:12} {} ({})",
+            self.verdict(),
+            self.text,
+            self.detail()
+        )
     }
 }
 
@@ -127,17 +133,23 @@ pub fn judge(figures: &Figures<'_>) -> Vec<Goal> {
             plain_echo(row).is_some_and(|echo| echo.size == size && echo.in_flight == in_flight)
         }
     };
-    let fan_out = |through_handlers: bool| {
-        move |row: &Row| {
-            matches!(row.work, Work::FanOut { handled, stalled: 0, .. } if handled == through_handlers)
-        }
-    };
+    let fan_out = |through_handlers: bool| move |row: &Row| matches!(row.work, Work::FanOut { handled, stalled: 0, .. } if handled == through_handlers);
     vec![
-        ratio("echo up to 1 KiB, 1 in flight: at most 1.05 × raw TCP", 1.05, &|row| {
-            echo_of(32, 1)(row) || echo_of(1024, 1)(row)
-        }),
-        ratio("echo of 32 B, 16 in flight: at most 1.35 ×", 1.35, &echo_of(32, 16)),
-        ratio("echo of 1 KiB, 16 in flight: at most 1.6 ×", 1.6, &echo_of(1024, 16)),
+        ratio(
+            "echo up to 1 KiB, 1 in flight: at most 1.05 × raw TCP",
+            1.05,
+            &|row| echo_of(32, 1)(row) || echo_of(1024, 1)(row),
+        ),
+        ratio(
+            "echo of 32 B, 16 in flight: at most 1.35 ×",
+            1.35,
+            &echo_of(32, 16),
+        ),
+        ratio(
+            "echo of 1 KiB, 16 in flight: at most 1.6 ×",
+            1.6,
+            &echo_of(1024, 16),
+        ),
         ratio("echo of 64 KiB and 1 MiB: at most 1.12 ×", 1.12, &|row| {
             plain_echo(row).is_some_and(|echo| echo.size >= 64 * 1024)
         }),
@@ -145,14 +157,24 @@ pub fn judge(figures: &Figures<'_>) -> Vec<Goal> {
         fairness(figures),
         tail(figures),
         growth(figures),
-        ratio("a delivery in a fan-out: at most 1.2 ×", 1.2, &fan_out(false)),
-        ratio("… through each connection's handler: at most 1.6 ×", 1.6, &fan_out(true)),
+        ratio(
+            "a delivery in a fan-out: at most 1.2 ×",
+            1.2,
+            &fan_out(false),
+        ),
+        ratio(
+            "… through each connection's handler: at most 1.6 ×",
+            1.6,
+            &fan_out(true),
+        ),
         stalled(figures),
         idle_bytes(figures),
         idle_cpu(figures),
-        ratio("an opening handshake: at most 2.6 × a bare accept", 2.6, &|row| {
-            matches!(row.work, Work::Handshakes { .. })
-        }),
+        ratio(
+            "an opening handshake: at most 2.6 × a bare accept",
+            2.6,
+            &|row| matches!(row.work, Work::Handshakes { .. }),
+        ),
         instructions(figures),
     ]
 }
@@ -172,7 +194,9 @@ fn ahead(figures: &Figures<'_>) -> Goal {
             continue;
         };
         let many = echo(row).is_some_and(|echo| echo.in_flight > 1);
-        let peers = figures.peers().filter(|peer| !(many && peer.write_per_message));
+        let peers = figures
+            .peers()
+            .filter(|peer| !(many && peer.write_per_message));
         let best = peers
             .filter_map(|peer| Some((&peer.name, figures.cpu(&row.id, &peer.name)?)))
             .min_by(|a, b| a.1.total_cmp(&b.1));
@@ -204,7 +228,12 @@ fn fairness(figures: &Figures<'_>) -> Goal {
 /// The p99 of the best peer.
 fn tail(figures: &Figures<'_>) -> Goal {
     let mut checks = Vec::new();
-    for row in figures.settings.rows.iter().filter(|row| echo(row).is_some()) {
+    for row in figures
+        .settings
+        .rows
+        .iter()
+        .filter(|row| echo(row).is_some())
+    {
         let p99 = |server: &str| figures.latency(&row.id, server, |latency| latency.p99);
         let peers = figures.peers();
         let best = peers
@@ -227,7 +256,8 @@ fn growth(figures: &Figures<'_>) -> Goal {
     let few = |row: &&Row| plain_echo(row).is_some_and(|echo| echo.connections == 50);
     for row in figures.settings.rows.iter().filter(few) {
         let more = row.id.replace("echo-50x", "echo-5000x");
-        let growth = |server: &str| Some(figures.cpu(&more, server)? / figures.cpu(&row.id, server)?);
+        let growth =
+            |server: &str| Some(figures.cpu(&more, server)? / figures.cpu(&row.id, server)?);
         if let (Some(ours), Some(raw)) = (growth(OURS), growth(RAW)) {
             let measured = format!("{ours:.2} ×, raw {raw:.2} ×");
             checks.push(check(&more, ours, raw * 1.05, measured));
@@ -264,7 +294,12 @@ fn idle_bytes(figures: &Figures<'_>) -> Goal {
     let rows = figures.settings.rows.iter().filter(plain);
     let checks = rows.filter_map(|row| {
         let bytes = figures.median(&row.id, OURS, Report::bytes_per_connection)?;
-        Some(check(&row.id, bytes, IDLE_BYTES, format!("{bytes:.0} bytes")))
+        Some(check(
+            &row.id,
+            bytes,
+            IDLE_BYTES,
+            format!("{bytes:.0} bytes"),
+        ))
     });
     Goal {
         text: "an idle connection: at most 1.8 KB resident",
@@ -273,13 +308,17 @@ fn idle_bytes(figures: &Figures<'_>) -> Goal {
 }
 
 fn idle_cpu(figures: &Figures<'_>) -> Goal {
-    let many = |row: &&Row| {
-        matches!(row.work, Work::Idle { connections, .. } if connections >= 18_000)
-    };
+    let many =
+        |row: &&Row| matches!(row.work, Work::Idle { connections, .. } if connections >= 18_000);
     let rows = figures.settings.rows.iter().filter(many);
     let checks = rows.filter_map(|row| {
         let cores = figures.median(&row.id, OURS, Report::cores)?;
-        Some(check(&row.id, cores, 0.01, format!("{:.2} %", cores * 100.0)))
+        Some(check(
+            &row.id,
+            cores,
+            0.01,
+            format!("{:.2} %", cores * 100.0),
+        ))
     });
     Goal {
         text: "18,000 idle connections: less than 1 % of a core",
@@ -289,7 +328,8 @@ fn idle_cpu(figures: &Figures<'_>) -> Goal {
 
 fn instructions(figures: &Figures<'_>) -> Goal {
     let ours = figures.instructions.get(OURS);
-    let checks = ours.map(|&count| check("echo of 32 B", count, INSTRUCTIONS, format!("{count:.0}")));
+    let checks =
+        ours.map(|&count| check("echo of 32 B", count, INSTRUCTIONS, format!("{count:.0}")));
     Goal {
         text: "an echoed message of 32 B, 16 in flight: at most 800 instructions in user mode",
         checks: checks.into_iter().collect(),
@@ -332,23 +372,43 @@ mod tests {
         let many = "echo-50x32B-16";
         let one = "echo-50x32B-1";
         let goal = "less CPU time than every peer";
-        check_goal("g5", goal, &[(many, OURS, &[2.0]), (many, "peer", &[1.0])], None);
-        check_goal("g6", goal, &[(one, OURS, &[2.0]), (one, "peer", &[1.0])], Some(false));
-        check_goal("g7", goal, &[(many, OURS, &[2.0]), (many, "other", &[3.0])], Some(true));
+        check_goal(
+            "g5",
+            goal,
+            &[(many, OURS, &[2.0]), (many, "peer", &[1.0])],
+            None,
+        );
+        check_goal(
+            "g6",
+            goal,
+            &[(one, OURS, &[2.0]), (one, "peer", &[1.0])],
+            Some(false),
+        );
+        check_goal(
+            "g7",
+            goal,
+            &[(many, OURS, &[2.0]), (many, "other", &[3.0])],
+            Some(true),
+        );
     }
 
     #[test]
     fn growth_and_stalling_are_compared() {
         let (few, more) = ("echo-50x32B-1", "echo-5000x32B-1");
-        let cpu = |ours: f64| vec![
-            (few, RAW, vec![1.0]),
-            (more, RAW, vec![2.0]),
-            (few, OURS, vec![1.0]),
-            (more, OURS, vec![ours]),
-        ];
+        let cpu = |ours: f64| {
+            vec![
+                (few, RAW, vec![1.0]),
+                (more, RAW, vec![2.0]),
+                (few, OURS, vec![1.0]),
+                (more, OURS, vec![ours]),
+            ]
+        };
         for (name, ours, met) in [("g8", 2.05, true), ("g9", 2.2, false)] {
             let cpu = cpu(ours);
-            let cpu: Vec<_> = cpu.iter().map(|(row, server, rounds)| (*row, *server, &rounds[..])).collect();
+            let cpu: Vec<_> = cpu
+                .iter()
+                .map(|(row, server, rounds)| (*row, *server, &rounds[..]))
+                .collect();
             check_goal(name, "from 50 to 5,000", &cpu, Some(met));
         }
         let quiet: (&str, &str, &[f64]) = ("fanout-1000x64B", OURS, &[1.0]);

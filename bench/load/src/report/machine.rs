@@ -25,7 +25,12 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_mib(&read("/proc/meminfo")).unwrap_or_default(),
             // What a distributor puts behind the version does not matter here.
-            kernel: kernel.split('-').next().unwrap_or_default().trim().to_owned(),
+            kernel: kernel
+                .split('-')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             rustc: output("rustc", &["--version"]),
             date: output("date", &["-u", "+%Y-%m-%d"]),
         }

@@ -99,7 +99,10 @@ fn write_summary(out: &mut String, figures: &Figures<'_>) {
     line!(out, "## CPU time as a multiple of raw TCP\n");
     matrix(out, figures, &|row| !row.is_idle(), &|row, server| {
         let mark = if is_marked(row, server) { " †" } else { "" };
-        Some(format!("{:.2}{mark}", figures.ratio(row, &server.name)?.median))
+        Some(format!(
+            "{:.2}{mark}",
+            figures.ratio(row, &server.name)?.median
+        ))
     });
     line!(
         out,
@@ -119,7 +122,10 @@ fn matrix(
     cell: &dyn Fn(&Row, &Server) -> Option<String>,
 ) {
     let servers = &figures.settings.servers;
-    let names: Vec<_> = servers.iter().map(|server| bold(server, &server.name)).collect();
+    let names: Vec<_> = servers
+        .iter()
+        .map(|server| bold(server, &server.name))
+        .collect();
     line!(out, "| row | {} |", names.join(" | "));
     line!(out, "|---|{}", "---:|".repeat(servers.len()));
     for row in figures.settings.rows.iter().filter(|row| counts(row)) {
@@ -149,12 +155,18 @@ fn write_row(out: &mut String, figures: &Figures<'_>, row: &Row) {
         };
         lines.extend(found);
         if let Some((times, reason)) = figures.failure(&row.id, &server.name) {
-            failures.push(format!("- {} failed in {times} rounds: {reason}", server.name));
+            failures.push(format!(
+                "- {} failed in {times} rounds: {reason}",
+                server.name
+            ));
         }
     }
     lines.sort_by(|a, b| a.0.total_cmp(&b.0));
     if row.is_idle() {
-        line!(out, "| server | bytes a connection | spread | RSS MiB | CPU, % of a core |");
+        line!(
+            out,
+            "| server | bytes a connection | spread | RSS MiB | CPU, % of a core |"
+        );
         line!(out, "|---|---:|---:|---:|---:|");
     } else {
         let unit = match row.work {
@@ -246,7 +258,10 @@ fn write_instructions(out: &mut String, figures: &Figures<'_>) {
     if figures.instructions.is_empty() {
         return;
     }
-    line!(out, "## Instructions in user mode for an echoed message of 32 B, 16 in flight\n");
+    line!(
+        out,
+        "## Instructions in user mode for an echoed message of 32 B, 16 in flight\n"
+    );
     line!(out, "| server | instructions |\n|---|---:|");
     let mut lines: Vec<_> = figures.instructions.iter().collect();
     lines.sort_by(|a, b| a.1.total_cmp(b.1));
@@ -311,12 +326,17 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (value, text) in [(0.4, "0"), (999.0, "999"), (1000.0, "1,000"), (-1234567.0, "-1,234,567")] {
+        for (value, text) in [
+            (0.4, "0"),
+            (999.0, "999"),
+            (1000.0, "1,000"),
+            (-1234567.0, "-1,234,567"),
+        ] {
             assert_eq!(grouped(value), text);
         }
-        assert_eq!(micros(3.14159), "3.14");
-        assert_eq!(micros(31.4159), "31.4");
-        assert_eq!(micros(3141.6), "3,142");
+        assert_eq!(micros(2.71), "2.71");
+        assert_eq!(micros(27.18), "27.2");
+        assert_eq!(micros(2718.3), "2,718");
     }
 
     #[test]
@@ -339,7 +359,13 @@ mod tests {
             .filter_map(|line| line.strip_prefix("| "))
             .filter_map(|line| line.split(" |").next())
             .collect();
-        assert_eq!(names, ["server", "raw", "**dreamsocket**", "peer †", "other"]);
-        assert!(text.contains("| 3.00 (1.80 + 1.20) | **1.50** | 1.50–1.50 | 1,000 |"), "{text}");
+        assert_eq!(
+            names,
+            ["server", "raw", "**dreamsocket**", "peer †", "other"]
+        );
+        assert!(
+            text.contains("| 3.00 (1.80 + 1.20) | **1.50** | 1.50–1.50 | 1,000 |"),
+            "{text}"
+        );
     }
 }

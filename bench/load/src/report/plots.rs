@@ -9,9 +9,8 @@ use crate::spec::Report;
 /// All pictures that something was measured for, by file name.
 pub(super) fn all(figures: &Figures<'_>) -> Vec<(&'static str, Chart)> {
     let ratio = |row: &Row, server: &str| Some(figures.ratio(row, server)?.median);
-    let bytes = |row: &Row, server: &str| {
-        figures.median(&row.id, server, Report::bytes_per_connection)
-    };
+    let bytes =
+        |row: &Row, server: &str| figures.median(&row.id, server, Report::bytes_per_connection);
     let charts = [
         (
             "echo",
@@ -19,7 +18,12 @@ pub(super) fn all(figures: &Figures<'_>) -> Vec<(&'static str, Chart)> {
             "as a multiple of raw TCP, which is 1; less is better",
             panels(
                 figures,
-                &["echo-50x32B-1", "echo-50x32B-16", "echo-50x1KiB-16", "echo-50x64KiB-1"],
+                &[
+                    "echo-50x32B-1",
+                    "echo-50x32B-16",
+                    "echo-50x1KiB-16",
+                    "echo-50x64KiB-1",
+                ],
                 &ratio,
                 Some(1.0),
             ),
@@ -30,7 +34,12 @@ pub(super) fn all(figures: &Figures<'_>) -> Vec<(&'static str, Chart)> {
             "as a multiple of raw TCP, which is 1; less is better",
             panels(
                 figures,
-                &["fanout-1000x64B", "fanout-1000x1KiB", "fanout-10000x64B", "fanout-10000x1KiB"],
+                &[
+                    "fanout-1000x64B",
+                    "fanout-1000x1KiB",
+                    "fanout-10000x64B",
+                    "fanout-10000x1KiB",
+                ],
                 &ratio,
                 Some(1.0),
             ),
@@ -39,7 +48,12 @@ pub(super) fn all(figures: &Figures<'_>) -> Vec<(&'static str, Chart)> {
             "handshakes-and-compression",
             "Opening handshakes and compression: CPU time",
             "as a multiple of raw TCP, which is 1; less is better",
-            panels(figures, &["handshakes-32", "deflate-50x1KiB-1"], &ratio, Some(1.0)),
+            panels(
+                figures,
+                &["handshakes-32", "deflate-50x1KiB-1"],
+                &ratio,
+                Some(1.0),
+            ),
         ),
         (
             "idle",

@@ -61,7 +61,10 @@ pub(super) fn draw(chart: &Chart) -> String {
         .chunks(columns)
         .map(|pair| pair.iter().map(|panel| panel.bars.len()).max().unwrap_or(0))
         .collect();
-    let panels: usize = lines.iter().map(|bars| PANEL_HEAD + bars * LINE + MARGIN).sum();
+    let panels: usize = lines
+        .iter()
+        .map(|bars| PANEL_HEAD + bars * LINE + MARGIN)
+        .sum();
     let height = HEAD + panels;
     let width = if columns == 1 {
         PANEL + 2 * MARGIN
@@ -88,17 +91,37 @@ pub(super) fn draw(chart: &Chart) -> String {
 }
 
 fn draw_panel(panel: &Panel, left: usize, top: usize) -> String {
-    let least = panel.bars.iter().map(|bar| bar.value).fold(f64::MAX, f64::min);
+    let least = panel
+        .bars
+        .iter()
+        .map(|bar| bar.value)
+        .fold(f64::MAX, f64::min);
     let most = panel.bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let scale = most.min(least * CUT).max(f64::MIN_POSITIVE);
     let length = |value: f64| (value.min(scale) / scale * BARS as f64).max(1.0);
     let start = left + LABEL;
     let mut out = String::new();
-    line(&mut out, format_args!(
-        "<text class=\"strong\" x=\"{left}\" y=\"{}\">{}</text>",
-        top + 16,
-        escape(&panel.title)
-    ));
+    line(
+        &mut out,
+        format_args!(
+            "<text class=\"strong\" x=\"{left}\" y=\"{}\">{}</text>",
+            top + 16,
+            escape(&panel.title)
+        ),
+    );
+    if let Some(mark) = panel.mark {
+        let x = start as f64 + length(mark);
+        let (from, to) = (
+            top + PANEL_HEAD - 2,
+            top + PANEL_HEAD + panel.bars.len() * LINE,
+        );
+        line(
+            &mut out,
+            format_args!(
+                "<path class=\"mark\" stroke-dasharray=\"2 3\" d=\"M{x:.1} {from} V{to}\"/>"
+            ),
+        );
+    }
     for (number, bar) in panel.bars.iter().enumerate() {
         let y = top + PANEL_HEAD + number * LINE;
         let long = length(bar.value);
@@ -107,34 +130,33 @@ fn draw_panel(panel: &Panel, left: usize, top: usize) -> String {
             Kind::Raw => ("raw", "text"),
             Kind::Peer => ("peer", "text"),
         };
-        line(&mut out, format_args!(
-            "<text class=\"{text}\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+        line(
+            &mut out,
+            format_args!(
+                "<text class=\"{text}\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"{class}\" x=\"{start}\" y=\"{}\" width=\"{long:.1}\" height=\"{}\" rx=\"2\"/>\
              <text class=\"{text}\" x=\"{:.1}\" y=\"{}\">{}</text>",
-            start - 8,
-            y + 12,
-            escape(&bar.label),
-            y + 2,
-            LINE - 6,
-            start as f64 + long + 6.0,
-            y + 12,
-            escape(&bar.text)
-        ));
+                start - 8,
+                y + 12,
+                escape(&bar.label),
+                y + 2,
+                LINE - 6,
+                start as f64 + long + 6.0,
+                y + 12,
+                escape(&bar.text)
+            ),
+        );
         if bar.value > scale {
             let x = start as f64 + long - 14.0;
-            line(&mut out, format_args!(
-                "<path class=\"cut\" d=\"M{x:.1} {0} l4 0 l-5 {1} l-4 0z\"/>",
-                y + 1,
-                LINE - 4
-            ));
+            line(
+                &mut out,
+                format_args!(
+                    "<path class=\"cut\" d=\"M{x:.1} {0} l4 0 l-5 {1} l-4 0z\"/>",
+                    y + 1,
+                    LINE - 4
+                ),
+            );
         }
-    }
-    if let Some(mark) = panel.mark {
-        let x = start as f64 + length(mark);
-        let (from, to) = (top + PANEL_HEAD - 2, top + PANEL_HEAD + panel.bars.len() * LINE);
-        line(&mut out, format_args!(
-            "<path class=\"mark\" stroke-dasharray=\"2 3\" d=\"M{x:.1} {from} V{to}\"/>"
-        ));
     }
     out
 }
@@ -145,7 +167,9 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -165,7 +189,11 @@ mod tests {
             subtitle: String::new(),
             panels: vec![Panel {
                 title: "p".to_owned(),
-                bars: vec![bar(1.0, Kind::Raw), bar(2.0, Kind::Ours), bar(100.0, Kind::Peer)],
+                bars: vec![
+                    bar(1.0, Kind::Raw),
+                    bar(2.0, Kind::Ours),
+                    bar(100.0, Kind::Peer),
+                ],
                 mark: Some(1.0),
             }],
         };

@@ -63,7 +63,10 @@ impl Progress {
         let left = time(self.seconds_left());
         let mut err = stderr().lock();
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        let text = format!("{clear}[{}/{}, {left} left] {line}", self.number, self.count);
+        let text = format!(
+            "{clear}[{}/{}, {left} left] {line}",
+            self.number, self.count
+        );
         let end = if end == '\n' { "\n" } else { "" };
         // Without a stderr there is nobody to show it to.
         let _ = write!(err, "{text}{end}").and_then(|()| err.flush());
@@ -87,11 +90,13 @@ fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unsupported => "not supported".to_owned(),
         Outcome::Failed(reason) => format!("FAILED: {reason}"),
-        Outcome::Measured(report) => match (report.cpu_per_message(), report.bytes_per_connection()) {
-            (Some(cpu), _) => format!("{cpu:.2} µs, {:.0}/s", report.rate()),
-            (None, Some(bytes)) => format!("{bytes:.0} bytes a connection"),
-            (None, None) => format!("{:.0}/s", report.rate()),
-        },
+        Outcome::Measured(report) => {
+            match (report.cpu_per_message(), report.bytes_per_connection()) {
+                (Some(cpu), _) => format!("{cpu:.2} µs, {:.0}/s", report.rate()),
+                (None, Some(bytes)) => format!("{bytes:.0} bytes a connection"),
+                (None, None) => format!("{:.0}/s", report.rate()),
+            }
+        }
     }
 }
 
@@ -113,7 +118,10 @@ mod tests {
             }),
             ..Report::default()
         };
-        assert_eq!(describe(&Outcome::Measured(report.clone())), "2.50 µs, 500/s");
+        assert_eq!(
+            describe(&Outcome::Measured(report.clone())),
+            "2.50 µs, 500/s"
+        );
         report.messages = 0;
         report.connections = 10;
         report.memory = Some(Memory {
@@ -121,6 +129,9 @@ mod tests {
             end: 19_000,
             peak: 20_000,
         });
-        assert_eq!(describe(&Outcome::Measured(report)), "1800 bytes a connection");
+        assert_eq!(
+            describe(&Outcome::Measured(report)),
+            "1800 bytes a connection"
+        );
     }
 }

@@ -117,7 +117,8 @@ impl Results {
             Line::Settings(settings) => self.settings = *settings,
             Line::Measured(measured) => self.measured.push(*measured),
             Line::Instructions(instructions) => {
-                self.instructions.retain(|other| other.server != instructions.server);
+                self.instructions
+                    .retain(|other| other.server != instructions.server);
                 self.instructions.push(instructions);
             }
         }
@@ -127,7 +128,11 @@ impl Results {
     #[must_use]
     pub fn has(&self, row: &str, server: &str, round: usize) -> bool {
         self.measured.iter().any(|measured| {
-            (measured.row.as_str(), measured.server.as_str(), measured.round) == (row, server, round)
+            (
+                measured.row.as_str(),
+                measured.server.as_str(),
+                measured.round,
+            ) == (row, server, round)
                 && !matches!(measured.outcome, Outcome::Failed(_))
         })
     }
@@ -135,7 +140,9 @@ impl Results {
 
 /// The settings, and the lines after them. A last line that was cut off is left out.
 fn parse(text: &str) -> Result<(Settings, Vec<Line>)> {
-    let mut lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
     match lines.next() {
         Some(Line::Settings(settings)) => Ok((*settings, lines.collect())),
         _ => bail!("the results do not begin with their settings"),

@@ -184,7 +184,7 @@ fn handshakes(seconds: f64) -> Row {
         concurrent: 32,
         until: until(0.3, seconds),
     };
-    let title = "Opening handshakes, 32 at once (raw: accepted connections)";
+    let title = "Opening handshakes, 32 at once (raw: bare accepts)";
     Row::new("handshakes-32".to_owned(), title.to_owned(), work)
 }
 

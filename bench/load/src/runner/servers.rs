@@ -87,7 +87,10 @@ fn version(server: &Server, bench: &Path) -> Option<String> {
 /// The commit, and a `+` if there is more than was committed.
 fn own_version(bench: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").current_dir(bench).args(arguments).output();
+        let output = Command::new("git")
+            .current_dir(bench)
+            .args(arguments)
+            .output();
         let output = output.ok().filter(|output| output.status.success())?;
         String::from_utf8(output.stdout).ok()
     };
@@ -111,7 +114,10 @@ struct CargoPackage {
 /// The last of that name: cargo sorts by version.
 fn cargo_version(lock: &str, name: &str) -> Option<String> {
     let lock: CargoLock = toml::from_str(lock).ok()?;
-    let found = lock.package.into_iter().rfind(|package| package.name == name);
+    let found = lock
+        .package
+        .into_iter()
+        .rfind(|package| package.name == name);
     found.map(|package| package.version)
 }
 
@@ -135,7 +141,9 @@ mod tests {
         assert!(servers[0].raw && !servers[0].deflate && !servers[0].rust);
         assert!(servers[1].deflate && servers[1].write_per_message);
         assert!(parse("[[server]]\nname='a'\ncommand='a'\ntsl=true").is_err());
-        assert!(parse("[[server]]\nname='a'\ncommand='a'\n[[server]]\nname='a'\ncommand='b'").is_err());
+        assert!(
+            parse("[[server]]\nname='a'\ncommand='a'\n[[server]]\nname='a'\ncommand='b'").is_err()
+        );
     }
 
     #[test]

@@ -155,6 +155,10 @@ mod tests {
         let plain = Format::new(100, false);
         let reply = frame::unmasked(frame::TEXT, &payload(100, due));
         assert_eq!(plain.decode(&reply).unwrap(), due);
-        assert!(plain.decode(&frame::unmasked(frame::PING, &[0; 100])).is_err());
+        assert!(
+            plain
+                .decode(&frame::unmasked(frame::PING, &[0; 100]))
+                .is_err()
+        );
     }
 }

@@ -154,10 +154,7 @@ impl Echo<'_> {
         let mut ready = Vec::new();
         let start = Instant::now();
         while self.peers.iter().any(|peer| peer.under_way > 0) {
-            ensure!(
-                start.elapsed() < PATIENCE,
-                "replies are missing at the end"
-            );
+            ensure!(start.elapsed() < PATIENCE, "replies are missing at the end");
             self.clients.wait(&mut ready, self.window.timeout())?;
             for &event in &ready {
                 self.handle(event)?;

@@ -51,7 +51,11 @@ impl Flight {
     /// Forgets those that all have, and says how many.
     fn advance(&mut self) -> u64 {
         let mut done = 0;
-        while self.published.front().is_some_and(|oldest| oldest.missing == 0) {
+        while self
+            .published
+            .front()
+            .is_some_and(|oldest| oldest.missing == 0)
+        {
             self.published.pop_front();
             done += 1;
         }

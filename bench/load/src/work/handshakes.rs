@@ -43,7 +43,8 @@ pub(super) fn run(target: &Target) -> Result<Report> {
             let slot = event.token().0;
             let (opening, since) = &mut slots[slot];
             let step = opening.advance(&mut buffer);
-            if step.with_context(|| format!("after {} handshakes", window.messages))? == Step::Open {
+            if step.with_context(|| format!("after {} handshakes", window.messages))? == Step::Open
+            {
                 window.came(Some(*since), Instant::now());
                 slots[slot] = begin(&poll, slot)?;
             }

@@ -41,7 +41,11 @@ pub(super) fn run(target: &Target) -> Result<Report> {
         }
         clients.wait(&mut ready, Duration::from_millis(20))?;
         for event in ready.iter().filter(|event| event.readable) {
-            answer(&mut clients, &mut readers[event.connection], event.connection)?;
+            answer(
+                &mut clients,
+                &mut readers[event.connection],
+                event.connection,
+            )?;
         }
     }
     let mut report = window.report;

@@ -96,7 +96,7 @@ impl Replies {
 
     /// Says whether the last reply is whole.
     pub(super) fn is_even(&self, length: usize) -> bool {
-        self.received % length as u64 == 0
+        self.received.is_multiple_of(length as u64)
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         let message = binary(length);
         let outgoing = Outgoing::new(&message, 4);
         let mut sending = Sending::default();
-        let mut written = Vec::new();
+        let mut written: Vec<u8> = Vec::new();
         for _ in 0..messages {
             sending.add(1, &outgoing);
             let write = |bytes: &[u8]| {
