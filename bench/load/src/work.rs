@@ -16,6 +16,9 @@ use crate::latency::Latencies;
 use crate::meter::{Meter, Reading};
 use crate::spec::{Memory, Report, Spec, Until, Work};
 
+/// How long a poll may wait.
+const POLL: Duration = Duration::from_millis(20);
+
 /// Makes one measurement.
 pub fn run(spec: &Spec) -> Result<Report> {
     let target = Target::new(spec)?;
@@ -172,10 +175,5 @@ impl<'a> Window<'a> {
             _ => {}
         }
         Ok(self.phase == Phase::Over)
-    }
-
-    /// How long a poll may wait.
-    fn timeout(&self) -> Duration {
-        Duration::from_millis(20)
     }
 }

@@ -12,7 +12,7 @@ use load::spec::{Report, Spec, Until, Work};
 /// Who gets what, by role; a room is a role of its own.
 type Members = Arc<Mutex<Vec<(Vec<u8>, TcpStream)>>>;
 
-fn serve(connection: impl Fn(TcpStream, Members) + Send + Copy + 'static) -> SocketAddr {
+fn serve(connection: impl Fn(TcpStream, &Members) + Send + Copy + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let members = Members::default();
@@ -20,7 +20,7 @@ fn serve(connection: impl Fn(TcpStream, Members) + Send + Copy + 'static) -> Soc
         for stream in listener.incoming() {
             let (stream, members) = (stream.unwrap(), Arc::clone(&members));
             stream.set_nodelay(true).unwrap();
-            std::thread::spawn(move || connection(stream, members));
+            std::thread::spawn(move || connection(stream, &members));
         }
     });
     address
@@ -36,7 +36,7 @@ fn send_to_all(members: &Members, role: &[u8], bytes: &[u8]) {
 }
 
 /// The first byte is the role, and then everything goes as it came.
-fn raw(mut stream: TcpStream, members: Members) {
+fn raw(mut stream: TcpStream, members: &Members) {
     let mut role = [0];
     if stream.read_exact(&mut role).is_err() {
         return;
@@ -56,8 +56,8 @@ fn raw(mut stream: TcpStream, members: Members) {
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         match role[0] {
             b'e' => stream.write_all(&buffer[..length]).unwrap(),
-            b'p' => send_to_all(&members, b"s", &buffer[..length]),
-            _ => send_to_all(&members, &role, &buffer[..length]),
+            b'p' => send_to_all(members, b"s", &buffer[..length]),
+            _ => send_to_all(members, &role, &buffer[..length]),
         }
     }
 }
@@ -87,13 +87,13 @@ fn web_socket(mut stream: TcpStream, extension: &str, reply: fn(&frame::Frame<'_
     }
 }
 
-fn echo(stream: TcpStream, _: Members) {
+fn echo(stream: TcpStream, _: &Members) {
     web_socket(stream, "", |frame| {
         frame::unmasked(frame.opcode, frame.payload)
     });
 }
 
-fn wrong_echo(stream: TcpStream, _: Members) {
+fn wrong_echo(stream: TcpStream, _: &Members) {
     web_socket(stream, "", |frame| {
         let mut payload = frame.payload.to_vec();
         payload[5] ^= 1;
@@ -102,7 +102,7 @@ fn wrong_echo(stream: TcpStream, _: Members) {
 }
 
 /// Compresses anew, as a server does.
-fn compressed_echo(stream: TcpStream, _: Members) {
+fn compressed_echo(stream: TcpStream, _: &Members) {
     let extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
     web_socket(stream, extension, |frame| {
         let payload = frame::deflate(&frame::inflate(frame.payload).unwrap()).unwrap();

@@ -16,8 +16,8 @@ const USAGE: &str = "\
 usage: bench [--quick] [--rows A,B] [--servers A,B] [--rounds N] [--seconds S] [--resume]
        bench instructions | report    [--quick] [--servers A,B]
   --quick        a few rows, 3 rounds, about ten minutes; into target/bench/quick instead of here
-  --rows A,B     only rows whose name contains one of these
-  --servers A,B  only these servers; raw TCP is always there
+  --rows A,B     only rows whose name contains one of these; into target/bench/part
+  --servers A,B  only these servers; raw TCP is always there; into target/bench/part
   --rounds N     how often all is measured (5, quick 3)
   --seconds S    how long a window is, before it is made longer for large messages (0.8, quick 0.7)
   --resume       go on with what broke off, as it was begun; what failed is tried again
@@ -81,11 +81,12 @@ fn run() -> Result<()> {
     let args = Args::parse()?;
     rlimit::increase_nofile_limit(u64::MAX)?;
     let places = Places::find()?;
-    // A quick look does not replace what took an hour.
-    let folder = if args.quick {
-        places.scratch.join("quick")
-    } else {
-        places.bench.clone()
+    // A quick look, or one at a part, does not replace what took an hour.
+    let is_part = !(args.rows.is_empty() && args.servers.is_empty());
+    let folder = match (args.quick, is_part) {
+        (true, _) => places.scratch.join("quick"),
+        (false, true) => places.scratch.join("part"),
+        (false, false) => places.bench.clone(),
     };
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("results.jsonl");
@@ -97,7 +98,7 @@ fn run() -> Result<()> {
                 Results::create(&file, settings(&args, &places)?)?
             };
             runner::run(&places, &mut results)?;
-            if !results.settings.quick && args.rows.is_empty() {
+            if !results.settings.quick && !is_part {
                 let servers = results.settings.servers.clone();
                 count_instructions(&places, &mut results, &servers)?;
             }

@@ -40,7 +40,7 @@ impl Progress {
         self.current = estimate;
         self.what = format!("round {} {row} {server}", round + 1);
         if self.terminal {
-            self.show('\r', &format!("{} …  (last: {})", self.what, self.last));
+            self.show(false, &format!("{} …  (last: {})", self.what, self.last));
         }
     }
 
@@ -50,7 +50,7 @@ impl Progress {
         let line = format!("{}: {}", self.what, self.last);
         // A failure stays on the screen.
         let stays = !self.terminal || matches!(outcome, Outcome::Failed(_));
-        self.show(if stays { '\n' } else { '\r' }, &line);
+        self.show(stays, &line);
     }
 
     pub fn finish(&self) {
@@ -59,7 +59,7 @@ impl Progress {
         }
     }
 
-    fn show(&self, end: char, line: &str) {
+    fn show(&self, stays: bool, line: &str) {
         let left = time(self.seconds_left());
         let mut err = stderr().lock();
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
@@ -67,7 +67,7 @@ impl Progress {
             "{clear}[{}/{}, {left} left] {line}",
             self.number, self.count
         );
-        let end = if end == '\n' { "\n" } else { "" };
+        let end = if stays { "\n" } else { "" };
         // Without a stderr there is nobody to show it to.
         let _ = write!(err, "{text}{end}").and_then(|()| err.flush());
     }

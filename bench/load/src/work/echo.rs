@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::messages::{self, Outgoing, Replies, Sending};
-use super::{Server, Window};
+use super::{POLL, Server, Window};
 use crate::client::{Clients, Got, PATIENCE, Ready, Role, Target};
 use crate::frame::{self, Frame, FrameReader};
 use crate::latency::SendTimes;
@@ -138,7 +138,7 @@ impl Echo<'_> {
         }
         let mut ready = Vec::new();
         while !self.window.is_over(Instant::now())? {
-            self.clients.wait(&mut ready, self.window.timeout())?;
+            self.clients.wait(&mut ready, POLL)?;
             for &event in &ready {
                 let replies = self.handle(event)?;
                 if replies > 0 {
@@ -155,7 +155,7 @@ impl Echo<'_> {
         let start = Instant::now();
         while self.peers.iter().any(|peer| peer.under_way > 0) {
             ensure!(start.elapsed() < PATIENCE, "replies are missing at the end");
-            self.clients.wait(&mut ready, self.window.timeout())?;
+            self.clients.wait(&mut ready, POLL)?;
             for &event in &ready {
                 self.handle(event)?;
             }

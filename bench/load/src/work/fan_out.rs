@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::messages::{self, Outgoing, Replies, Sending};
-use super::{Server, Window};
+use super::{POLL, Server, Window};
 use crate::client::{Clients, Got, Role, Target};
 use crate::spec::{Report, Work};
 
@@ -102,7 +102,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     publish(&mut flight, &mut clients, at_once as u64)?;
     let mut ready = Vec::new();
     while !window.is_over(Instant::now())? {
-        clients.wait(&mut ready, window.timeout())?;
+        clients.wait(&mut ready, POLL)?;
         for event in &ready {
             let connection = event.connection;
             if connection == publisher {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use mio::{Events, Poll, Token};
 
-use super::{Server, Window};
+use super::{POLL, Server, Window};
 use crate::client::{Opening, Role, Step, Target};
 use crate::spec::{Report, Work};
 
@@ -33,7 +33,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     }
     let mut window = Window::new(&server, until)?;
     while !window.is_over(Instant::now())? {
-        let polled = poll.poll(&mut events, Some(window.timeout()));
+        let polled = poll.poll(&mut events, Some(POLL));
         if let Err(error) = polled
             && error.kind() != std::io::ErrorKind::Interrupted
         {

@@ -1,10 +1,10 @@
 //! Connections that say nothing: what each keeps resident, and what all of them cost while nothing happens.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::{Server, Window};
+use super::{POLL, Server, Window};
 use crate::client::{Clients, Got, Role, Target};
 use crate::frame::{self, FrameReader};
 use crate::spec::{Report, Until, Work};
@@ -39,7 +39,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
         if window.is_over(now)? {
             break;
         }
-        clients.wait(&mut ready, Duration::from_millis(20))?;
+        clients.wait(&mut ready, POLL)?;
         for event in ready.iter().filter(|event| event.readable) {
             answer(
                 &mut clients,
