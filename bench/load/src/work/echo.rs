@@ -143,6 +143,8 @@ impl Echo<'_> {
                 let replies = self.handle(event)?;
                 if replies > 0 {
                     self.send(event.connection, replies, Instant::now())?;
+                } else if event.writable {
+                    self.write(event.connection)?;
                 }
             }
         }
@@ -152,12 +154,15 @@ impl Echo<'_> {
     /// Takes in what is under way, and looks whether it came out even.
     fn drain(&mut self) -> Result<()> {
         let mut ready = Vec::new();
-        let start = Instant::now();
         while self.peers.iter().any(|peer| peer.under_way > 0) {
-            ensure!(start.elapsed() < PATIENCE, "replies are missing at the end");
+            let silence = self.window.last.elapsed();
+            ensure!(silence < PATIENCE, "replies are missing at the end");
             self.clients.wait(&mut ready, POLL)?;
             for &event in &ready {
                 self.handle(event)?;
+                if event.writable {
+                    self.write(event.connection)?;
+                }
             }
         }
         let even = self.peers.iter().all(|peer| match &peer.incoming {
@@ -168,7 +173,7 @@ impl Echo<'_> {
         Ok(())
     }
 
-    /// Reads and writes; as many replies came.
+    /// Reads; as many replies came.
     fn handle(&mut self, event: Ready) -> Result<u64> {
         let mut replies = 0;
         if event.readable {
@@ -186,9 +191,6 @@ impl Echo<'_> {
             for _ in 0..replies {
                 self.window.came(peer.sent.replied(), now);
             }
-        }
-        if event.writable && replies == 0 {
-            self.write(event.connection)?;
         }
         Ok(replies)
     }
