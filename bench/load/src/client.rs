@@ -39,14 +39,9 @@ impl Target {
         })
     }
 
-    /// Begins an opening; `number` spreads the source addresses.
-    pub fn begin(
-        &self,
-        role: Role,
-        number: usize,
-        receive_buffer: Option<usize>,
-    ) -> Result<Opening> {
-        let tcp = socket::connect(self.spec.address, number, receive_buffer)?;
+    /// Begins an opening; `number` spreads the source addresses; a `stalled` one takes hardly anything.
+    pub fn begin(&self, role: Role, number: usize, stalled: bool) -> Result<Opening> {
+        let tcp = socket::connect(self.spec.address, number, stalled)?;
         let stream = Stream::new(tcp, self.tls.as_ref())?;
         Ok(Opening::new(stream, role, &self.spec))
     }
@@ -106,7 +101,7 @@ impl Clients {
         target: &Target,
         count: usize,
         role: impl Fn(usize) -> Role,
-        receive_buffer: Option<usize>,
+        stalled: bool,
     ) -> Result<()> {
         let base = self.streams.len();
         self.streams.resize_with(base + count, || None);
@@ -116,7 +111,7 @@ impl Clients {
         let mut last = Instant::now();
         while done < count {
             while begun < count && begun - done < OPENING_AT_ONCE {
-                let mut opening = target.begin(role(begun), base + begun, receive_buffer)?;
+                let mut opening = target.begin(role(begun), base + begun, stalled)?;
                 opening.register(self.poll.registry(), Token(base + begun))?;
                 openings[begun] = Some(opening);
                 begun += 1;

@@ -62,7 +62,7 @@ fn write_setting(out: &mut String, figures: &Figures<'_>) {
     line!(
         out,
         "- **Settings:** one worker thread each, server and load generator on a core of their own, rounds: {}, with the \
-         servers by turns (idle: at most 3), windows of {} s and more after a warm-up. Figures are medians of the rounds; \
+         servers by turns (idle and one connection: at most 3), windows of {} s and more after a warm-up. Figures are medians of the rounds; \
          a ratio is the median of the rounds' ratios.",
         settings.rounds,
         settings.seconds

@@ -41,7 +41,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     let role = |number: usize| Role::Member {
         room: (number % rooms) as u8,
     };
-    clients.open(target, everyone, role, None)?;
+    clients.open(target, everyone, role, false)?;
     server.settle()?;
 
     let format = Format::new(size, target.spec.raw);

@@ -104,7 +104,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
 
     let server = Server::new(&target.spec)?;
     let mut clients = Clients::new()?;
-    clients.open(target, connections, |_| Role::Echo, None)?;
+    clients.open(target, connections, |_| Role::Echo, false)?;
     server.settle()?;
     let peer = || Peer {
         incoming: if by_frames {

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::messages::{self, Outgoing, Replies, Sending};
 use super::{POLL, Server, Window};
-use crate::client::{Clients, Got, Role, Target};
+use crate::client::{Clients, Got, PATIENCE, Role, Target};
 use crate::spec::{Report, Work};
 
-/// The receive buffer of one that reads nothing, so that it is soon full.
-const STALLED_BUFFER: usize = 4 * 1024;
+/// What fills the sockets of those that read nothing, before it is measured: more than the 80 KiB that they take.
+const FILL: (u64, usize) = (2, 64 * 1024);
 /// Between the window's end and the look at who was closed.
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -84,10 +84,14 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     let publisher = subscribers + stalled;
     let server = Server::new(&target.spec)?;
     let mut clients = Clients::new()?;
-    clients.open(target, subscribers, role, None)?;
-    clients.open(target, stalled, role, Some(STALLED_BUFFER))?;
-    clients.open(target, 1, |_| Role::Publisher, None)?;
+    clients.open(target, subscribers, role, false)?;
+    clients.open(target, stalled, role, true)?;
+    clients.open(target, 1, |_| Role::Publisher, false)?;
     server.settle()?;
+
+    if stalled > 0 {
+        fill(&mut clients, target.spec.raw, subscribers, publisher)?;
+    }
 
     let mut window = Window::new(&server, until)?;
     let mut replies = vec![Replies::default(); subscribers];
@@ -137,6 +141,36 @@ pub(super) fn run(target: &Target) -> Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// Publishes a few large messages and waits until all that read have them.
+fn fill(clients: &mut Clients, raw: bool, subscribers: usize, publisher: usize) -> Result<()> {
+    let (count, size) = FILL;
+    let (message, expected) = messages::frames(&messages::binary(size), raw);
+    let outgoing = Outgoing::new(&message, 1);
+    let mut sending = Sending::default();
+    sending.add(count, &outgoing);
+    let mut replies = vec![Replies::default(); subscribers];
+    let mut missing = subscribers as u64 * count;
+    let mut ready = Vec::new();
+    let mut last = Instant::now();
+    while missing > 0 {
+        ensure!(last.elapsed() < PATIENCE, "no large message comes through");
+        sending.write(&outgoing, |bytes| clients.write(publisher, bytes))?;
+        clients.wait(&mut ready, POLL)?;
+        for event in &ready {
+            if event.connection >= subscribers || !event.readable {
+                continue;
+            }
+            match clients.read(event.connection)? {
+                Got::Bytes(bytes) => missing -= replies[event.connection].take(bytes, &expected)?,
+                Got::Nothing => {}
+                Got::Closed => bail!("the server closed subscriber {}", event.connection),
+            }
+            last = Instant::now();
+        }
+    }
+    Ok(())
 }
 
 /// Reads what a stalled subscriber has, to see whether it ends.

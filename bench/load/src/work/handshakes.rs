@@ -19,7 +19,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     let mut buffer = vec![0; 16 * 1024];
     let mut begun = 0;
     let mut begin = |poll: &Poll, slot: usize| -> Result<(Opening, Instant)> {
-        let mut opening = target.begin(Role::Echo, begun, None)?;
+        let mut opening = target.begin(Role::Echo, begun, false)?;
         begun += 1;
         if target.spec.raw {
             opening = opening.without_request();

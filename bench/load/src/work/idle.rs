@@ -24,7 +24,7 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     let role = if topic { Role::Topic } else { Role::Echo };
     let server = Server::new(&target.spec)?;
     let mut clients = Clients::new()?;
-    clients.open(target, connections, |_| role, None)?;
+    clients.open(target, connections, |_| role, false)?;
     let mut readers: Vec<FrameReader> = Vec::new();
     readers.resize_with(connections, FrameReader::default);
     let until = Until::Seconds {
