@@ -80,7 +80,8 @@ impl TryFrom<Bytes> for Text {
     }
 }
 
-/// Up to this size a text is first looked at as ASCII, which most are: simdutf8 takes 60 instructions for any.
+/// Up to this size a text is first looked at as ASCII, which most are: 32 bytes take 25 instructions so, and 61 by
+/// simdutf8.
 const SHORT: usize = 64;
 
 #[inline(never)]
