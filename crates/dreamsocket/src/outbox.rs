@@ -424,8 +424,8 @@ impl Outbox {
         }
     }
 
-    /// Takes what is asked of the session, and all queued messages if `taken` is empty.
-    pub(crate) fn take(&self, taken: &mut Queue) -> Option<Box<Wanted>> {
+    /// Takes what is asked of the session, and all queued messages if `taken` is empty. So much room is given back with it.
+    pub(crate) fn take(&self, taken: &mut Queue, freed: usize) -> Option<Box<Wanted>> {
         let mut inner = self.lock();
         if taken.is_empty() {
             std::mem::swap(&mut inner.queue, taken);
@@ -434,6 +434,7 @@ impl Outbox {
         if wanted.is_some() {
             self.is_wanted.store(false, Ordering::Relaxed);
         }
+        self.release_locked(inner, freed);
         wanted
     }
 
@@ -448,22 +449,21 @@ impl Outbox {
         self.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Gives the room of written messages back.
-    pub(crate) fn release(&self, charge: usize) {
-        self.refused.store(false, Ordering::Relaxed);
-        let inner = self.lock();
-        self.give_back(&inner, charge);
-        if inner.line.is_some() {
-            self.grant(inner);
+    /// Gives the room of written messages back, and to those who wait for it.
+    #[inline]
+    fn release_locked(&self, inner: MutexGuard<'_, Inner>, freed: usize) {
+        if freed > 0 {
+            self.give_back(&inner, freed);
+            if inner.line.is_some() {
+                self.grant(inner);
+            }
         }
     }
 
-    /// Gives back what was leased and is not needed.
-    pub(crate) fn end_lease(&self, charge: usize) {
-        if charge > 0 {
-            let inner = self.lock();
-            self.give_back(&inner, charge);
-            self.grant(inner);
+    /// Gives room back.
+    pub(crate) fn release(&self, freed: usize) {
+        if freed > 0 {
+            self.release_locked(self.lock(), freed);
         }
     }
 
@@ -472,7 +472,7 @@ impl Outbox {
         self.refused.load(Ordering::Relaxed) || self.is_awaited.load(Ordering::Relaxed)
     }
 
-    /// The socket took bytes, though not yet a whole batch.
+    /// The socket took bytes.
     pub(crate) fn made_progress(&self) {
         self.refused.store(false, Ordering::Relaxed);
     }
@@ -488,17 +488,23 @@ impl Outbox {
         self.parked.store(false, Ordering::Relaxed);
     }
 
-    /// The session is about to sleep. False if there is something to do.
-    pub(crate) fn park(&self, context: &Context<'_>, takes_messages: bool) -> bool {
+    /// The session is about to sleep. False if there is something to do. So much room is given back with it; what is empty
+    /// keeps no memory for its queue, which goes to the thread's pool.
+    pub(crate) fn park(&self, context: &Context<'_>, takes_messages: bool, freed: usize) -> bool {
         let mut inner = self.lock();
         if self.is_wanted() || (takes_messages && !inner.queue.is_empty()) {
+            self.release_locked(inner, freed);
             return false;
+        }
+        if inner.queue.is_empty() && inner.queue.capacity() > 0 {
+            std::mem::take(&mut inner.queue).give_back();
         }
         match &inner.waker {
             Some(waker) if waker.will_wake(context.waker()) => {}
             _ => inner.waker = Some(context.waker().clone()),
         }
         self.parked.store(true, Ordering::Relaxed);
+        self.release_locked(inner, freed);
         true
     }
 }

@@ -8,7 +8,6 @@ mod bounds;
 mod buffers;
 mod clock;
 mod heartbeat;
-mod pending;
 mod wire;
 mod writer;
 
@@ -488,11 +487,13 @@ where
         wire.heed();
         if wire.is_flush_due() {
             wire.poll_work(context);
+            wire.settle();
         }
         if !wire.is_closing() {
             // Messages that are there already cost tokio's budget, too, or a busy peer would starve its neighbours.
             let Poll::Ready(budget) = wire.poll_budget(context) else {
                 work_without_budget(wire, context);
+                wire.settle();
                 wire.doze();
                 return if wire.is_finished() {
                     Poll::Ready(Next::Closed)

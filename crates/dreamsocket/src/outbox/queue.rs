@@ -36,17 +36,23 @@ impl Queue {
         self.0 = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     }
 
-    /// Lets go of what it holds; its memory is used again.
-    pub(crate) fn give_back(mut self) {
-        if self.0.capacity() == 0 || self.0.capacity() > KEPT_MESSAGES {
-            return;
+    /// Its memory is used again, if it is empty.
+    pub(crate) fn give_back(self) {
+        if self.0.is_empty() && (1..=KEPT_MESSAGES).contains(&self.0.capacity()) {
+            POOL.with_borrow_mut(|pool| {
+                if pool.len() < KEPT {
+                    pool.push(self.0);
+                }
+            });
         }
-        self.0.clear();
-        POOL.with_borrow_mut(|pool| {
-            if pool.len() < KEPT {
-                pool.push(self.0);
-            }
-        });
+    }
+
+    /// Lets go of more memory than is kept.
+    #[inline]
+    pub(crate) fn trim(&mut self) {
+        if self.0.capacity() > KEPT_MESSAGES {
+            self.0 = VecDeque::new();
+        }
     }
 }
 

@@ -1,33 +1,113 @@
-//! Read and write buffers, pooled per thread so that an idle connection holds none.
+//! [`Buffers`]: what a connection holds while something is under way: bytes read and not decoded, messages that are not
+//! encoded yet, a batch that is being written.
+//!
+//! In one box, which is a pool's of the thread while nothing is under way: an idle connection holds none of it, and a busy one
+//! allocates nothing and looks into the pool twice each time its task runs.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
 
+use super::writer::Writer;
 use crate::config::READ_AHEAD;
+use crate::outbox::Queue;
 
-/// How many buffers a thread keeps: at 16 KiB each, at most 128 KiB a thread.
+/// How many a thread keeps: with 16 KiB for reading and as many for writing, a quarter of a MiB.
 const KEPT: usize = 8;
 
+/// A buffer that has grown beyond this is not kept.
+const KEPT_BYTES: usize = 2 * READ_AHEAD;
+
 thread_local! {
-    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty buffer with room for at least [`READ_AHEAD`] bytes.
-pub(super) fn take() -> BytesMut {
-    POOL.with_borrow_mut(Vec::pop)
-        .unwrap_or_else(|| BytesMut::with_capacity(READ_AHEAD))
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// Bytes read; between frames and messages empty.
+    pub(super) read: BytesMut,
+    /// Messages taken from the outbox and not encoded yet.
+    pub(super) outgoing: Queue,
+    pub(super) writer: Writer,
 }
 
-/// Takes an empty buffer back. One that is still shared with a message, or has grown, is let go.
-pub(super) fn give_back(mut buffer: BytesMut) {
-    buffer.clear();
-    if buffer.try_reclaim(READ_AHEAD) && buffer.capacity() <= 2 * READ_AHEAD {
+impl Buffers {
+    /// Empty ones.
+    #[inline]
+    pub(super) fn take() -> Box<Self> {
+        POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Whether nothing is on its way out.
+    #[inline]
+    pub(super) fn is_written(&self) -> bool {
+        self.outgoing.is_empty() && self.writer.is_empty()
+    }
+
+    /// Whether nothing is under way.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.is_written()
+    }
+
+    /// Makes room for a read. The buffer grows with what has come, four times at most with each read and never to more than
+    /// the frame needs; what a peer declares is not reserved.
+    #[inline]
+    pub(super) fn make_room(&mut self, wanted: usize) {
+        let length = self.read.len();
+        if self.read.capacity() - length < room_for(length, wanted) {
+            self.grow(wanted);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, wanted: usize) {
+        let length = self.read.len();
+        // One that is empty is taken back to its front, which copies nothing.
+        let room = if length == 0 {
+            READ_AHEAD
+        } else {
+            wanted.clamp(READ_AHEAD, (3 * length).max(READ_AHEAD))
+        };
+        self.read.reserve(room);
+    }
+
+    /// Takes empty ones back.
+    #[inline]
+    pub(super) fn give_back(mut self: Box<Self>) {
+        if self.read.capacity() > KEPT_BYTES {
+            self.read = BytesMut::new();
+        }
+        self.writer.trim(KEPT_BYTES);
+        self.outgoing.trim();
         POOL.with_borrow_mut(|pool| {
             if pool.len() < KEPT {
-                pool.push(buffer);
+                pool.push(self);
             }
         });
+    }
+
+    /// Lets go of the memory of what is empty, while the rest waits for the peer.
+    #[cold]
+    pub(super) fn shrink(&mut self) {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        if self.is_written() {
+            self.writer = Writer::default();
+            self.outgoing = Queue::default();
+        }
+    }
+}
+
+/// How much room there must be for a read to be worth its system call.
+const fn room_for(length: usize, wanted: usize) -> usize {
+    if length == 0 {
+        READ_AHEAD / 4 * 3
+    } else if wanted < READ_AHEAD / 4 {
+        wanted
+    } else {
+        READ_AHEAD / 4
     }
 }
 
@@ -36,29 +116,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_used_again_unless_it_is_shared_or_large() {
-        let mut buffer = take();
-        buffer.extend_from_slice(b"abc");
-        let address = buffer.as_ptr();
-        give_back(buffer);
-        let mut buffer = take();
-        assert_eq!(buffer.as_ptr(), address);
-        assert!(buffer.is_empty());
+    fn they_are_used_again_unless_they_have_grown() {
+        let mut buffers = Buffers::take();
+        buffers.make_room(0);
+        buffers.read.extend_from_slice(b"abc");
+        let address = buffers.read.as_ptr();
+        buffers.read.clear();
+        buffers.give_back();
+        let mut buffers = Buffers::take();
+        assert_eq!(buffers.read.as_ptr(), address);
+        assert!(buffers.is_empty());
 
-        buffer.extend_from_slice(b"message");
-        let message = buffer.split().freeze();
-        give_back(buffer);
-        assert_ne!(take().as_ptr(), address, "a message still holds the memory");
-        drop(message);
+        buffers.read.reserve(4 * READ_AHEAD);
+        buffers.give_back();
+        assert_eq!(Buffers::take().read.capacity(), 0);
+    }
 
-        give_back(BytesMut::with_capacity(4 * READ_AHEAD));
-        assert!(take().capacity() <= 2 * READ_AHEAD);
+    #[test]
+    fn a_message_that_is_kept_keeps_its_memory_to_itself() {
+        let mut buffers = Buffers::take();
+        buffers.make_room(0);
+        buffers.read.extend_from_slice(&[1; 4096]);
+        let message = buffers.read.split().freeze();
+        buffers.give_back();
+        let mut buffers = Buffers::take();
+        buffers.make_room(0);
+        buffers.read.extend_from_slice(&[2; 4096]);
+        assert_eq!(message, [1; 4096][..]);
+    }
+
+    #[test]
+    fn a_read_buffer_grows_with_what_has_come() {
+        let mut buffers = Buffers::default();
+        buffers.make_room(usize::MAX);
+        assert_eq!(buffers.read.capacity(), READ_AHEAD);
+        buffers.read.resize(READ_AHEAD, 0);
+        buffers.make_room(usize::MAX);
+        assert!(buffers.read.capacity() <= 4 * READ_AHEAD + 64);
+
+        // Of a frame's last bytes there is room for those alone.
+        let mut buffers = Buffers::default();
+        buffers.read.reserve(64 * 1024);
+        buffers.read.resize(64 * 1024 - 16, 0);
+        let capacity = buffers.read.capacity();
+        buffers.make_room(14);
+        assert_eq!(buffers.read.capacity(), capacity);
     }
 
     #[test]
     fn a_thread_keeps_a_bounded_number() {
-        let buffers: Vec<_> = (0..2 * KEPT).map(|_| take()).collect();
-        buffers.into_iter().for_each(give_back);
+        let taken: Vec<_> = (0..2 * KEPT).map(|_| Buffers::take()).collect();
+        taken.into_iter().for_each(Buffers::give_back);
         assert_eq!(POOL.with_borrow(Vec::len), KEPT);
     }
 }

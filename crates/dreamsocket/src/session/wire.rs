@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dreamsocket_protocol::{CloseFrame, Engine, Role, Text, Violation};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::{self, RestoreOnPending};
@@ -25,10 +25,9 @@ use self::closing::lost;
 use super::Outcome;
 use super::alarm::Alarm;
 use super::bounds::Bounds;
-use super::buffers;
+use super::buffers::Buffers;
 use super::clock::{Clock, Moment, Span};
 use super::heartbeat::Heartbeat;
-use super::pending::Pending;
 use crate::config::{Config, FLUSH_BYTES, FLUSH_MESSAGES};
 use crate::connection::Shared;
 use crate::forward::Forwarding;
@@ -122,8 +121,8 @@ pub(super) struct Wire<T> {
     /// What the alarm is set to.
     alarm_at: Moment,
 
-    /// Bytes read; between frames and messages empty, and then without memory.
-    read: BytesMut,
+    /// Not there while nothing is under way.
+    buffers: Option<Box<Buffers>>,
     /// Not there when it is empty.
     ahead: Option<Box<Ahead>>,
     /// Bytes read behind the message that was handed out last.
@@ -131,8 +130,8 @@ pub(super) struct Wire<T> {
     /// Units of tokio's budget that large messages cost beside their own.
     debt: u32,
 
-    /// What is on its way out. Not there while nothing is.
-    pending: Option<Box<Pending>>,
+    /// Bytes of the outbox's room that were written and not given back yet.
+    freed: usize,
     /// Channels whose messages go out without a handler, in the order of their turns.
     forwards: Vec<Forwarding>,
     is_server: bool,
@@ -166,11 +165,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// `early` are bytes that came with the upgrade request.
     pub(super) fn new(io: T, early: &[u8], role: Role, shared: Arc<Shared>) -> Self {
         let config = Arc::clone(&shared.facts.config);
-        let mut read = BytesMut::new();
-        if !early.is_empty() {
-            read = buffers::take();
-            read.extend_from_slice(early);
-        }
+        let buffers = (!early.is_empty()).then(|| {
+            let mut buffers = Buffers::take();
+            buffers.read.extend_from_slice(early);
+            buffers
+        });
         let mut engine = Engine::new(role, config.limits());
         if let Some(params) = shared.facts.deflate {
             engine = engine.with_deflate(params, config.compression.tuning());
@@ -183,11 +182,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_away: true,
             alarm: Alarm::default(),
             alarm_at: Moment::NEVER,
-            ahead_read: saturated(read.len()),
-            read,
+            ahead_read: saturated(early.len()),
+            buffers,
             ahead: None,
             debt: 0,
-            pending: None,
+            freed: 0,
             forwards: Vec::new(),
             is_server: role == Role::Server,
             unflushed: false,
@@ -375,9 +374,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// False if there is something to do before the task may sleep.
     pub(super) fn park(&mut self, context: &Context<'_>) -> bool {
-        let takes_messages = !self.is_finished() && self.pending.is_none();
-        self.is_away = self.shared.outbox.park(context, takes_messages);
+        if let Some(mut buffers) = self.buffers.take() {
+            if buffers.is_empty() {
+                buffers.give_back();
+            } else {
+                buffers.shrink();
+                self.buffers = Some(buffers);
+            }
+        }
+        let takes_messages = !self.is_finished() && self.is_all_written();
+        let freed = std::mem::take(&mut self.freed);
+        self.is_away = self.shared.outbox.park(context, takes_messages, freed);
         self.is_away
+    }
+
+    /// Gives back the room of what was written, where the task goes on instead of going to sleep.
+    pub(super) fn settle(&mut self) {
+        let freed = std::mem::take(&mut self.freed);
+        self.shared.outbox.release(freed);
+    }
+
+    /// Whether nothing is on its way out.
+    fn is_all_written(&self) -> bool {
+        self.buffers
+            .as_ref()
+            .is_none_or(|buffers| buffers.is_written())
     }
 
     fn handle_wanted(&mut self, wanted: Wanted) {

@@ -11,7 +11,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use dreamsocket_protocol::{Engine, MessageKind};
 use tokio::io::AsyncWrite;
 
-use super::buffers;
 use crate::config::FLUSH_BYTES;
 use crate::outbox::Outgoing;
 use crate::prepared::Prepared;
@@ -45,16 +44,19 @@ impl Writer {
 
     /// Where frames are encoded.
     #[inline]
-    pub(super) fn tail(&mut self) -> &mut BytesMut {
-        if self.tail.capacity() == 0 {
-            self.take_tail();
-        }
+    pub(super) const fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }
 
-    #[cold]
-    fn take_tail(&mut self) {
-        self.tail = buffers::take();
+    /// Lets go of memory beyond so many bytes. For one that is empty.
+    #[inline]
+    pub(super) fn trim(&mut self, bytes: usize) {
+        if self.tail.capacity() > bytes {
+            self.tail = BytesMut::new();
+        }
+        if self.chunks.capacity() > SLICES {
+            self.chunks = VecDeque::new();
+        }
     }
 
     /// Encodes a message. Nothing follows a close frame. A server shares the frames of prepared messages; a
@@ -185,7 +187,6 @@ impl Writer {
             *progressed = true;
             self.advance(written);
         }
-        buffers::give_back(std::mem::take(&mut self.tail));
         Poll::Ready(Ok(()))
     }
 
@@ -200,6 +201,11 @@ impl Writer {
             }
             self.chunks.pop_front();
         }
-        self.tail.advance(written.min(self.tail.len()));
+        if written >= self.tail.len() {
+            // Back to the front, so that the memory is used again.
+            self.tail.clear();
+        } else {
+            self.tail.advance(written);
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use dreamsocket_protocol::{CloseCode, MAX_CLOSE_REASON, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::buffers;
 use super::super::clock::Span;
 use super::{Closing, Noted, Phase, Wire};
 use crate::message::{Cause, Closed};
@@ -98,9 +97,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.shared.outbox.end();
         self.io = None;
         self.ahead = None;
-        self.pending = None;
         self.forwards = Vec::new();
-        buffers::give_back(std::mem::take(&mut self.read));
+        self.freed = 0;
+        if let Some(mut buffers) = self.buffers.take() {
+            buffers.read.clear();
+            if buffers.is_empty() {
+                buffers.give_back();
+            }
+        }
         self.has_noted = false;
         self.phase = Phase::Finished;
         let ending = self.end_seen();

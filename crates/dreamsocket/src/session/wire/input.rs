@@ -8,7 +8,7 @@ use bytes::BufMut;
 use dreamsocket_protocol::Event;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::super::buffers;
+use super::super::buffers::Buffers;
 use super::{Inbound, Noted, Phase, Wire, saturated};
 use crate::config::READ_AHEAD;
 
@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             match self.decode() {
                 Some(Decoded::Message(message)) => {
-                    self.ahead_read = saturated(self.read.len());
+                    self.ahead_read = self.left_to_decode();
                     return Poll::Ready(Some(message));
                 }
                 Some(Decoded::Control) => self.answer(context),
@@ -116,7 +116,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             if self.phase != Phase::Closing {
                 return;
             }
-            while self.engine.handle_input(&mut self.read).is_some() {}
+            if let Some(buffers) = &mut self.buffers {
+                while self.engine.handle_input(&mut buffers.read).is_some() {}
+            }
             let is_over = self.engine.is_close_received() && self.engine.violation().is_none();
             if is_over && !self.awaits_end() {
                 return;
@@ -149,7 +151,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         ahead.held -= message.as_ref().map_or(0, Inbound::len);
         if ahead.messages.is_empty() {
             self.ahead = None;
-            self.ahead_read = saturated(self.read.len());
+            self.ahead_read = self.left_to_decode();
         }
         message
     }
@@ -161,10 +163,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     #[inline(always)]
     fn decode(&mut self) -> Option<Decoded> {
-        if self.read.is_empty() {
+        let buffers = self.buffers.as_mut()?;
+        if buffers.read.is_empty() {
             return None;
         }
-        Some(match self.engine.handle_input(&mut self.read)? {
+        Some(match self.engine.handle_input(&mut buffers.read)? {
             Event::Text(text) => self.charge(Inbound::Text(text)),
             Event::Binary(bytes) => self.charge(Inbound::Binary(bytes)),
             other => self.handle_other(other),
@@ -219,13 +222,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let Some(io) = self.io.as_mut() else {
             return Poll::Ready(Err(Noted::End(None)));
         };
-        if self.read.capacity() == 0 {
-            self.read = buffers::take();
-        } else if self.read.is_empty() || self.read.capacity() - self.read.len() < READ_AHEAD / 4 {
-            // Grown by what has come, never by what a peer declares; taken back to the front when empty.
-            self.read.reserve(self.read.len().max(READ_AHEAD));
-        }
-        let mut buffer = (&mut self.read).limit(limit);
+        let buffers = self.buffers.get_or_insert_with(Buffers::take);
+        buffers.make_room(self.engine.bytes_wanted());
+        let mut buffer = (&mut buffers.read).limit(limit);
         let polled = pin!(io.read_buf(&mut buffer)).poll(context);
         match polled {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Noted::End(None))),
@@ -238,13 +237,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Noted::End(Some(error.kind())))),
-            Poll::Pending => {
-                if self.read.is_empty() {
-                    buffers::give_back(std::mem::take(&mut self.read));
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Bytes that were read and not decoded.
+    #[inline]
+    fn left_to_decode(&self) -> u32 {
+        self.buffers
+            .as_ref()
+            .map_or(0, |buffers| saturated(buffers.read.len()))
     }
 }
 

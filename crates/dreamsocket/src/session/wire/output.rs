@@ -9,14 +9,15 @@ use dreamsocket_protocol::{CloseCode, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
 
+use super::super::buffers::Buffers;
 use super::super::clock::Moment;
-use super::super::pending::Pending;
+use super::super::writer::Writer;
 use super::{Noted, Phase, Wire};
 use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
 use crate::mask::mask_key;
 use crate::message::Cause;
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::{Outbox, Outgoing, Queue};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Writes whatever there is to write, as far as the socket takes it.
@@ -26,24 +27,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         loop {
             self.take_outbox();
             if !self.encode_batch(context) {
-                self.rest();
                 break;
             }
-            let (Some(io), Some(pending)) = (self.io.as_mut(), self.pending.as_mut()) else {
+            let (Some(io), Some(buffers)) = (self.io.as_mut(), self.buffers.as_mut()) else {
                 return;
             };
             let mut progressed = false;
-            let polled = pending.writer.poll_write(io, context, &mut progressed);
+            let polled = buffers.writer.poll_write(io, context, &mut progressed);
             if progressed {
                 self.unflushed = true;
                 self.stall_deadline = Moment::NEVER;
                 self.shared.outbox.made_progress();
             }
             match polled {
-                Poll::Ready(Ok(())) => self
-                    .shared
-                    .outbox
-                    .release(std::mem::take(&mut pending.writer.charge)),
+                Poll::Ready(Ok(())) => self.freed += std::mem::take(&mut buffers.writer.charge),
                 Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
                 Poll::Pending => {
                     if self.stall_deadline.is_never() {
@@ -87,62 +84,51 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(super) fn take_outbox(&mut self) {
         let outbox = &self.shared.outbox;
         if outbox.buffered() > self.charged() || outbox.is_wanted() {
-            let pending = self.pending.get_or_insert_with(Pending::take);
-            if let Some(wanted) = outbox.take(&mut pending.outgoing) {
+            let buffers = self.buffers.get_or_insert_with(Buffers::take);
+            let freed = std::mem::take(&mut self.freed);
+            if let Some(wanted) = outbox.take(&mut buffers.outgoing, freed) {
                 self.handle_wanted(*wanted);
             }
         }
     }
 
-    /// What is charged to the outbox for the batch that is being written.
+    /// What is charged to the outbox for messages that it does not hold any more.
     fn charged(&self) -> usize {
-        self.pending
-            .as_ref()
-            .map_or(0, |pending| pending.writer.charge)
+        let buffers = self.buffers.as_ref();
+        self.freed + buffers.map_or(0, |buffers| buffers.writer.charge)
     }
 
     fn writer_is_full(&self) -> bool {
-        self.pending
+        self.buffers
             .as_ref()
-            .is_some_and(|pending| pending.writer.is_full())
+            .is_some_and(|buffers| buffers.writer.is_full())
     }
 
     /// Whether everything encoded is written.
     pub(super) fn is_written(&self) -> bool {
-        self.pending
+        self.buffers
             .as_ref()
-            .is_none_or(|pending| pending.writer.is_empty())
-    }
-
-    /// Nothing is on its way: its memory is not kept.
-    fn rest(&mut self) {
-        if let Some(pending) = self.pending.take_if(|pending| pending.is_empty()) {
-            pending.give_back();
-        }
+            .is_none_or(|buffers| buffers.writer.is_empty())
     }
 
     /// Encodes a batch, if none is being written. False if there is nothing to write.
     fn encode_batch(&mut self, context: &mut Context<'_>) -> bool {
-        if self
-            .pending
-            .as_ref()
-            .is_some_and(|pending| !pending.writer.is_empty())
-        {
+        if !self.is_written() {
             return true;
         }
         if self.engine.has_control() {
-            let pending = self.pending.get_or_insert_with(Pending::take);
-            self.engine.poll_control(mask_key, pending.writer.tail());
+            let buffers = self.buffers.get_or_insert_with(Buffers::take);
+            self.engine.poll_control(mask_key, buffers.writer.tail());
         }
-        if let Some(pending) = &mut self.pending {
-            while !pending.writer.is_full()
-                && let Some(message) = pending.outgoing.pop_front()
+        if let Some(Buffers {
+            outgoing, writer, ..
+        }) = self.buffers.as_deref_mut()
+        {
+            while !writer.is_full()
+                && let Some(message) = outgoing.pop_front()
             {
-                pending.writer.charge +=
-                    self.shared.outbox.charge(message.payload().len()) as usize;
-                pending
-                    .writer
-                    .push(&mut self.engine, message, self.is_server, mask_key);
+                writer.charge += self.shared.outbox.charge(message.payload().len()) as usize;
+                writer.push(&mut self.engine, message, self.is_server, mask_key);
             }
         }
         if !self.forwards.is_empty() {
@@ -151,17 +137,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if self.phase == Phase::Closing
             && self.engine.has_close()
             && self
-                .pending
+                .buffers
                 .as_ref()
-                .is_none_or(|pending| pending.outgoing.is_empty())
+                .is_none_or(|buffers| buffers.outgoing.is_empty())
             && self.shared.outbox.is_drained()
         {
-            let pending = self.pending.get_or_insert_with(Pending::take);
-            self.engine.poll_close(mask_key, pending.writer.tail());
+            let buffers = self.buffers.get_or_insert_with(Buffers::take);
+            self.engine.poll_close(mask_key, buffers.writer.tail());
         }
-        self.pending
-            .as_ref()
-            .is_some_and(|pending| !pending.writer.is_empty())
+        !self.is_written()
     }
 
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
@@ -174,7 +158,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         let mut lease = Lease::default();
         forwards.retain_mut(|forwarding| self.encode_forward(forwarding, &mut lease, context));
-        self.shared.outbox.end_lease(lease.left);
+        self.shared.outbox.release(lease.left);
         if self.phase == Phase::Open {
             self.forwards = forwards;
         }
@@ -208,10 +192,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 forwarding.hold(message);
                 break;
             }
-            let pending = self.pending.get_or_insert_with(Pending::take);
-            pending.writer.charge += charge as usize;
+            let buffers = self.buffers.get_or_insert_with(Buffers::take);
+            buffers.writer.charge += charge as usize;
             let message = Outgoing::Prepared(message);
-            pending
+            buffers
                 .writer
                 .push(&mut self.engine, message, self.is_server, mask_key);
         }
@@ -241,7 +225,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The socket failed while we wrote. Messages that came before still wait for their handlers.
     pub(super) fn handle_end(&mut self, error: io::ErrorKind) {
         self.is_broken = true;
-        self.pending = None;
+        if let Some(buffers) = &mut self.buffers {
+            buffers.writer = Writer::default();
+            buffers.outgoing = Queue::default();
+        }
+        self.freed = 0;
         self.shared.outbox.end();
         if self.phase == Phase::Closing || self.ahead.is_none() {
             self.take_noted();
