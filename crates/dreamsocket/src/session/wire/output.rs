@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
                 Poll::Pending => {
                     if self.stall_deadline.is_never() {
-                        self.stall_deadline = self.clock.now().after(self.stall_time());
+                        self.stall_deadline = self.clock.look().after(self.stall_time());
                     }
                     self.watch_forwards(context);
                     break;
