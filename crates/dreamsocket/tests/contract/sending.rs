@@ -249,6 +249,25 @@ async fn s1_a_send_that_has_its_room_and_does_not_go_on_keeps_nobody_from_the_re
 }
 
 #[tokio::test(start_paused = true)]
+async fn s1_what_goes_out_with_pongs_leaves_its_room() {
+    const FILL: Act = act!(|_, message, connection, stage| {
+        if let Message::Text(_) = message {
+            let sent = std::iter::repeat_with(|| connection.try_send_text(""));
+            let count = sent.take_while(Result::is_ok).count();
+            stage.note(format!("sent {count}"));
+        }
+        Ok(continue_connection())
+    });
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, stage) = Stage::new(FILL).with_config(config).connect();
+    let pings = std::iter::repeat_n(Frame::ping(""), 32);
+    let frames = [Frame::text("fill")].into_iter().chain(pings);
+    client.send(frames.chain([Frame::text("again")])).await;
+    settle().await;
+    assert_eq!(stage.messages(), ["fill", "sent 15", "again", "sent 15"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn s1_buffered_bytes_are_those_that_were_accepted() {
     let config = Config::default().with_outbox(1_000);
     let (mut client, _stage) = stalled(Stage::new(IGNORE).with_config(config), 1);
