@@ -181,11 +181,15 @@ where
 {
     let outcome = driven.outcome();
     match driven {
-        Driven::Done(unusual) => {
-            if let Some(Err(error)) = unusual.map(|unusual| *unusual) {
-                fail(wire, "on_message", error);
+        Driven::Done(unusual) => match unusual.map(|unusual| *unusual) {
+            Some(Err(error)) => fail(wire, "on_message", error),
+            // It is ignored (L5); the selector in it is the application's.
+            ignored => {
+                if let Err(payload) = guard(|| drop(ignored)) {
+                    log_panic("a selector", payload);
+                }
             }
-        }
+        },
         Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
         Driven::Cut(_) => tracing::warn!("on_message was dropped after the end: its time was up"),
     }
