@@ -184,7 +184,12 @@ impl Connection {
                 if let Some(peer_addr) = peer_addr {
                     extensions.insert(PeerAddr(peer_addr));
                 }
-                respond(service, &hosts, request, open).await
+                let response = respond(service, &hosts, request, open).await?;
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // Nothing comes of an upgrade whose answer was not sent.
+                    permit.revoke_handover();
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let io = TokioIo::new(io);

@@ -96,6 +96,14 @@ impl Handover {
         drop(left);
         Ok(())
     }
+
+    /// Drops a session that was left and will not start, with the places that it holds.
+    pub(super) fn revoke(&self) {
+        if let Some(place) = self.place.upgrade() {
+            let left = place.lock().take();
+            drop(left);
+        }
+    }
 }
 
 impl Place {

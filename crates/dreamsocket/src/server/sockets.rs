@@ -113,6 +113,13 @@ impl SocketPermit {
         self.handover.take()
     }
 
+    /// The request has been answered with something else than an upgrade.
+    pub(super) fn revoke_handover(&self) {
+        if let Some(handover) = &self.handover {
+            handover.revoke();
+        }
+    }
+
     /// The WebSocket has ended.
     pub(crate) fn leave(self) {
         #[cfg(feature = "http2")]

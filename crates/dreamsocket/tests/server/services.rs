@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use crate::app::listener;
-use crate::client::{CLOSE, Client};
+use crate::client::{CLOSE, Client, handshake};
 
 async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) {
     ((), None)
@@ -151,6 +151,38 @@ async fn u1_behind_tower_layers() {
         .route("/", any(handler))
         .layer(axum::middleware::from_fn(stamp));
     check_service(router).await;
+}
+
+/// A middleware may answer something else: then the session that was to come takes no place among those that are there.
+#[tokio::test]
+async fn u1_an_upgrade_whose_answer_is_thrown_away_is_over() {
+    async fn yes(request: axum::extract::Request) -> axum::response::Response {
+        upgrade_websocket(request, (), on_init, on_message, on_close)
+    }
+    async fn no(request: axum::extract::Request) -> StatusCode {
+        assert_eq!(yes(request).await.status(), 101);
+        StatusCode::IM_A_TEAPOT
+    }
+    let router = Router::new().route("/", any(yes)).route("/no", any(no));
+    let hub = Hub::new(Config::default().with_max_connections(1));
+    let server = Server::new(router)
+        .with_hub(hub.clone())
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let mut client = Client::connect(server.local_addr()).await;
+    let running = tokio::spawn(server.run_until_drained());
+    for _ in 0..2 {
+        let answer = client.request(&(handshake("/no") + "\r\n")).await;
+        assert_eq!(answer.status, 418, "{answer:?}");
+        assert_eq!(hub.connections(), 0);
+    }
+    // The same connection.
+    client.upgrade("/").await;
+    client.echo("hello").await;
+    hub.drain();
+    client.expect_close(1001).await;
+    running.await.unwrap().unwrap();
 }
 
 /// A tower service without axum, which must be asked whether it is ready before each call.
