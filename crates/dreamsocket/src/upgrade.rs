@@ -391,7 +391,13 @@ impl Place {
     /// The life of a session that has this place.
     fn of(self, run: impl Future<Output = Ended> + Send + 'static, span: Span) -> Life {
         let place = Some(self);
-        Life::new(Running { run, place }.instrument(span))
+        let running = Running { run, place };
+        // A span takes 40 bytes for as long as the connection lasts, also one that is not there.
+        if span.is_none() {
+            Life::new(running)
+        } else {
+            Life::new(running.instrument(span))
+        }
     }
 }
 
