@@ -102,6 +102,13 @@ struct Inner {
     waker: Option<Waker>,
 }
 
+impl Inner {
+    /// Whether somebody waits for room, and comes first. Who has been granted theirs does not.
+    fn is_awaited(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_waiting())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -177,7 +184,7 @@ impl Outbox {
         if inner.phase != Phase::Open {
             return Err(Refused::Closed);
         }
-        if inner.line.is_some() || !self.try_take(&inner, charge) {
+        if inner.is_awaited() || !self.try_take(&inner, charge) {
             self.refused.store(true, Ordering::Relaxed);
             return Err(Refused::Full(message));
         }
@@ -252,12 +259,10 @@ impl Outbox {
             self.give_back(&inner, granted as usize);
         }
         let wakers = self.granted(&mut inner);
-        // A close frame may wait for this.
-        if inner.phase == Phase::Closing {
-            self.wake(inner);
-        } else {
-            drop(inner);
-        }
+        // A close frame may wait for this, or a forwarded message for the room; the session may have looked already and be
+        // about to sleep.
+        self.wanted(&mut inner);
+        self.wake(inner);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -368,7 +373,7 @@ impl Outbox {
     /// waits for it.
     pub(crate) fn lease(&self, wanted: usize) -> usize {
         let inner = self.lock();
-        if inner.line.is_some() {
+        if inner.is_awaited() {
             return 0;
         }
         let taken = self.taken.load(Ordering::Relaxed);
@@ -513,4 +518,48 @@ impl Outbox {
 enum Refused {
     Closed,
     Full(Outgoing),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outbox that one message fills, which is taken and not written, and a send that waits.
+    fn full() -> (Outbox, Ticket) {
+        let outbox = Outbox::new(100);
+        let message = Outgoing::Binary(Bytes::from_static(&[0; 36]));
+        outbox.try_send(message).unwrap();
+        assert!(outbox.take(&mut Queue::default(), 0).is_none());
+        let ticket = outbox.stand_in_line(70, Waker::noop()).unwrap();
+        (outbox, ticket)
+    }
+
+    /// The session looks once more before it sleeps.
+    fn expect_noticed(outbox: &Outbox) {
+        let context = Context::from_waker(Waker::noop());
+        assert!(!outbox.park(&context, true, 0));
+        assert!(outbox.take(&mut Queue::default(), 0).is_some());
+        assert!(outbox.is_drained());
+        assert!(outbox.park(&context, true, 0));
+    }
+
+    #[test]
+    fn a_send_that_is_given_up_lets_the_close_behind_it_go() {
+        let (outbox, ticket) = full();
+        outbox.begin_close();
+        assert!(!outbox.is_drained());
+        outbox.give_up(ticket);
+        expect_noticed(&outbox);
+    }
+
+    #[test]
+    fn a_send_that_is_given_up_leaves_its_room_to_what_is_forwarded() {
+        let (outbox, ticket) = full();
+        outbox.release(100);
+        assert_eq!(outbox.lease(100), 30);
+        outbox.release(30);
+        outbox.give_up(ticket);
+        expect_noticed(&outbox);
+        assert_eq!(outbox.lease(100), 100);
+    }
 }

@@ -32,7 +32,9 @@ use crate::action::{Action, Step, continue_connection};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{BoxError, Verdict};
-use crate::handler::{Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message};
+use crate::handler::{
+    Begun, Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message,
+};
 use crate::message::{Cause, Closed, Message};
 use crate::selector::{Selected, Selector};
 
@@ -67,6 +69,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 ///
 /// Written as a block that uses its arguments where they lie: an `async fn` holds what it was given twice, and the size of
 /// this future is most of what an idle connection costs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for its arguments twice"
+)]
 pub(crate) fn run<T, D, S, C, FI, FM, FC, M>(
     mut session: Session<T>,
     dependencies: impl Borrow<D> + Send,
@@ -171,11 +177,15 @@ where
 {
     let outcome = driven.outcome();
     match driven {
-        Driven::Done(unusual) => {
-            if let Some(Err(error)) = unusual.map(|unusual| *unusual) {
-                fail(wire, "on_message", error);
+        Driven::Done(unusual) => match unusual.map(|unusual| *unusual) {
+            Some(Err(error)) => fail(wire, "on_message", error),
+            // It is ignored (L5); the selector in it is the application's.
+            ignored => {
+                if let Err(payload) = guard(|| drop(ignored)) {
+                    log_panic("a selector", payload);
+                }
             }
-        }
+        },
         Driven::Panicked(payload) => log_panic(std::any::type_name::<FM>(), payload),
         Driven::Cut(_) => tracing::warn!("on_message was dropped after the end: its time was up"),
     }
@@ -231,10 +241,7 @@ impl<S, C> Looping<S, C> {
     }
 
     /// After `on_init`.
-    fn begin<T, FI>(
-        begun: Driven<Result<(S, Option<Selector<C>>), BoxError>>,
-        wire: &mut Wire<T>,
-    ) -> Self
+    fn begin<T, FI>(begun: Driven<Begun<S, C>>, wire: &mut Wire<T>) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {

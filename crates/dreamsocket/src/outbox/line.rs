@@ -72,6 +72,13 @@ impl Line {
         self.standing.is_empty()
     }
 
+    /// Whether anybody has not been granted room.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.standing
+            .back()
+            .is_some_and(|last| last.place == Place::Waiting)
+    }
+
     /// Grants room in order, as long as there is enough for the next; whom to wake.
     pub(super) fn grant(&mut self, mut try_take: impl FnMut(u32) -> bool) -> Vec<Waker> {
         let mut wakers = Vec::new();

@@ -1,7 +1,7 @@
 //! One timer for all deadlines of a connection.
 //!
-//! It is set to the earliest deadline and moved lazily: a deadline that moves later leaves it alone, and when it goes off
-//! early it is set again. So traffic, which moves the heartbeat all the time, does not touch the timer.
+//! The wire sets it to the earliest deadline and moves it lazily: a deadline that moves later leaves it alone, and when it
+//! goes off early it is set again. So traffic, which moves the heartbeat all the time, does not touch the timer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Ready when `deadline` has passed; the task is woken then, or earlier.
+    /// Ready when `deadline` has passed; the task is woken then.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -27,17 +27,10 @@ impl Alarm {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
+        // Also to a later one: the timer may be due and not have gone off yet, and nobody asks again when it does.
+        if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        loop {
-            if sleep.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
+        sleep.as_mut().poll(context)
     }
 }

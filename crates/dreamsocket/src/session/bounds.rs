@@ -64,7 +64,7 @@ impl Bounds {
     /// Other bounds hold from here on. How long the connection has lasted is counted from its opening, how long it has been
     /// idle from now.
     pub(super) fn set(&mut self, config: &Config, clock: &mut Clock) {
-        self.set = Set::of(config, clock.now());
+        self.set = Set::of(config, clock.look());
         self.reckon_pause(clock);
     }
 

@@ -12,13 +12,14 @@ use super::writer::Writer;
 use crate::config::READ;
 use crate::outbox::Queue;
 
-/// How many a thread keeps: with 16 KiB for reading and as many for writing, a quarter of a MiB.
+/// How many a thread keeps: with [`KEPT_BYTES`] for reading and as many for writing at most half a MiB, and mostly half of that.
 const KEPT: usize = 8;
 
-/// A buffer that has grown beyond this is not kept.
+/// A buffer that has grown beyond this is not kept, nor one that shares as much with a message.
 const KEPT_BYTES: usize = 2 * READ;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "boxes go to connections and come back as they are")]
     static POOL: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -26,6 +27,8 @@ thread_local! {
 pub(super) struct Buffers {
     /// Bytes read; between frames and messages empty.
     pub(super) read: BytesMut,
+    /// Whether the memory of `read` is large. Its capacity does not tell once a message has been split off, which shares it.
+    has_grown: bool,
     /// Messages taken from the outbox and not encoded yet.
     pub(super) outgoing: Queue,
     pub(super) writer: Writer,
@@ -70,13 +73,14 @@ impl Buffers {
             wanted.clamp(READ, (3 * length).max(READ))
         };
         self.read.reserve(room);
+        self.has_grown |= self.read.capacity() > KEPT_BYTES;
     }
 
     /// Takes empty ones back.
     #[inline]
     pub(super) fn give_back(mut self: Box<Self>) {
-        if self.read.capacity() > KEPT_BYTES {
-            self.read = BytesMut::new();
+        if self.has_grown || self.read.capacity() > KEPT_BYTES {
+            self.let_go_of_read();
         }
         self.writer.trim(KEPT_BYTES);
         self.outgoing.trim();
@@ -87,11 +91,17 @@ impl Buffers {
         });
     }
 
+    #[cold]
+    fn let_go_of_read(&mut self) {
+        self.read = BytesMut::new();
+        self.has_grown = false;
+    }
+
     /// Lets go of the memory of what is empty, while the rest waits for the peer.
     #[cold]
     pub(super) fn shrink(&mut self) {
         if self.read.is_empty() {
-            self.read = BytesMut::new();
+            self.let_go_of_read();
         }
         if self.is_written() {
             self.writer = Writer::default();
@@ -143,6 +153,23 @@ mod tests {
         buffers.make_room(0);
         buffers.read.extend_from_slice(&[2; 4096]);
         assert_eq!(message, [1; 4096][..]);
+    }
+
+    #[test]
+    fn memory_that_a_large_message_shares_is_not_kept() {
+        let mut buffers = Buffers::take();
+        while buffers.read.len() < 16 * READ {
+            buffers.make_room(16 * READ - buffers.read.len());
+            let capacity = buffers.read.capacity();
+            buffers.read.resize(capacity, 0);
+        }
+        let rest = buffers.read.len() - 100;
+        let message = buffers.read.split_to(rest).freeze();
+        buffers.read.clear();
+        buffers.give_back();
+        drop(message);
+        let mut buffers = Buffers::take();
+        assert!(!buffers.read.try_reclaim(KEPT_BYTES + 1));
     }
 
     #[test]

@@ -85,6 +85,13 @@ impl Clock {
         self.now
     }
 
+    /// The time as it is now, which [`now`](Self::now) then goes on from. For what begins here: handlers that ran since the
+    /// task was woken may have taken their time, without awaiting anything.
+    pub(super) fn look(&mut self) -> Moment {
+        self.expire();
+        self.now()
+    }
+
     /// The time as it is now: for what a handler's own work may have delayed.
     pub(super) fn read(&self) -> Moment {
         Moment(

@@ -301,7 +301,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.handled += 1;
         self.handler_deadline = Moment::NEVER;
         self.is_handling = false;
-        self.bounds.note_activity(|| self.clock.now());
+        self.bounds.note_activity(|| self.clock.look());
         self.heed();
     }
 
@@ -340,7 +340,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     ) -> Poll<Cut> {
         self.is_handling = true;
         if self.handler_deadline.is_never() {
-            self.handler_deadline = self.clock.now().after(Span::of(limit));
+            self.handler_deadline = self.clock.look().after(Span::of(limit));
         }
         loop {
             self.read_ahead(context);
@@ -427,7 +427,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     fn ping(&mut self) {
-        let payload = self.heartbeat.next_ping(self.clock.now());
+        let payload = self.heartbeat.next_ping(self.clock.look());
         // Refused when the reserve is full, and then there is traffic enough.
         let _ = self.engine.ping(&payload);
     }

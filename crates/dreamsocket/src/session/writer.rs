@@ -56,7 +56,8 @@ impl Writer {
     /// Lets go of memory beyond so many bytes. For one that is empty.
     #[inline]
     pub(super) fn trim(&mut self, bytes: usize) {
-        if self.tail.capacity() > bytes {
+        // Its capacity does not tell: memory in front of what was written last is not in it.
+        if self.tail.try_reclaim(bytes.saturating_add(1)) {
             self.tail = BytesMut::new();
         }
         if self.chunks.capacity() > SLICES {
@@ -215,5 +216,21 @@ impl Writer {
         } else {
             self.tail.advance(written);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_what_was_written_in_pieces_is_let_go_of() {
+        let mut writer = Writer::default();
+        writer.tail().resize(100_000, 0);
+        writer.advance(99_000);
+        writer.advance(1_000);
+        assert!(writer.is_empty());
+        writer.trim(10_000);
+        assert!(!writer.tail.try_reclaim(10_001));
     }
 }

@@ -127,6 +127,25 @@ async fn s3_a_message_moves_when_there_is_room_and_the_channel_tells_its_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s3_more_than_the_outbox_holds_goes_to_a_peer_that_reads_as_fast() {
+    let topic = topic();
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, _stage) = Stage::new(IGNORE).with_config(config).connect();
+    let channel = topic.subscribe_with(ChannelOptions::new().capacity(20));
+    let _forward = client.connection().forward(channel, tell);
+    for number in 0..20 {
+        topic
+            .publish(Prepared::text(format!("{number:0>500}")))
+            .unwrap();
+    }
+    let begin = tokio::time::Instant::now();
+    for number in 0..20 {
+        client.expect_text(format!("{number:0>500}")).await;
+    }
+    assert!(begin.elapsed().is_zero(), "nothing is to be waited for");
+}
+
+#[tokio::test(start_paused = true)]
 async fn s3_forwarding_ends_with_the_connection() {
     let topic = topic();
     let (mut client, _stage) = Stage::new(ECHO).connect();

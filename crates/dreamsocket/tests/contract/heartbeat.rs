@@ -27,6 +27,26 @@ async fn l9_a_silent_peer_is_pinged_after_30_and_60_seconds_and_lost_after_90() 
     assert_eq!(stage.messages(), ["closed 1006 lost unclean"]);
 }
 
+/// The runtime's timers are as fine as a millisecond, and go off late rather than early.
+#[tokio::test(start_paused = true)]
+async fn l9_a_message_between_the_end_of_an_interval_and_the_alarm_loses_no_later_one() {
+    tokio::time::advance(Duration::from_micros(500)).await;
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    let begin = Instant::now();
+    settle().await;
+    advance(29 * SECOND).await;
+    let end = begin + 30 * SECOND + Duration::from_micros(100);
+    tokio::time::advance(end - Instant::now()).await;
+    client.send_text("just then").await;
+    client.expect_text("just then").await;
+    assert!(end.elapsed() < MILLISECOND / 4);
+    client.mute();
+    client.expect_ping().await;
+    assert!(end.elapsed() < 31 * SECOND);
+    client.expect_ping().await;
+    client.expect_closed(1006).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn l9_a_peer_that_answers_stays() {
     let (mut client, _stage) = Stage::new(ECHO).connect();

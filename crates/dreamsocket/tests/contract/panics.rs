@@ -266,6 +266,27 @@ async fn l8_a_panic_in_the_drop_of_a_selector() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_a_selector_that_nobody_wants_any_more() {
+    quietly();
+    const TOO_LATE: Act = act!(|_, _, _, _| {
+        let selector = Selector::new().select(Bomb);
+        Ok(continue_connection_with_selector(selector))
+    });
+    let (mut client, stage) = Stage::new(TOO_LATE).connect();
+    client.close(1000, "").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        [
+            "init",
+            "closed 1000 peer clean",
+            "on_close 1, closed 1000 peer clean"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn l8_a_panic_while_the_error_is_boxed() {
     quietly();
     struct Odd;

@@ -1,6 +1,8 @@
 //! S1, S2 and L6: what a send promises, what is written, and with how many writes.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use dreamsocket::testing::{Client, Frame, Received, advance, settle};
@@ -227,6 +229,42 @@ async fn s1_nobody_overtakes_a_send_that_waits() {
     client.expect_text("small").await;
     large.await.unwrap().unwrap();
     small.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_a_send_that_has_its_room_and_does_not_go_on_keeps_nobody_from_the_rest() {
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, _stage) = stalled(Stage::new(IGNORE).with_config(config), 1);
+    let connection = client.connection().clone();
+    connection.send_binary(vec![1; 900]).await.unwrap();
+    let mut waiting = std::pin::pin!(connection.send_text("waited"));
+    let polled = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    client.unstall().await;
+    client.expect_binary(vec![1; 900]).await;
+    connection.try_send_text("did not wait").unwrap();
+    waiting.await.unwrap();
+    client.expect_text("did not wait").await;
+    client.expect_text("waited").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_what_goes_out_with_pongs_leaves_its_room() {
+    const FILL: Act = act!(|_, message, connection, stage| {
+        if let Message::Text(_) = message {
+            let sent = std::iter::repeat_with(|| connection.try_send_text(""));
+            let count = sent.take_while(Result::is_ok).count();
+            stage.note(format!("sent {count}"));
+        }
+        Ok(continue_connection())
+    });
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, stage) = Stage::new(FILL).with_config(config).connect();
+    let pings = std::iter::repeat_n(Frame::ping(""), 32);
+    let frames = [Frame::text("fill")].into_iter().chain(pings);
+    client.send(frames.chain([Frame::text("again")])).await;
+    settle().await;
+    assert_eq!(stage.messages(), ["fill", "sent 15", "again", "sent 15"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,6 +187,16 @@ where
     Selector::new().select(Always(items))
 }
 
+/// The time that code takes that does not await: the clock goes on, and nothing else.
+pub(crate) async fn block(time: Duration) {
+    let mut advancing = std::pin::pin!(tokio::time::advance(time));
+    std::future::poll_fn(|context| {
+        let _ = advancing.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// Waits on "hold" until it is released, and sends every text back.
 pub(crate) const HOLD_AND_ECHO: Act = act!(|_, message, connection, stage| {
     if let Message::Text(text) = message {

@@ -13,7 +13,7 @@ use dreamsocket::{
 use tokio::time::Instant;
 
 use crate::logs;
-use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
+use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always, block};
 
 const SECOND: Duration = Duration::from_secs(1);
 const READ_AHEAD: usize = 16 * 1024;
@@ -866,4 +866,92 @@ async fn every_time_may_be_nothing() {
     let (mut client, _stage) = Stage::new(ECHO).with_config(config).connect();
     client.mute();
     client.ended().await;
+}
+
+// ---- time
+
+/// Blocks its thread for longer than any bound, and sends, waits or stops if the text says so.
+const BLOCK: Act = act!(|_, message, connection, _| {
+    let Message::Text(text) = &message else {
+        return Ok(continue_connection());
+    };
+    match text.as_str() {
+        "wait" => tokio::time::sleep(SECOND).await,
+        _ => block(3_600 * SECOND).await,
+    }
+    connection.send_text(text.clone()).await?;
+    if text == "stop" {
+        return Ok(stop_connection());
+    }
+    Ok(continue_connection())
+});
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_blocked_leaves_the_close_its_time() {
+    let (mut client, stage) = Stage::new(BLOCK).connect();
+    client.stall();
+    client.send_text("stop").await;
+    advance(SECOND).await;
+    client.unstall().await;
+    client.expect_text("stop").await;
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        ["init", "stop", "on_close 1, closed 1000 stopped clean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_blocked_leaves_the_next_one_its_time() {
+    let (mut client, _stage) = Stage::new(BLOCK).connect();
+    client.send(["block", "wait"].map(Frame::text)).await;
+    client.expect_text("block").await;
+    client.expect_text("wait").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_blocked_was_not_idle() {
+    let config = Config::default().with_idle_timeout(Some(60 * SECOND));
+    let (mut client, _stage) = Stage::new(BLOCK).with_config(config).connect();
+    client.send_text("block").await;
+    client.expect_text("block").await;
+    advance(59 * SECOND).await;
+    client.send_text("block").await;
+    client.expect_text("block").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_a_handler_that_blocked_leaves_on_close_its_time() {
+    const BLOCK_AT_END: Act = act!(|_, message, _, _| {
+        if let Message::ConnectionClosed(_) = message {
+            block(3_600 * SECOND).await;
+        }
+        Ok(continue_connection())
+    });
+    let (mut client, stage) = Stage::new(BLOCK_AT_END)
+        .with_on_close_time(SECOND)
+        .connect();
+    client.close(1000, "").await;
+    client.ended().await;
+    assert_eq!(stage.seen().pop().unwrap(), "on_close is done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_blocked_leaves_the_peer_time_to_read() {
+    const FILL: Act = act!(|_, _, connection, _| {
+        while connection.try_send_binary(vec![0; 1024]).is_ok() {}
+        let connection = connection.clone();
+        tokio::spawn(async move { connection.send_binary(vec![0; 1024]).await });
+        block(3_600 * SECOND).await;
+        Ok(continue_connection())
+    });
+    let (mut client, _stage) = Stage::new(FILL)
+        .with(|builder| builder.with_buffer(4 * 1024))
+        .connect();
+    client.stall();
+    client.send_text("fill").await;
+    // As long as the peer has to take something, and a send would wait.
+    advance(9 * SECOND).await;
+    assert!(!client.connection().is_closed());
 }

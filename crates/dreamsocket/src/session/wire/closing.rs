@@ -39,7 +39,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     pub(super) fn begin_close(&mut self, closed: Closed) {
-        let deadline = self.clock.now().after(Span::from(self.config().close_time));
+        let deadline = self
+            .clock
+            .look()
+            .after(Span::from(self.config().close_time));
         self.shared.outbox.begin_close();
         self.forwards = Vec::new();
         self.ahead = None;

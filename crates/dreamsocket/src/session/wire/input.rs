@@ -185,7 +185,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Decoded::Control
             }
             Event::Pong(payload) => {
-                match self.heartbeat.handle_pong(&payload, self.clock.now()) {
+                match self.heartbeat.handle_pong(&payload, self.clock.look()) {
                     Some(time) => self.shared.set_round_trip(time),
                     // Nobody asked for it. An answer to a ping of ours is no more than we wanted.
                     None => self.bounds.note_control(&self.clock),

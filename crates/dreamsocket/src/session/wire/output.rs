@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
                 Poll::Pending => {
                     if self.stall_deadline.is_never() {
-                        self.stall_deadline = self.clock.now().after(self.stall_time());
+                        self.stall_deadline = self.clock.look().after(self.stall_time());
                     }
                     self.watch_forwards(context);
                     break;
@@ -67,6 +67,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.unanswered += 1;
         if self.unanswered >= CONTROL_RESERVE / 2 {
             self.poll_output(context);
+            // The next message's handler may be next.
+            self.settle();
         }
     }
 
@@ -188,7 +190,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 }
             };
             let charge = self.shared.outbox.charge(message.payload().len());
-            if !lease.take(charge as usize, &self.shared.outbox) {
+            if !self.take_room(charge as usize, lease) {
                 forwarding.hold(message);
                 break;
             }
@@ -200,6 +202,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 .push(&mut self.engine, message, self.is_server, mask_key);
         }
         self.watch_forward(forwarding, context)
+    }
+
+    /// Takes room for a forwarded message. What was written makes room, too: nobody looks again when it is given back later.
+    fn take_room(&mut self, charge: usize, lease: &mut Lease) -> bool {
+        if lease.take(charge, &self.shared.outbox) {
+            return true;
+        }
+        if self.freed == 0 {
+            return false;
+        }
+        self.settle();
+        lease.take(charge, &self.shared.outbox)
     }
 
     /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
