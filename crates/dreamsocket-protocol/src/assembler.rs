@@ -14,16 +14,20 @@ use bytes::{Bytes, BytesMut};
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Assembler {
     max_message: usize,
-    /// The kind of the fragmented message in progress.
-    fragmented: Option<MessageKind>,
-    /// Whether it is compressed.
+    /// The fragmented message in progress.
+    fragmented: Option<Box<Fragmented>>,
+    /// The verdict on the text in progress, fragmented or not.
+    utf8: Utf8Checker,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Fragmented {
+    kind: MessageKind,
     compressed: bool,
     /// What its fragments have been charged.
     charged: u64,
     /// What came of its payload.
     parts: BytesMut,
-    /// The verdict on the text in progress, fragmented or not.
-    utf8: Utf8Checker,
 }
 
 /// A fragmented message whose last fragment has come.
@@ -39,11 +43,13 @@ impl Assembler {
         Self {
             max_message: limits.max_message,
             fragmented: None,
-            compressed: false,
-            charged: 0,
-            parts: BytesMut::new(),
             utf8: Utf8Checker::default(),
         }
+    }
+
+    #[inline]
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
     }
 
     pub(crate) fn set_max_message(&mut self, max_message: usize) {
@@ -58,19 +64,25 @@ impl Assembler {
 
     /// Admits a data frame, or refuses it, by its header alone.
     pub(crate) fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
-        let kind = match (header.opcode, self.fragmented) {
-            (OpCode::Continuation, Some(kind)) => kind,
+        let kind = match (header.opcode, &self.fragmented) {
+            (OpCode::Continuation, Some(fragmented)) => fragmented.kind,
             (OpCode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
             (_, Some(_)) => return Err(Violation::UnfinishedMessage),
             (OpCode::Text, None) => MessageKind::Text,
             (_, None) => MessageKind::Binary,
         };
         let charge = if header.is_fragment() {
-            self.fragmented = Some(kind);
-            self.compressed |= header.compressed;
-            let least = MIN_FRAGMENT_CHARGE as u64;
-            self.charged = self.charged.saturating_add(header.length.max(least));
-            self.charged
+            let fragmented = self.fragmented.get_or_insert_with(|| {
+                Box::new(Fragmented {
+                    kind,
+                    compressed: header.compressed,
+                    charged: 0,
+                    parts: BytesMut::new(),
+                })
+            });
+            let least = header.length.max(MIN_FRAGMENT_CHARGE as u64);
+            fragmented.charged = fragmented.charged.saturating_add(least);
+            fragmented.charged
         } else {
             header.length
         };
@@ -92,21 +104,31 @@ impl Assembler {
 
     /// Adds the next piece of a fragment.
     pub(crate) fn append(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        if self.fragmented == Some(MessageKind::Text) && !self.compressed {
+        // `begin_frame` has made it.
+        let Some(fragmented) = &mut self.fragmented else {
+            return Ok(());
+        };
+        fragmented.parts.extend_from_slice(piece);
+        if fragmented.kind == MessageKind::Text && !fragmented.compressed {
             self.check_text(piece)?;
         }
-        self.parts.extend_from_slice(piece);
         Ok(())
     }
 
     /// Ends the fragmented message.
     pub(crate) fn finish(&mut self) -> Assembled {
-        let kind = self.fragmented.take().unwrap_or(MessageKind::Binary);
-        self.charged = 0;
-        Assembled {
-            kind,
-            compressed: std::mem::take(&mut self.compressed),
-            payload: std::mem::take(&mut self.parts).freeze(),
+        match self.fragmented.take() {
+            Some(fragmented) => Assembled {
+                kind: fragmented.kind,
+                compressed: fragmented.compressed,
+                payload: fragmented.parts.freeze(),
+            },
+            // `begin_frame` has made it.
+            None => Assembled {
+                kind: MessageKind::Binary,
+                compressed: false,
+                payload: Bytes::new(),
+            },
         }
     }
 
@@ -132,9 +154,6 @@ impl Assembler {
     /// Drops the message in progress.
     pub(crate) fn reset(&mut self) {
         self.fragmented = None;
-        self.compressed = false;
-        self.charged = 0;
-        self.parts = BytesMut::new();
         self.utf8 = Utf8Checker::default();
     }
 }
@@ -161,9 +180,11 @@ mod tests {
             assembler.begin_frame(&header(OpCode::Binary, false, 1 << 39)),
             Ok(())
         );
-        assert_eq!(assembler.parts.capacity(), 0);
+        let capacity =
+            |assembler: &Assembler| assembler.fragmented.as_ref().unwrap().parts.capacity();
+        assert_eq!(capacity(&assembler), 0);
         assembler.append(&[0; 1000]).unwrap();
-        assert!(assembler.parts.capacity() < 4096);
+        assert!(capacity(&assembler) < 4096);
     }
 
     #[test]
@@ -178,7 +199,6 @@ mod tests {
             .unwrap();
         assembler.append(b"c").unwrap();
         assert_eq!(assembler.finish().payload, "abc");
-        assert_eq!(assembler.parts.capacity(), 0);
         assert!(assembler == Assembler::new(Limits::new()));
     }
 }

@@ -13,7 +13,6 @@ use crate::handshake::DeflateParams;
 use crate::mask::{MaskKey, apply_mask};
 use crate::text::Text;
 use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
 use std::fmt;
 
 /// How many pings and pongs may wait to be encoded; one pong more if all of them are pings.
@@ -68,22 +67,22 @@ pub enum Event {
 
 /// One end of one WebSocket connection, after the opening handshake.
 ///
-/// It is plain data: clone it, compare it, move it. See the [crate's page](crate) for the loop that
+/// It is plain data: clone it, compare it, move it. It is small, since a server has one for each idle connection: what few
+/// connections have is boxed. See the [crate's page](crate) for the loop that
 /// drives it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Engine {
     role: Role,
     decoder: Decoder,
     assembler: Assembler,
-    max_message: usize,
     /// `None` unless compression was agreed on; boxed, since most connections did not.
     deflate: Option<Box<Deflate>>,
-    waiting: VecDeque<Control>,
+    waiting: Vec<Control>,
     /// The Close frame that waits to be encoded: ours, a reply, or a violation's.
-    queued_close: Option<CloseFrame>,
+    queued_close: Option<Box<CloseFrame>>,
     is_close_sent: bool,
     is_close_received: bool,
-    violation: Option<Violation>,
+    violation: Option<Box<Violation>>,
 }
 
 /// A ping or pong that waits to be encoded.
@@ -118,9 +117,8 @@ impl Engine {
             role,
             decoder: Decoder::new(role, limits.max_frame),
             assembler: Assembler::new(limits),
-            max_message: limits.max_message,
             deflate: None,
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             queued_close: None,
             is_close_sent: false,
             is_close_received: false,
@@ -142,7 +140,6 @@ impl Engine {
 
     /// Other limits hold from here on: for what has not begun yet, and for what is still to come of a message in progress.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.max_message = limits.max_message;
         self.decoder.set_max_frame(limits.max_frame);
         self.assembler.set_max_message(limits.max_message);
     }
@@ -166,7 +163,9 @@ impl Engine {
         // Nearly every message comes like this, and is looked at here in one go: the way through `next_event`, which
         // takes any split of any frame, costs 330 instructions more.
         if self.assembler.is_between_messages()
-            && let Some((kind, payload)) = self.decoder.take_whole_message(buffer, self.max_message)
+            && let Some((kind, payload)) = self
+                .decoder
+                .take_whole_message(buffer, self.assembler.max_message())
         {
             return match kind {
                 MessageKind::Binary => Some(Event::Binary(payload)),
@@ -195,7 +194,7 @@ impl Engine {
         self.decoder.reset();
         self.assembler.reset();
         self.queue_close(CloseFrame::bare(violation.close_code()));
-        self.violation = Some(violation.clone());
+        self.violation = Some(Box::new(violation.clone()));
         Event::Violation(violation)
     }
 
@@ -269,7 +268,9 @@ impl Engine {
         payload: Bytes,
     ) -> Result<Event, Violation> {
         let payload = match &mut self.deflate {
-            Some(deflate) if compressed => deflate.inflate(&payload, self.max_message)?,
+            Some(deflate) if compressed => {
+                deflate.inflate(&payload, self.assembler.max_message())?
+            }
             _ => payload,
         };
         self.assembler.finish_message(kind, payload)
@@ -295,7 +296,7 @@ impl Engine {
                 self.waiting
                     .retain(|control| matches!(control, Control::Ping(_)));
             }
-            self.waiting.push_back(Control::Pong(payload.clone()));
+            self.waiting.push(Control::Pong(payload.clone()));
         }
         Event::Ping(payload)
     }
@@ -313,7 +314,7 @@ impl Engine {
     /// The first Close that is queued is the one that is sent.
     fn queue_close(&mut self, frame: CloseFrame) {
         if !self.is_close_sent && self.queued_close.is_none() {
-            self.queued_close = Some(frame);
+            self.queued_close = Some(Box::new(frame));
         }
     }
 
@@ -343,7 +344,7 @@ impl Engine {
             });
         }
         self.waiting
-            .push_back(Control::Ping(Bytes::copy_from_slice(payload)));
+            .push(Control::Ping(Bytes::copy_from_slice(payload)));
         Ok(())
     }
 
@@ -399,7 +400,7 @@ impl Engine {
         let frame = Frame::control(OpCode::Close, &payload);
         encode_frame(self.role, frame, &mut next_key, output);
         self.is_close_sent = true;
-        self.waiting = VecDeque::new();
+        self.waiting = Vec::new();
         self.assembler.reset();
         self.decoder.discard_data();
         // No message goes either way any more.
@@ -575,7 +576,7 @@ impl Engine {
     /// The rule that the peer broke, if it broke one.
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
+        self.violation.as_deref()
     }
 }
 

@@ -11,8 +11,13 @@ use crate::compression::Compression;
 use crate::origin::OriginPolicy;
 use crate::rate::{Excess, Rate};
 
-/// How many bytes are read ahead of a running handler at most, and the size of a read buffer.
+/// How many bytes are read ahead of a running handler at most.
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
+
+/// How many bytes are read at once while no handler runs, and the size of a read buffer: a little more, so that 16 messages of
+/// a KiB come with their headers in one read. Without, an echo of them takes a system call more for each 16, a seventh of its
+/// time.
+pub(crate) const READ: usize = READ_AHEAD + 512;
 
 /// What an entry of the outbox is charged beside its payload, in bytes.
 pub(crate) const ENTRY_CHARGE: usize = 64;

@@ -160,10 +160,11 @@ impl<FI, FM, FC> Handlers<FI, FM, FC> {
     }
 }
 
+/// What `on_init` returned: the state, and perhaps a selector.
+pub(crate) type Begun<S, C> = Result<(S, Option<Selector<C>>), BoxError>;
+
 /// Turns what `on_init` returned into its parts.
-pub(crate) fn finish_init<S, C>(
-    output: impl IntoInit<S, C>,
-) -> Result<(S, Option<Selector<C>>), BoxError> {
+pub(crate) fn finish_init<S, C>(output: impl IntoInit<S, C>) -> Begun<S, C> {
     output.into_init()
 }
 

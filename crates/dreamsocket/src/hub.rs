@@ -341,7 +341,7 @@ impl Hub {
         self.inner.counters.note_opened();
         Admission {
             hub: Some(self),
-            address,
+            address: address.map(Box::new),
             id: None,
         }
     }
@@ -423,7 +423,8 @@ impl Drop for SocketPlace {
 pub(crate) struct Admission {
     /// `None` for a connection without a hub.
     hub: Option<Hub>,
-    address: Option<Address>,
+    /// If they are counted. Boxed, since they seldom are.
+    address: Option<Box<Address>>,
     id: Option<ConnectionId>,
 }
 
@@ -465,8 +466,8 @@ impl Admission {
         let Some(hub) = self.hub.take() else { return };
         let id = self.id.take();
         let mut registry = hub.inner.lock();
-        if let Some(address) = self.address {
-            registry.addresses.close_connection(address);
+        if let Some(address) = self.address.take() {
+            registry.addresses.close_connection(*address);
         }
         let removed = id.and_then(|id| registry.connections.remove(&id));
         if hub.is_draining() {

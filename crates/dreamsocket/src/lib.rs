@@ -88,6 +88,8 @@ mod pages {
     struct Tls;
     #[doc = include_str!("../../../docs/internet.md")]
     struct Internet;
+    #[doc = include_str!("../../../docs/sizing.md")]
+    struct Sizing;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
     #[cfg(feature = "client")]

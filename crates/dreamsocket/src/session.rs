@@ -15,7 +15,6 @@ use std::any::Any;
 use std::borrow::Borrow;
 use std::convert::identity;
 use std::future::{Future, poll_fn};
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -33,7 +32,9 @@ use crate::action::{Action, Step, continue_connection};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{BoxError, Verdict};
-use crate::handler::{Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message};
+use crate::handler::{
+    Begun, Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message,
+};
 use crate::message::{Cause, Closed, Message};
 use crate::selector::{Selected, Selector};
 
@@ -68,6 +69,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 ///
 /// Written as a block that uses its arguments where they lie: an `async fn` holds what it was given twice, and the size of
 /// this future is most of what an idle connection costs.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for its arguments twice"
+)]
 pub(crate) fn run<T, D, S, C, FI, FM, FC, M>(
     mut session: Session<T>,
     dependencies: impl Borrow<D> + Send,
@@ -94,27 +99,16 @@ where
             },
             &mut session.wire,
         );
-        if let Looping {
-            state: Some(state),
-            selector,
-            turn,
-            outcome,
-            ..
-        } = &mut looping
-        {
+        if looping.state.is_some() {
             // Whether the last handler returned normally, so that it is told of the end (L5).
             let normally = loop {
-                let wire = &mut session.wire;
                 let turned = Turning {
-                    wire,
-                    selector,
-                    turn,
-                    state: Some(state),
+                    wire: &mut session.wire,
+                    looping: Some(&mut looping),
                     connection: &session.connection,
                     dependencies: dependencies.borrow(),
                     on_message: &handlers.borrow().on_message,
                     handler: Handler::Over,
-                    message: PhantomData,
                 };
                 let driven = match turned.await {
                     Turned::Driven(Driven::Done(None)) => continue,
@@ -125,20 +119,22 @@ where
                         break false;
                     }
                 };
-                if !heed::<T, FM, C>(&mut session.wire, selector, outcome, driven) {
+                if !looping.heed::<T, FM>(&mut session.wire, driven) {
                     break false;
                 }
             };
-            if let Err(payload) = guard(|| *selector = Selector::default()) {
+            if let Err(payload) = guard(|| looping.selector = Selector::default()) {
                 log_panic("a selector", payload);
             }
             finish(&mut session.wire).await;
 
-            if normally && !session.wire.is_cut() {
-                let wire = &mut session.wire;
+            if normally
+                && !session.wire.is_cut()
+                && let Some(state) = &mut looping.state
+            {
+                let Session { wire, connection } = &mut session;
                 let message = Message::ConnectionClosed(wire.closed());
                 let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-                let connection = &session.connection;
                 let start = || {
                     handlers
                         .on_message
@@ -146,7 +142,7 @@ where
                 };
                 let driven =
                     drive(wire, |config| config.handler_timeout, start, finish_message).await;
-                *outcome = end_message::<T, FM, C>(wire, driven);
+                looping.outcome = end_message::<T, FM, C>(&mut session.wire, driven);
             }
         }
         if looping.state.is_none() {
@@ -210,35 +206,6 @@ fn end_close<FC>(driven: Driven<()>) -> Outcome {
     outcome
 }
 
-/// Does what `on_message` returned. False if it was the last.
-#[cold]
-fn heed<T, FM, C>(
-    wire: &mut Wire<T>,
-    selector: &mut Selector<C>,
-    outcome: &mut Outcome,
-    driven: Driven<Unusual<C>>,
-) -> bool
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    match driven {
-        Driven::Done(unusual) => match unusual.map_or(Ok(continue_connection()), |it| *it) {
-            Ok(Action(Step::Stop { code, reason })) => wire.close(Cause::Stopped, code, reason),
-            Ok(Action(step)) => match guard(|| apply(step, selector)) {
-                Ok(()) => return true,
-                Err(payload) => panicked(wire, "a selector", payload),
-            },
-            Err(error) => fail(wire, "on_message", error),
-        },
-        Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
-        Driven::Cut(cut) => {
-            cut_short(wire, std::any::type_name::<FM>(), cut);
-            *outcome = Outcome::Cut;
-        }
-    }
-    false
-}
-
 /// What the loop keeps from one message to the next.
 struct Looping<S, C> {
     /// `None` if `on_init` returned none, and once `on_close` has it.
@@ -249,11 +216,32 @@ struct Looping<S, C> {
 }
 
 impl<S, C> Looping<S, C> {
+    /// Does what `on_message` returned. False if it was the last.
+    #[cold]
+    fn heed<T, FM>(&mut self, wire: &mut Wire<T>, driven: Driven<Unusual<C>>) -> bool
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        match driven {
+            Driven::Done(unusual) => match unusual.map_or(Ok(continue_connection()), |it| *it) {
+                Ok(Action(Step::Stop { code, reason })) => wire.close(Cause::Stopped, code, reason),
+                Ok(Action(step)) => match guard(|| apply(step, &mut self.selector)) {
+                    Ok(()) => return true,
+                    Err(payload) => panicked(wire, "a selector", payload),
+                },
+                Err(error) => fail(wire, "on_message", error),
+            },
+            Driven::Panicked(payload) => panicked(wire, std::any::type_name::<FM>(), payload),
+            Driven::Cut(cut) => {
+                cut_short(wire, std::any::type_name::<FM>(), cut);
+                self.outcome = Outcome::Cut;
+            }
+        }
+        false
+    }
+
     /// After `on_init`.
-    fn begin<T, FI>(
-        begun: Driven<Result<(S, Option<Selector<C>>), BoxError>>,
-        wire: &mut Wire<T>,
-    ) -> Self
+    fn begin<T, FI>(begun: Driven<Begun<S, C>>, wire: &mut Wire<T>) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -393,16 +381,13 @@ pin_project! {
     /// being moved from one to the other.
     struct Turning<'a, T, D, S, C, FM, F> {
         wire: &'a mut Wire<T>,
-        selector: &'a mut Selector<C>,
-        turn: &'a mut Turn,
-        // `None` once the handler has it.
-        state: Option<&'a mut S>,
+        // `None` once the handler has the state.
+        looping: Option<&'a mut Looping<S, C>>,
         connection: &'a Connection,
         dependencies: &'a D,
         on_message: &'a FM,
         #[pin]
         handler: Handler<F>,
-        message: PhantomData<fn(C)>,
     }
 }
 
@@ -426,8 +411,8 @@ where
         let mut this = self.project();
         this.wire.awake();
         let mut next = None;
-        if this.state.is_some() {
-            match ready!(poll_next(this.wire, this.selector, this.turn, context)) {
+        if let Some(Looping { selector, turn, .. }) = this.looping {
+            match ready!(poll_next(this.wire, selector, turn, context)) {
                 Next::Message(message) => next = Some(message),
                 Next::Closed => return Poll::Ready(Turned::Closed),
                 Next::Panicked(payload) => return Poll::Ready(Turned::Panicked(payload)),
@@ -435,7 +420,9 @@ where
         }
         // What the future still holds when it is done may panic when it is dropped, too.
         let polled = guard(|| {
-            if let (Some(message), Some(state)) = (next, this.state.take()) {
+            if let (Some(message), Some(looping)) = (next, this.looping.take())
+                && let Some(state) = &mut looping.state
+            {
                 let future =
                     this.on_message
                         .call(state, message, this.connection, this.dependencies);

@@ -58,7 +58,12 @@ impl Pooled {
         })
     }
 
+    /// Keeps it for the next message, unless the last one found no room: zlib-rs 0.6.8 has what is left of that count towards
+    /// its buffer even after a reset, and panics when that is full.
     fn give_back(mut self) {
+        if self.scratch.len() == self.scratch.capacity() {
+            return;
+        }
         self.scratch.clear();
         self.scratch.shrink_to(KEPT_SCRATCH);
         COMPRESSORS.with_borrow_mut(|kept| {
@@ -76,9 +81,7 @@ impl Pooled {
             self.compress.set_dictionary(window).ok()?;
         }
         self.scratch.clear();
-        // What is not shorter than the payload is no use, so there is no room for it.
-        self.scratch
-            .reserve(payload.len().saturating_add(FLUSHED.len()));
+        self.scratch.reserve(most(payload.len()));
         let status = self
             .compress
             .compress_vec(payload, &mut self.scratch, FlushCompress::Sync)
@@ -91,6 +94,14 @@ impl Pooled {
         // RFC 7692 §7.2.3.6: an empty message is one byte, which is not less.
         (is_whole && compressed.len() < payload.len()).then(|| Bytes::copy_from_slice(compressed))
     }
+}
+
+/// The most that a message becomes which does not get shorter, at any level and window: zlib's own bound, and two flushes.
+const fn most(length: usize) -> usize {
+    length
+        .saturating_add(length / 8)
+        .saturating_add(length / 64)
+        .saturating_add(32)
 }
 
 /// Compresses a message that may refer back to `window`. `None` if it would not get shorter.
@@ -248,5 +259,42 @@ mod tests {
         assert_eq!(kept(), [2, 3, 4, 1]);
         use_level(5);
         assert_eq!(kept(), [3, 4, 1, 5]);
+    }
+
+    #[test]
+    fn a_compressor_that_found_no_room_is_not_kept() {
+        let mut pooled = Pooled::take(4, 15);
+        pooled.scratch = vec![0; 8];
+        pooled.give_back();
+        assert_eq!(COMPRESSORS.with_borrow(Vec::len), 0);
+    }
+
+    /// Bytes that no compression makes fewer.
+    fn noise(size: usize) -> Vec<u8> {
+        let mut state: u32 = 1;
+        let bytes = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        bytes.take(size).collect()
+    }
+
+    #[test]
+    fn a_compressor_outlives_messages_that_do_not_get_shorter() {
+        for level in 1..=9 {
+            for window_bits in [9, 15] {
+                for (size, times) in [(1, 20), (100, 20), (8 * 1024, 20), (70_000, 1)] {
+                    for _ in 0..times {
+                        assert_eq!(compress(level, window_bits, &[], &noise(size)), None);
+                        let kept = COMPRESSORS.with_borrow(Vec::len);
+                        assert!(kept > 0, "level {level}, window {window_bits}, size {size}");
+                    }
+                    COMPRESSORS.take();
+                }
+                let text = [b'a'; 1000];
+                let compressed = compress(level, window_bits, &[], &text).unwrap();
+                assert_eq!(inflate(&[], &compressed, 1000).unwrap(), &text[..]);
+            }
+        }
     }
 }

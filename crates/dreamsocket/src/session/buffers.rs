@@ -9,16 +9,17 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 use super::writer::Writer;
-use crate::config::READ_AHEAD;
+use crate::config::READ;
 use crate::outbox::Queue;
 
 /// How many a thread keeps: with [`KEPT_BYTES`] for reading and as many for writing at most half a MiB, and mostly half of that.
 const KEPT: usize = 8;
 
 /// A buffer that has grown beyond this is not kept, nor one that shares as much with a message.
-const KEPT_BYTES: usize = 2 * READ_AHEAD;
+const KEPT_BYTES: usize = 2 * READ;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "boxes go to connections and come back as they are")]
     static POOL: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -67,9 +68,9 @@ impl Buffers {
         let length = self.read.len();
         // One that is empty is taken back to its front, which copies nothing.
         let room = if length == 0 {
-            READ_AHEAD
+            READ
         } else {
-            wanted.clamp(READ_AHEAD, (3 * length).max(READ_AHEAD))
+            wanted.clamp(READ, (3 * length).max(READ))
         };
         self.read.reserve(room);
         self.has_grown |= self.read.capacity() > KEPT_BYTES;
@@ -112,11 +113,11 @@ impl Buffers {
 /// How much room there must be for a read to be worth its system call.
 const fn room_for(length: usize, wanted: usize) -> usize {
     if length == 0 {
-        READ_AHEAD / 4 * 3
-    } else if wanted < READ_AHEAD / 4 {
+        READ / 4 * 3
+    } else if wanted < READ / 4 {
         wanted
     } else {
-        READ_AHEAD / 4
+        READ / 4
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(buffers.read.as_ptr(), address);
         assert!(buffers.is_empty());
 
-        buffers.read.reserve(4 * READ_AHEAD);
+        buffers.read.reserve(4 * READ);
         buffers.give_back();
         assert_eq!(Buffers::take().read.capacity(), 0);
     }
@@ -157,8 +158,8 @@ mod tests {
     #[test]
     fn memory_that_a_large_message_shares_is_not_kept() {
         let mut buffers = Buffers::take();
-        while buffers.read.len() < 16 * READ_AHEAD {
-            buffers.make_room(16 * READ_AHEAD - buffers.read.len());
+        while buffers.read.len() < 16 * READ {
+            buffers.make_room(16 * READ - buffers.read.len());
             let capacity = buffers.read.capacity();
             buffers.read.resize(capacity, 0);
         }
@@ -175,10 +176,10 @@ mod tests {
     fn a_read_buffer_grows_with_what_has_come() {
         let mut buffers = Buffers::default();
         buffers.make_room(usize::MAX);
-        assert_eq!(buffers.read.capacity(), READ_AHEAD);
-        buffers.read.resize(READ_AHEAD, 0);
+        assert_eq!(buffers.read.capacity(), READ);
+        buffers.read.resize(READ, 0);
         buffers.make_room(usize::MAX);
-        assert!(buffers.read.capacity() <= 4 * READ_AHEAD + 64);
+        assert!(buffers.read.capacity() <= 4 * READ + 64);
 
         // Of a frame's last bytes there is room for those alone.
         let mut buffers = Buffers::default();

@@ -21,6 +21,11 @@ const COPIED: usize = 4 * 1024;
 /// How many slices one system call is given.
 const SLICES: usize = 32;
 
+/// The longest header, and for how many bytes of them there is room when there is none for another: each is split off, and
+/// would else be allocated by itself.
+const HEADER: usize = 14;
+const HEADERS: usize = 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     /// What goes first: whole runs of headers and small frames, and large payloads between them.
@@ -94,6 +99,9 @@ impl Writer {
         payload: Bytes,
         next_key: fn() -> [u8; 4],
     ) {
+        if self.tail.capacity() - self.tail.len() < HEADER {
+            self.tail.reserve(HEADERS);
+        }
         // What may be compressed has to be looked at whole; what is not is written from where it lies.
         if engine.compressor().is_none()
             && engine

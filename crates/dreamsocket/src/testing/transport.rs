@@ -17,6 +17,9 @@ pub struct Traffic {
     pub reads: usize,
     /// How many bytes it has read.
     pub bytes_read: usize,
+    /// How often it has looked for more and there was nothing. A socket that tokio knows to be empty is not asked, so there
+    /// it is no system call.
+    pub empty_reads: usize,
     /// How often it has written something.
     pub writes: usize,
     /// How many bytes it has written.
@@ -33,6 +36,7 @@ pub(super) struct Transport<T> {
 pub(super) struct Counts {
     reads: AtomicUsize,
     bytes_read: AtomicUsize,
+    empty_reads: AtomicUsize,
     writes: AtomicUsize,
     bytes_written: AtomicUsize,
 }
@@ -42,6 +46,7 @@ impl Counts {
         Traffic {
             reads: self.reads.load(Ordering::Relaxed),
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
+            empty_reads: self.empty_reads.load(Ordering::Relaxed),
             writes: self.writes.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
         }
@@ -66,7 +71,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Transport<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
+        if polled.is_pending() {
+            self.counts.empty_reads.fetch_add(1, Ordering::Relaxed);
+        }
+        ready!(polled)?;
         let count = buffer.filled().len() - before;
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes_read.fetch_add(count, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::super::buffers::Buffers;
 use super::{Inbound, Noted, Phase, Wire, saturated};
-use crate::config::READ_AHEAD;
+use crate::config::{READ, READ_AHEAD};
 
 /// After how many reads of what nobody wants any more the task lets others run.
 const DISCARDED_READS: u32 = 32;
@@ -51,7 +51,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Some(Decoded::Last(noted)) => self.note(noted),
                 None => {
                     // All that is known to be missing of a large frame, but never much of what stands behind it.
-                    let limit = self.engine.bytes_wanted().max(READ_AHEAD);
+                    let limit = self.engine.bytes_wanted().max(READ);
                     match self.poll_read(context, limit) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(end)) => self.note(end),
