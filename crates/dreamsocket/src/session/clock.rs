@@ -1,4 +1,5 @@
-//! A connection's time: nanoseconds since it was opened, on tokio's clock, which is read at most once each time the task runs.
+//! A connection's time: nanoseconds since it was opened, on tokio's clock, which is read at most once each time the task runs,
+//! and once more for what begins then.
 //!
 //! An `Option<Instant>` is 16 bytes and takes tens of instructions to compare or add to; a [`Moment`] is 8 and takes one.
 
