@@ -63,6 +63,12 @@ impl<M> Channel<M> {
         self.name.as_str()
     }
 
+    /// As [`topic_name`](Self::topic_name), to keep.
+    #[must_use]
+    pub fn shared_topic_name(&self) -> Arc<str> {
+        self.name.to_shared()
+    }
+
     /// Who it is to [`Topic::publish_except`](crate::Topic::publish_except).
     #[must_use]
     pub const fn id(&self) -> SubscriberId {

@@ -114,6 +114,10 @@ impl Name {
         &self.text
     }
 
+    pub(crate) fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }

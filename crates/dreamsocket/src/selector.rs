@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -46,8 +48,35 @@ pub struct Selector<C = Infallible> {
 }
 
 struct Source<C> {
-    key: Option<Cow<'static, str>>,
+    key: Option<Key>,
     stream: BoxStream<C>,
+}
+
+/// The key of a source. That of a topic's channel is the topic's own name, shared, so that a subscriber costs no copy of it.
+#[derive(Clone)]
+enum Key {
+    Given(Cow<'static, str>),
+    Topic(Arc<str>),
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Given(key) => key,
+            Self::Topic(name) => name,
+        }
+    }
+}
+
+impl From<Key> for Cow<'static, str> {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Given(key) => key,
+            Key::Topic(name) => Cow::Owned(String::from(&*name)),
+        }
+    }
 }
 
 type BoxStream<C> = Pin<Box<dyn Stream<Item = Selected<C>> + Send>>;
@@ -89,7 +118,7 @@ impl<C> Selector<C> {
             match self
                 .sources
                 .iter_mut()
-                .find(|old| old.key.is_some() && old.key == source.key)
+                .find(|old| old.key.is_some() && old.key.as_deref() == source.key.as_deref())
             {
                 Some(old) => *old = source,
                 None => self.sources.push(source),
@@ -122,7 +151,8 @@ impl<C> Selector<C> {
                     self.next = index + 1;
                     return Poll::Ready(match delivery {
                         Selected::Missed(missed) => Selected::Missed(
-                            missed.with_source(source.key.clone().unwrap_or_default()),
+                            missed
+                                .with_source(source.key.clone().map(Cow::from).unwrap_or_default()),
                         ),
                         message => message,
                     });
@@ -132,10 +162,7 @@ impl<C> Selector<C> {
         Poll::Pending
     }
 
-    fn of(
-        key: Option<Cow<'static, str>>,
-        stream: impl Stream<Item = Selected<C>> + Send + 'static,
-    ) -> Self {
+    fn of(key: Option<Key>, stream: impl Stream<Item = Selected<C>> + Send + 'static) -> Self {
         Self {
             sources: vec![Source {
                 key,
@@ -163,7 +190,7 @@ impl<C: Send + 'static> Selector<C> {
     #[must_use]
     pub fn select_as(mut self, key: impl Into<Cow<'static, str>>, source: impl Into<Self>) -> Self {
         let source = source.into();
-        self.add(Self::of(Some(key.into()), Merged(source)));
+        self.add(Self::of(Some(Key::Given(key.into())), Merged(source)));
         self
     }
 
@@ -264,7 +291,7 @@ impl<C> fmt::Debug for Selector<C> {
 /// A topic's channel, under the topic's name as its key.
 impl<C: Clone + Send + Sync + 'static> From<Channel<C>> for Selector<C> {
     fn from(channel: Channel<C>) -> Self {
-        let key = Cow::Owned(channel.topic_name().to_owned());
+        let key = Key::Topic(channel.shared_topic_name());
         Self::of(Some(key), Subscribed(Some(channel)))
     }
 }
