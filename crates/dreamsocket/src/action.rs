@@ -95,12 +95,14 @@ pub trait IntoAction<C> {
 }
 
 impl<C> IntoAction<C> for Action<C> {
+    #[inline(always)]
     fn into_action(self) -> Result<Self, BoxError> {
         Ok(self)
     }
 }
 
 impl<C, E: Into<BoxError>> IntoAction<C> for Result<Action<C>, E> {
+    #[inline(always)]
     fn into_action(self) -> Result<Action<C>, BoxError> {
         self.map_err(Into::into)
     }

@@ -111,7 +111,7 @@ where
                     handler: Handler::Over,
                 };
                 let driven = match turned.await {
-                    Turned::Driven(Driven::Done(None)) => continue,
+                    Turned::On => continue,
                     Turned::Driven(driven) => driven,
                     Turned::Closed => break true,
                     Turned::Panicked(payload) => {
@@ -393,6 +393,8 @@ pin_project! {
 
 /// How a turn ended.
 enum Turned<C> {
+    /// The loop goes on.
+    On,
     Driven(Driven<Unusual<C>>),
     Closed,
     /// A source of the selector did.
@@ -438,7 +440,10 @@ where
         let driven = match polled {
             Ok(Poll::Ready(output)) => {
                 this.wire.handler_ended();
-                return Poll::Ready(Turned::Driven(Driven::Done(output)));
+                return Poll::Ready(match output {
+                    None => Turned::On,
+                    unusual => Turned::Driven(Driven::Done(unusual)),
+                });
             }
             Err(payload) => Driven::Panicked(payload),
             Ok(Poll::Pending) => {
