@@ -148,11 +148,9 @@ impl Config {
             .with_max_frame(self.max_frame)
     }
 
-    /// The outbox bound as permits of a semaphore.
-    pub(crate) fn outbox_permits(&self) -> u32 {
-        u32::try_from(self.outbox.max(1))
-            .unwrap_or(u32::MAX)
-            .min((tokio::sync::Semaphore::MAX_PERMITS) as u32)
+    /// The outbox's bound as it is counted: at least a byte, at most 4 GiB.
+    pub(crate) fn outbox_limit(&self) -> u32 {
+        u32::try_from(self.outbox.max(1)).unwrap_or(u32::MAX)
     }
 }
 

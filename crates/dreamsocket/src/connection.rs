@@ -102,7 +102,7 @@ impl Shared {
     fn new(facts: Facts) -> Self {
         Self {
             id: ConnectionId::random(),
-            outbox: Outbox::new(facts.config.outbox_permits()),
+            outbox: Outbox::new(facts.config.outbox_limit()),
             facts,
             round_trip: AtomicU64::new(u64::MAX),
             pauses: AtomicU64::new(0),
