@@ -407,8 +407,10 @@ impl Outbox {
         }
     }
 
-    /// The connection is over: all sends fail, and what waits is dropped.
-    pub(crate) fn end(&self) {
+    /// The connection is over: all sends fail. What waits is left to the caller to drop, since payloads may be foreign memory
+    /// whose release runs foreign code.
+    #[must_use = "foreign code may run where it is dropped"]
+    pub(crate) fn end(&self) -> Leftovers {
         let mut inner = self.lock();
         let was_open = inner.phase == Phase::Open;
         inner.phase = Phase::Closed;
@@ -421,12 +423,11 @@ impl Outbox {
         self.is_awaited.store(false, Ordering::Relaxed);
         self.taken.store(0, Ordering::Relaxed);
         drop(inner);
-        // Payloads may be foreign memory whose release runs foreign code.
-        drop((queue, forwards));
         line.into_iter().for_each(|line| line.wake_all());
         if was_open {
             self.closed.notify_waiters();
         }
+        Leftovers(queue, forwards)
     }
 
     /// Takes what is asked of the session, and all queued messages if `taken` is empty. So much room is given back with it.
@@ -513,6 +514,12 @@ impl Outbox {
         true
     }
 }
+
+/// What was in an outbox when it ended.
+pub(crate) struct Leftovers(
+    #[expect(dead_code, reason = "it is only dropped")] Queue,
+    #[expect(dead_code, reason = "it is only dropped")] Option<Vec<Forwarding>>,
+);
 
 /// Why a message was not queued at once.
 enum Refused {

@@ -286,6 +286,56 @@ async fn l8_a_panic_in_the_drop_of_a_selector_that_nobody_wants_any_more() {
     );
 }
 
+/// A payload of the application's memory, as [`Bytes::from_owner`] takes it.
+struct Payload(usize, Bomb);
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 10_000][..self.0]
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_a_payload() {
+    quietly();
+    // Copied beside others, written by reference, and never written.
+    for (size, buffer, reads) in [
+        (10, 100_000, true),
+        (10_000, 100_000, true),
+        (10, 1, false),
+        (10_000, 1, false),
+    ] {
+        let (mut client, stage) = Stage::new(ECHO)
+            .with(|builder| builder.with_buffer(buffer))
+            .connect();
+        let connection = client.connection().clone();
+        settle().await;
+        if !reads {
+            client.stall();
+            connection.send_text("first").await.unwrap();
+            settle().await;
+        }
+        let payload = bytes::Bytes::from_owner(Payload(size, Bomb));
+        connection.send_binary(payload).await.unwrap();
+        let closed = tokio::spawn(async move { connection.closed().await });
+        settle().await;
+        if !reads {
+            client.vanish().await;
+        }
+        let minute = std::time::Duration::from_secs(60);
+        tokio::time::timeout(minute, closed)
+            .await
+            .unwrap_or_else(|_| panic!("{size} {reads}"))
+            .unwrap();
+        client.ended().await;
+        let seen = stage.seen();
+        assert!(
+            seen.last().unwrap().starts_with("on_close"),
+            "{size} {seen:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn l8_a_panic_while_the_error_is_boxed() {
     quietly();

@@ -8,6 +8,7 @@ use dreamsocket_protocol::{CloseCode, MAX_CLOSE_REASON, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::clock::Span;
+use super::super::{guard, log_panic};
 use super::{Closing, Noted, Phase, Wire};
 use crate::message::{Cause, Closed};
 
@@ -97,17 +98,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Ends the connection now. Bytes not written are lost.
     pub(super) fn finish(&mut self, closed: Closed) {
-        self.shared.outbox.end();
+        let leftovers = self.shared.outbox.end();
         self.io = None;
         self.ahead = None;
-        self.forwards = Vec::new();
         self.freed = 0;
-        if let Some(mut buffers) = self.buffers.take() {
-            buffers.read.clear();
-            if buffers.is_empty() {
-                buffers.give_back();
-            }
-        }
         self.has_noted = false;
         self.phase = Phase::Finished;
         let ending = self.end_seen();
@@ -117,6 +111,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             tracing::debug!(code = %closed.code, cause = %closed.cause, clean = closed.clean, "closed");
             ending.finished = Some(closed);
         }
+        let mut buffers = self.buffers.take();
+        if let Some(mut empty) = buffers.take_if(|buffers| buffers.is_written()) {
+            empty.read.clear();
+            empty.give_back();
+        }
+        let_go((leftovers, buffers, std::mem::take(&mut self.forwards)));
     }
 
     /// Ends a connection whose close is under way.
@@ -180,6 +180,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if is_over {
             self.finish_closing();
         }
+    }
+}
+
+/// Drops payloads and channels, which may be memory of the application's whose release runs its code.
+pub(super) fn let_go<R>(what: R) {
+    if let Err(payload) = guard(|| drop(what)) {
+        log_panic("the drop of a payload", payload);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The writing side: what the outbox and forwarded channels hold goes out in as few system calls as serve (S2, S3).
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,17 +12,37 @@ use tokio::task::coop;
 
 use super::super::buffers::Buffers;
 use super::super::clock::Moment;
-use super::super::writer::Writer;
+use super::super::{guard, log_panic};
+use super::closing::{let_go, lost};
 use super::{Noted, Phase, Wire};
 use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
 use crate::mask::mask_key;
-use crate::message::Cause;
-use crate::outbox::{Outbox, Outgoing, Queue};
+use crate::message::{Cause, Closed};
+use crate::outbox::{Outbox, Outgoing};
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Writes whatever there is to write, as far as the socket takes it.
     pub(super) fn poll_output(&mut self, context: &mut Context<'_>) {
+        // Payloads are dropped on the way, and the release of foreign memory may panic.
+        if let Err(payload) = guard(|| self.write_out(context)) {
+            self.end_midway(payload);
+        }
+    }
+
+    /// A payload's drop panicked. What is encoded may be a part of a frame by now, so nothing more can be said to the peer.
+    #[cold]
+    fn end_midway(&mut self, payload: Box<dyn Any + Send>) {
+        log_panic("the drop of a payload", payload);
+        // Not for the pool: what they account for is half done.
+        let_go(self.buffers.take());
+        self.finish(Closed {
+            cause: Cause::Panicked,
+            ..lost(None)
+        });
+    }
+
+    fn write_out(&mut self, context: &mut Context<'_>) {
         self.handled = 0;
         self.unanswered = 0;
         loop {
@@ -184,7 +205,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     return false;
                 }
                 Poll::Ready(Forwarded::Panicked(payload)) => {
-                    super::super::log_panic("on_missed", payload);
+                    log_panic("on_missed", payload);
                     self.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
                     return false;
                 }
@@ -239,12 +260,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The socket failed while we wrote. Messages that came before still wait for their handlers.
     pub(super) fn handle_end(&mut self, error: io::ErrorKind) {
         self.is_broken = true;
-        if let Some(buffers) = &mut self.buffers {
-            buffers.writer = Writer::default();
-            buffers.outgoing = Queue::default();
-        }
         self.freed = 0;
-        self.shared.outbox.end();
+        let leftovers = self.shared.outbox.end();
+        let unwritten = self.buffers.as_mut().map(|buffers| {
+            (
+                std::mem::take(&mut buffers.writer),
+                std::mem::take(&mut buffers.outgoing),
+            )
+        });
+        let_go((leftovers, unwritten));
         if self.phase == Phase::Closing || self.ahead.is_none() {
             self.take_noted();
             self.carry_out(Noted::End(Some(error)));
