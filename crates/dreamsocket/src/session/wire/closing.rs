@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .look()
             .after(Span::from(self.config().close_time));
         self.shared.outbox.begin_close();
-        self.forwards = Vec::new();
+        self.forwards = Box::default();
         self.ahead = None;
         self.phase = Phase::Closing;
         let ending = self.end_seen();
@@ -100,7 +100,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.shared.outbox.end();
         self.io = None;
         self.ahead = None;
-        self.forwards = Vec::new();
+        self.forwards = Box::default();
         self.freed = 0;
         if let Some(mut buffers) = self.buffers.take() {
             buffers.read.clear();
