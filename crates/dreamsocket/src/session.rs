@@ -8,6 +8,7 @@ mod bounds;
 mod buffers;
 mod clock;
 mod heartbeat;
+mod wheel;
 mod wire;
 mod writer;
 

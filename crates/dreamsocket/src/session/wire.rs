@@ -133,7 +133,7 @@ pub(super) struct Wire<T> {
     /// Bytes of the outbox's room that were written and not given back yet.
     freed: usize,
     /// Channels whose messages go out without a handler, in the order of their turns.
-    forwards: Vec<Forwarding>,
+    forwards: Box<[Forwarding]>,
     is_server: bool,
     /// Whether bytes were written that a buffering transport may still hold.
     unflushed: bool,
@@ -187,7 +187,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             ahead: None,
             debt: 0,
             freed: 0,
-            forwards: Vec::new(),
+            forwards: Box::default(),
             is_server: role == Role::Server,
             unflushed: false,
             handled: 0,
@@ -402,8 +402,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     fn handle_wanted(&mut self, wanted: Wanted) {
-        self.forwards.reserve_exact(wanted.forwards.len());
-        self.forwards.extend(wanted.forwards);
+        if !wanted.forwards.is_empty() {
+            let mut forwards = std::mem::take(&mut self.forwards).into_vec();
+            forwards.reserve_exact(wanted.forwards.len());
+            forwards.extend(wanted.forwards);
+            self.forwards = forwards.into();
+        }
         if let Some(config) = wanted.bounds {
             self.engine.set_limits(config.limits());
             self.bounds.set(&config, &mut self.clock);

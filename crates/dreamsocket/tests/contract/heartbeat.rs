@@ -27,6 +27,49 @@ async fn l9_a_silent_peer_is_pinged_after_30_and_60_seconds_and_lost_after_90() 
     assert_eq!(stage.messages(), ["closed 1006 lost unclean"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn l9_intervals_of_many_minutes_are_exact() {
+    let config = Config::default().with_heartbeat(Some(1_000 * SECOND));
+    let (mut client, _stage) = Stage::new(IGNORE).with_config(config).connect();
+    client.mute();
+    let begin = Instant::now();
+    for interval in 1..3 {
+        // The kit waits for two minutes.
+        advance(999 * SECOND).await;
+        client.expect_ping().await;
+        assert_eq!(begin.elapsed(), interval * 1_000 * SECOND);
+    }
+    advance(999 * SECOND).await;
+    client.expect_closed(1006).await;
+    assert_eq!(begin.elapsed(), 3_000 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_nearer_deadlines_are_exact_and_so_is_the_heartbeat_behind_them() {
+    let config = Config::default()
+        .with_handler_timeout(Some(5 * SECOND))
+        .with_close_time(2 * SECOND);
+    let (mut client, stage) = Stage::new(HOLD_AND_ECHO).with_config(config).connect();
+    // The alarm goes off for a handler that has returned.
+    advance(SECOND).await;
+    client.send_text("hold").await;
+    advance(SECOND).await;
+    stage.release();
+    client.expect_text("hold").await;
+    client.mute();
+    let begin = Instant::now();
+    client.send_text("a sign of life").await;
+    client.expect_text("a sign of life").await;
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 30 * SECOND);
+    let begin = Instant::now();
+    client.send_text("hold").await;
+    client.expect_closed(1011).await;
+    assert_eq!(begin.elapsed(), 5 * SECOND);
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 7 * SECOND);
+}
+
 /// The runtime's timers are as fine as a millisecond, and go off late rather than early.
 #[tokio::test(start_paused = true)]
 async fn l9_a_message_between_the_end_of_an_interval_and_the_alarm_loses_no_later_one() {

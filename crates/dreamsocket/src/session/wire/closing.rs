@@ -45,7 +45,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .look()
             .after(Span::from(self.config().close_time));
         self.shared.outbox.begin_close();
-        self.forwards = Vec::new();
+        self.forwards = Box::default();
         self.ahead = None;
         self.phase = Phase::Closing;
         let ending = self.end_seen();

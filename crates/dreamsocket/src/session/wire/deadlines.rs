@@ -23,21 +23,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if deadline.is_never() {
             return false;
         }
-        // A deadline that moves later, as the heartbeat's does all the time, leaves the alarm alone until it goes off.
-        if deadline >= self.alarm_at && !self.alarm_at.is_past(self.clock.now()) {
-            return false;
+        let now = self.clock.now();
+        if deadline.is_past(now) {
+            return true;
         }
-        self.alarm_at = deadline;
-        let at = self.clock.instant(deadline);
-        // Without a budget, since it is not asked again until it goes off.
-        let mut polled = pin!(coop::unconstrained(poll_fn(|context| {
-            self.alarm.poll(context, at)
-        })));
-        if polled.as_mut().poll(context).is_pending() {
-            return false;
+        // A deadline that moves later, as the heartbeat's does all the time, leaves the alarm alone until it goes off, which it
+        // does when its time has passed and not before.
+        if (deadline < self.alarm_at || self.alarm_at.is_past(now))
+            && let (Some(now), Some(at)) = (self.clock.instant(now), self.clock.instant(deadline))
+        {
+            let at = self.alarm.set(context.waker(), now, at);
+            self.alarm_at = self.clock.moment(at);
         }
-        self.clock.expire();
-        true
+        false
     }
 
     fn next_deadline(&self) -> Moment {

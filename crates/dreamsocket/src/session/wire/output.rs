@@ -173,7 +173,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
     fn encode_forwards(&mut self, context: &mut Context<'_>) {
-        let mut forwards = std::mem::take(&mut self.forwards);
+        let mut forwards = std::mem::take(&mut self.forwards).into_vec();
         forwards.retain(|forwarding| !forwarding.is_stopped());
         // Whoever was first is last the next time.
         if forwards.len() > 1 {
@@ -183,7 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         forwards.retain_mut(|forwarding| self.encode_forward(forwarding, &mut lease, context));
         self.shared.outbox.release(lease.left);
         if self.phase == Phase::Open {
-            self.forwards = forwards;
+            self.forwards = forwards.into();
         }
     }
 
@@ -239,12 +239,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
     fn watch_forwards(&mut self, context: &mut Context<'_>) {
-        let mut forwards = std::mem::take(&mut self.forwards);
+        let mut forwards = std::mem::take(&mut self.forwards).into_vec();
         forwards.retain_mut(|forwarding| {
             !forwarding.is_stopped() && self.watch_forward(forwarding, context)
         });
         if self.phase == Phase::Open {
-            self.forwards = forwards;
+            self.forwards = forwards.into();
         }
     }
 
