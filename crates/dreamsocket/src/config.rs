@@ -15,8 +15,7 @@ use crate::rate::{Excess, Rate};
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
 
 /// How many bytes are read at once while no handler runs, and the size of a read buffer: a little more, so that 16 messages of
-/// a KiB come with their headers in one read. Without, an echo of them takes a system call more for each 16, a seventh of its
-/// time.
+/// a KiB come with their headers in one read. Without, an echo of them takes a system call more for each 16.
 pub(crate) const READ: usize = READ_AHEAD + 512;
 
 /// What an entry of the outbox is charged beside its payload, in bytes.

@@ -7,6 +7,9 @@ use crate::spec::{Until, Work};
 
 /// What may be under way at once; rows beyond it are left out, since sockets and servers would have to hold all of it.
 pub const MOST_UNDER_WAY: usize = 1 << 30;
+/// The row that is long enough for heartbeats.
+pub const HEARTBEATS: &str = "idle-18000-heartbeats";
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 /// Published messages under way in a fan-out.
@@ -259,6 +262,15 @@ fn idle(connections: usize, configuration: Configuration, topic: bool, seconds: 
     row
 }
 
+/// Idle for two heartbeats, which the other idle rows are too short for.
+fn heartbeats() -> Row {
+    let mut row = idle(18_000, Configuration::default(), false, 60.0);
+    row.id = HEARTBEATS.to_owned();
+    row.title = "Idle, 18,000 connections, for two heartbeats".to_owned();
+    row.ours_only = true;
+    row
+}
+
 fn chat() -> Row {
     let work = Work::Chat {
         rooms: 20,
@@ -306,6 +318,7 @@ pub fn full(seconds: f64) -> Vec<Row> {
         }
         rows.push(idle(connections, Configuration::default(), true, 2.0));
     }
+    rows.push(heartbeats());
     rows
 }
 
