@@ -35,12 +35,6 @@ impl Meter {
         }
     }
 
-    /// The process that calls.
-    #[must_use]
-    pub fn of_self() -> Self {
-        Self::new(std::process::id())
-    }
-
     pub fn read(&self) -> Result<Reading> {
         let tasks = self.root.join("task");
         let mut on_cpu = 0;
@@ -148,7 +142,7 @@ mod tests {
 
     #[test]
     fn work_is_seen() {
-        let meter = Meter::of_self();
+        let meter = Meter::new(std::process::id());
         let before = meter.read().unwrap();
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(60) {

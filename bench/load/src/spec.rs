@@ -83,8 +83,8 @@ pub struct Report {
     pub connections: u64,
     /// Stalled subscribers that the server gave up.
     pub closed: u64,
-    /// How much of a core the load generator itself used; near 1 it was what bounds the rate.
-    pub load_cores: f64,
+    /// How much of the time the load generator had something to do; near 1 it was what bounds the rate.
+    pub load: f64,
 }
 
 /// From sending to receiving, in microseconds.

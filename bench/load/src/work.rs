@@ -16,8 +16,8 @@ use crate::latency::Latencies;
 use crate::meter::{Meter, Reading};
 use crate::spec::{Memory, Report, Spec, Until, Work};
 
-/// How long a poll may wait.
-const POLL: Duration = Duration::from_millis(20);
+/// How long a poll waits: not at all. Waking a load generator that sleeps would be charged to the server's `send`.
+const POLL: Duration = Duration::ZERO;
 
 /// Makes one measurement.
 pub fn run(spec: &Spec) -> Result<Report> {
@@ -82,9 +82,12 @@ struct Window<'a> {
     phase: Phase,
     until: Until,
     begun: Instant,
-    /// Of the server and of ourselves.
+    /// Of the server.
     cpu: Option<Reading>,
-    own_cpu: Reading,
+    /// When [`Window::is_over`] was asked last.
+    looked: Instant,
+    /// How long we ourselves had nothing to do.
+    idle: Duration,
     messages: u64,
     latencies: Latencies,
     /// When something last came.
@@ -107,7 +110,8 @@ impl<'a> Window<'a> {
             until,
             begun: Instant::now(),
             cpu: None,
-            own_cpu: Reading::default(),
+            looked: Instant::now(),
+            idle: Duration::ZERO,
             messages: 0,
             latencies: Latencies::new()?,
             last: Instant::now(),
@@ -124,7 +128,7 @@ impl<'a> Window<'a> {
         self.phase = Phase::Measured;
         self.messages = 0;
         self.latencies.clear();
-        self.own_cpu = Meter::of_self().read()?;
+        self.idle = Duration::ZERO;
         let meter = self.server.meter.as_ref();
         self.cpu = meter.map(Meter::read).transpose()?;
         self.begun = Instant::now();
@@ -136,8 +140,8 @@ impl<'a> Window<'a> {
         if let (Some(meter), Some(cpu)) = (&self.server.meter, &self.cpu) {
             self.report.cpu = Some(meter.since(cpu)?);
         }
-        let own = Meter::of_self().since(&self.own_cpu)?;
-        self.report.load_cores = own.total / 1e6 / self.report.seconds;
+        let busy = 1.0 - self.idle.as_secs_f64() / self.report.seconds;
+        self.report.load = busy.max(0.0);
         self.report.messages = self.messages;
         self.report.latency = self.latencies.summary();
         self.report.memory = self.server.memory()?;
@@ -154,8 +158,14 @@ impl<'a> Window<'a> {
         self.last = now;
     }
 
+    /// A poll since [`Window::is_over`] found nothing.
+    fn nothing_came(&mut self) {
+        self.idle += self.looked.elapsed();
+    }
+
     /// Moves on with the time; says whether the window is over.
     fn is_over(&mut self, now: Instant) -> Result<bool> {
+        self.looked = now;
         ensure!(
             now.saturating_duration_since(self.last) < PATIENCE,
             "nothing came for {PATIENCE:?}, after {} messages",

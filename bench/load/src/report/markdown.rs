@@ -232,7 +232,7 @@ fn line_of(figures: &Figures<'_>, row: &Row, server: &Server) -> Option<(f64, St
         latency(|latency| latency.p99),
         latency(|latency| latency.p999),
         mebibytes(median(&|report| Some(report.memory?.end as f64))),
-        median(&|report| Some(report.load_cores * 100.0)).unwrap_or(0.0),
+        median(&|report| Some(report.load * 100.0)).unwrap_or(0.0),
     );
     Some((ratio.map_or(cpu, |ratio| ratio.median), text))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Server, Window};
+use super::{POLL, Server, Window};
 use crate::client::{Clients, Got, Role, Target};
 use crate::frame;
 use crate::spec::{Report, Work};
@@ -66,10 +66,9 @@ pub(super) fn run(target: &Target) -> Result<Report> {
             member.unwritten.drain(..written);
             said += 1;
         }
-        clients.wait(&mut ready, Duration::ZERO)?;
+        clients.wait(&mut ready, POLL)?;
         if ready.is_empty() {
-            // Rather than sleep, which would be longer than the next message is away.
-            std::thread::yield_now();
+            window.nothing_came();
         }
         for event in ready.iter().filter(|event| event.readable) {
             let member = &mut everybody[event.connection];

@@ -139,6 +139,9 @@ impl Echo<'_> {
         let mut ready = Vec::new();
         while !self.window.is_over(Instant::now())? {
             self.clients.wait(&mut ready, POLL)?;
+            if ready.is_empty() {
+                self.window.nothing_came();
+            }
             for &event in &ready {
                 let replies = self.handle(event)?;
                 if replies > 0 {

@@ -107,6 +107,9 @@ pub(super) fn run(target: &Target) -> Result<Report> {
     let mut ready = Vec::new();
     while !window.is_over(Instant::now())? {
         clients.wait(&mut ready, POLL)?;
+        if ready.is_empty() {
+            window.nothing_came();
+        }
         for event in &ready {
             let connection = event.connection;
             if connection == publisher {

@@ -39,6 +39,9 @@ pub(super) fn run(target: &Target) -> Result<Report> {
         {
             return Err(error.into());
         }
+        if events.is_empty() {
+            window.nothing_came();
+        }
         for event in &events {
             let slot = event.token().0;
             let (opening, since) = &mut slots[slot];

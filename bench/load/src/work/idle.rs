@@ -1,16 +1,18 @@
 //! Connections that say nothing: what each keeps resident, and what all of them cost while nothing happens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{POLL, Server, Window};
+use super::{Server, Window};
 use crate::client::{Clients, Got, Role, Target};
 use crate::frame::{self, FrameReader};
 use crate::spec::{Report, Until, Work};
 
 /// From the last opening to the look at the memory.
 const SETTLE: f64 = 1.0;
+/// How long a poll waits: nothing is due that a sleep could make dearer.
+const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn run(target: &Target) -> Result<Report> {
     let Work::Idle {
@@ -40,6 +42,9 @@ pub(super) fn run(target: &Target) -> Result<Report> {
             break;
         }
         clients.wait(&mut ready, POLL)?;
+        if ready.is_empty() {
+            window.nothing_came();
+        }
         for event in ready.iter().filter(|event| event.readable) {
             answer(
                 &mut clients,
