@@ -9,6 +9,7 @@
 )]
 
 mod any_order;
+mod beside_a_handler;
 mod closing;
 mod errors;
 mod forwarding;
@@ -16,6 +17,7 @@ mod heartbeat;
 mod kit;
 mod limits;
 mod logs;
+mod own_connection;
 mod panics;
 mod selectors;
 mod sending;

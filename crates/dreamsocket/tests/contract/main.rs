@@ -9,6 +9,7 @@
 )]
 
 mod any_order;
+mod beside_a_handler;
 mod closing;
 mod errors;
 mod forwarding;
@@ -17,6 +18,7 @@ mod kit;
 mod large_writes;
 mod limits;
 mod logs;
+mod own_connection;
 mod panics;
 mod rates;
 mod selectors;
