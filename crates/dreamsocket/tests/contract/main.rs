@@ -9,6 +9,7 @@
 )]
 
 mod any_order;
+mod any_sends;
 mod closing;
 mod errors;
 mod forwarding;
