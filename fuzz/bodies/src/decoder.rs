@@ -9,8 +9,6 @@ use bytes::BytesMut;
 use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{CloseCode, DeflateTuning, Engine, Event, Limits, Role};
 
-const MAX_FRAME: usize = 1500;
-
 /// What the last byte chooses.
 #[derive(Clone, Copy)]
 struct Choice(u8);
@@ -29,12 +27,20 @@ impl Choice {
         self.0 & 2 != 0
     }
 
+    /// Limits that inputs do reach, or such that a length can be declared for which there is no memory.
+    const fn limits(self) -> Limits {
+        let (max_frame, max_message) = match (self.0 >> 5, self.0 & 4) {
+            (1, _) => (usize::MAX, usize::MAX),
+            (_, 0) => (1500, 2000),
+            _ => (1500, 700),
+        };
+        Limits::new()
+            .with_max_frame(max_frame)
+            .with_max_message(max_message)
+    }
+
     fn engine(self) -> Engine {
-        // Limits that inputs do reach.
-        let limits = Limits::new()
-            .with_max_frame(MAX_FRAME)
-            .with_max_message(if self.0 & 4 == 0 { 2000 } else { 700 });
-        let mut engine = Engine::new(self.role(), limits);
+        let mut engine = Engine::new(self.role(), self.limits());
         if self.0 & 8 != 0 {
             let alone = self.0 & 16 == 0;
             let params = DeflateParams {
@@ -124,8 +130,8 @@ fn check_state(choice: Choice, engine: &Engine, left: &BytesMut, events: &[Event
         assert!(!engine.has_control(), "a pong after our close");
     } else {
         // At most an unfinished frame is left, and what it lacks is wanted.
-        assert!(engine.bytes_wanted() <= MAX_FRAME);
-        assert!(left.len() + engine.bytes_wanted() <= MAX_FRAME);
+        let max_frame = choice.limits().max_frame;
+        assert!(left.len() + engine.bytes_wanted() <= max_frame);
         assert!(left.is_empty() || engine.bytes_wanted() > 0);
     }
 }

@@ -154,6 +154,14 @@ fn stories(key: Key) -> Vec<(&'static str, Vec<u8>)> {
                 b"abc",
             ),
         ),
+        (
+            "length-of-a-gigabyte",
+            odd(FIN | TEXT, &[127, 0, 0, 0, 0, 0x40, 0, 0, 0], b"abc"),
+        ),
+        (
+            "fragment-of-a-gigabyte",
+            odd(BINARY, &[127, 0, 0, 0, 0, 0x40, 0, 0, 0], b"abc"),
+        ),
         ("the-wrong-mask", wire::frame(FIN | TEXT, other_key, b"x")),
         ("half-a-header", vec![FIN | TEXT]),
         (
@@ -201,7 +209,7 @@ fn of_both() -> Vec<(String, u8, Vec<u8>)> {
 
 pub(crate) fn decoder() -> Seeds {
     let mut seeds = Vec::new();
-    // Bits of the choice: 2 closing, 4 a smaller message, 8 compression, 16 context takeover.
+    // Bits of the choice: 2 closing, 4 a smaller message, 8 compression, 16 context takeover, 32 no limits.
     let choices = [("", 0), ("-smaller", 4), ("-deflate", 8), ("-takeover", 24)];
     for (place, (name, role, bytes)) in of_both().into_iter().enumerate() {
         // Some stories are of interest only with compression, and none needs all choices: each gets one beside its first.
@@ -227,6 +235,9 @@ pub(crate) fn decoder() -> Seeds {
         {
             seeds.push((format!("closing-{name}"), input(&bytes, 3, 2)));
             seeds.push((format!("in-sight-{name}"), input(&bytes, 5, 0)));
+        }
+        if name.contains("length") || name.contains("gigabyte") || name.contains("too-big") {
+            seeds.push((format!("unlimited-{name}"), input(&bytes, 7, 32)));
         }
     }
     seeds
