@@ -9,6 +9,7 @@
 )]
 
 mod any_order;
+mod any_sends;
 mod beside_a_handler;
 mod closing;
 mod errors;
