@@ -3,8 +3,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows then what it has printed"
 )]
 
+mod faults;
 mod program;
 mod talking;
