@@ -19,6 +19,8 @@ mod http2;
 mod limits;
 mod listeners;
 mod neighbours;
+#[cfg(unix)]
+mod process;
 mod refusals;
 mod services;
 #[cfg(unix)]
