@@ -14,6 +14,8 @@ mod addresses;
 mod app;
 mod client;
 mod drain;
+#[cfg(unix)]
+mod drain_under_load;
 #[cfg(feature = "http2")]
 mod http2;
 mod limits;
