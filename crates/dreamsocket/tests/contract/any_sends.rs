@@ -1,11 +1,13 @@
 //! S1 and L6, whatever tasks send, wait and give up in whatever order, and however the peer reads: what was accepted arrives,
-//! whole, in the order in which it was accepted, and nothing else does; the bound holds all the while, and all room is given
-//! back.
+//! whole, in the order in which it was accepted, and nothing else does; nobody who waits is passed over; the bound holds all
+//! the while, and all room is given back.
 
 use std::fmt::Write;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use dreamsocket::testing::{Client, Received, advance, settle};
@@ -68,9 +70,33 @@ enum Sent {
 struct Waiting<'a> {
     sending: Pin<Box<Sending<'a>>>,
     message: Sent,
+    /// Which message it is: they stand in line in this order.
+    number: usize,
     since: Instant,
     /// Whether it was pending, and so has a place in line.
     is_in_line: bool,
+    woken: Arc<Woken>,
+}
+
+impl Waiting<'_> {
+    /// Whether it stands in line and was not granted room: who was is woken.
+    fn is_without_room(&self) -> bool {
+        self.is_in_line && !self.woken.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was woken because its time is up, and may stand in line still.
+    fn is_late(&self) -> bool {
+        self.since.elapsed() >= SEND_TIMEOUT
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct World<'a> {
@@ -96,7 +122,7 @@ impl<'a> World<'a> {
         text
     }
 
-    async fn send(&mut self, task: usize, size: usize, form: Form) {
+    fn send(&mut self, task: usize, size: usize, form: Form) {
         if self.tasks[task].is_some() {
             return;
         }
@@ -115,17 +141,21 @@ impl<'a> World<'a> {
         self.tasks[task] = Some(Waiting {
             sending: Box::pin(sending),
             message,
+            number: self.made,
             since: Instant::now(),
             is_in_line: false,
+            woken: Arc::default(),
         });
-        self.poll(task).await;
+        self.poll(task);
     }
 
-    async fn poll(&mut self, task: usize) {
+    fn poll(&mut self, task: usize) {
         let Some(mut waiting) = self.tasks[task].take() else {
             return;
         };
-        let polled = poll_fn(|context| Poll::Ready(waiting.sending.as_mut().poll(context))).await;
+        let waker = Waker::from(Arc::clone(&waiting.woken));
+        let mut context = Context::from_waker(&waker);
+        let polled = waiting.sending.as_mut().poll(&mut context);
         let waited = waiting.since.elapsed();
         match polled {
             Poll::Pending => {
@@ -133,7 +163,13 @@ impl<'a> World<'a> {
                 waiting.is_in_line = true;
                 self.tasks[task] = Some(waiting);
             }
-            Poll::Ready(Ok(())) => self.accepted.push(waiting.message),
+            Poll::Ready(Ok(())) => {
+                let mut others = self.tasks.iter().flatten();
+                let is_overtaken =
+                    |other: &Waiting<'_>| other.is_without_room() && other.number < waiting.number;
+                assert!(!others.any(is_overtaken), "who waits comes first");
+                self.accepted.push(waiting.message);
+            }
             Poll::Ready(Err(SendError::Timeout(_))) => assert!(waited >= SEND_TIMEOUT),
             Poll::Ready(Err(SendError::SocketClosed)) => {
                 let was_late = self.is_closing && !waiting.is_in_line;
@@ -147,14 +183,16 @@ impl<'a> World<'a> {
         let text = self.text(task, size);
         let charge = (text.len() + 64).min(self.outbox);
         let is_room = self.connection.buffered_bytes() + charge <= self.outbox;
+        let is_line = self.tasks.iter().flatten().any(Waiting::is_without_room);
         match self.connection.try_send_text(text.clone()) {
             Ok(()) => {
-                assert!(is_room && !self.is_closing);
+                assert!(is_room && !is_line && !self.is_closing);
                 self.accepted.push(Sent::Text(text));
             }
             Err(SendError::Full) => {
-                let is_line = self.tasks.iter().any(Option::is_some);
-                assert!(!self.is_closing && (is_line || !is_room), "there was room");
+                let is_late = self.tasks.iter().flatten().any(Waiting::is_late);
+                let is_full = is_line || is_late || !is_room;
+                assert!(is_full && !self.is_closing, "there was room");
             }
             Err(SendError::SocketClosed) => assert!(self.is_closing),
             Err(error) => panic!("{error}"),
@@ -163,9 +201,9 @@ impl<'a> World<'a> {
 
     async fn step(&mut self, step: Step, client: &mut Client) {
         match step {
-            Step::Send(task, size, form) => self.send(task, size, form).await,
+            Step::Send(task, size, form) => self.send(task, size, form),
             Step::TrySend(task, size) => self.try_send(task, size),
-            Step::Poll(task) => self.poll(task).await,
+            Step::Poll(task) => self.poll(task),
             Step::Drop(task) => self.tasks[task] = None,
             Step::Read(bytes) => client.stall_after(bytes.into()).await,
             Step::Advance(millis) => advance(Duration::from_millis(millis.into())).await,
@@ -182,7 +220,7 @@ impl<'a> World<'a> {
         for _ in 0..=TASKS {
             settle().await;
             for task in 0..TASKS {
-                self.poll(task).await;
+                self.poll(task);
             }
         }
         assert!(self.tasks.iter().all(Option::is_none));
