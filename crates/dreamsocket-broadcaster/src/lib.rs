@@ -8,7 +8,8 @@
 //!
 //! This crate knows nothing of WebSockets. Without features it does no input or output and needs no runtime. With the
 //! features `nats` and `redis` a broadcaster reaches other machines, over tokio: `Broadcaster::connect_nats` and
-//! `Broadcaster::connect_redis`. Module `link` (feature `remote`) is for other brokers.
+//! `Broadcaster::connect_redis`. Module `link` (feature `remote`) is for other brokers, and `conformance` (feature of that
+//! name) has the cases that they have to pass.
 //!
 //! ```
 //! use dreamsocket_broadcaster::{Broadcaster, Delivery};
@@ -59,6 +60,8 @@
 
 mod broadcaster;
 mod channel;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod counts;
 mod deferred;
 mod delivery;

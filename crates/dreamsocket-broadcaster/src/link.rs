@@ -2,8 +2,8 @@
 //!
 //! A [`Link`] carries frames between nodes. It knows no messages, numbers or subscribers: what is lost, doubled or late is
 //! found out by the engine above it from what is in the frames, so that a link may lose, but need not tell. The links for
-//! NATS and Redis are in this crate; whoever has another broker implements [`Link`] for it and gives it to
-//! [`Broadcaster::with_link`](crate::Broadcaster::with_link).
+//! NATS and Redis are in this crate; whoever has another broker implements [`Link`] for it, gives it to
+//! [`Broadcaster::with_link`](crate::Broadcaster::with_link), and runs the cases of `conformance` on it.
 //!
 //! What a link has to keep:
 //!
