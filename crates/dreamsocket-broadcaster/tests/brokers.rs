@@ -156,6 +156,43 @@ async fn b7_a_restarted_server_is_another_life_over_redis() {
     another_life(&server.url(), || server.restart()).await;
 }
 
+/// As many as make a difference between at once and bit by bit.
+async fn many_topics(url: &str, restart: impl AsyncFn()) {
+    const TOPICS: usize = 5_000;
+    let node = connect(url, options().resubscribe_rate(2_500)).await;
+    let mut channels: Vec<_> = (0..TOPICS)
+        .map(|topic| node.topic(format!("topic {topic}")).subscribe())
+        .collect();
+    when_ready(&node).await;
+    restart().await;
+    let start = Instant::now();
+    for channel in &mut channels {
+        assert_eq!(next(channel).await, Err(None));
+    }
+    when_ready(&node).await;
+    // A tenth of a second's share comes at once.
+    assert!(
+        start.elapsed() > Duration::from_millis(1_500),
+        "{:?}",
+        start.elapsed()
+    );
+    node.topic("topic 0").publish(1).unwrap();
+    assert_eq!(next(&mut channels[0]).await, Ok(1));
+    assert_eq!(node.health().gaps, TOPICS as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_many_topics_come_back_bit_by_bit_over_nats() {
+    let server = Nats::start().await;
+    many_topics(&server.url(), || server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_many_topics_come_back_bit_by_bit_over_redis() {
+    let server = Redis::start().await;
+    many_topics(&server.url(), || server.restart()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b7_a_wrong_address_is_an_error_at_once() {
     let node = Broadcaster::<u32>::connect_nats("nats://127.0.0.1:1", options()).await;
@@ -226,7 +263,7 @@ async fn b2_what_a_nats_client_drops_is_a_gap_with_its_count() {
 async fn b2_what_a_redis_server_drops_is_a_gap() {
     let server = Redis::start().await;
     server
-        .configure("client-output-buffer-limit", "pubsub 256kb 128kb 1")
+        .configure("client-output-buffer-limit", "pubsub 2mb 1mb 5")
         .await;
     let slow = connect(&server.url(), options()).await;
     // A key function that blocks: nobody should write one, and it holds up what comes to this node.
@@ -249,7 +286,7 @@ async fn b2_what_a_redis_server_drops_is_a_gap() {
         time::sleep(Duration::from_millis(10)).await;
     }
     while next(&mut channel).await != Err(None) {}
-    assert_eq!(slow.health().disconnections, 1);
+    assert!(slow.health().disconnections > 0);
     drop(stalling);
 }
 

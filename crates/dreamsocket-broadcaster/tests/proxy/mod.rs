@@ -1,5 +1,6 @@
 //! A network between a node and a server that can be cut, or fall silent.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{Ipv4Addr, SocketAddr};

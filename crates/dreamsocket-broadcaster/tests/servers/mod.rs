@@ -114,7 +114,12 @@ impl Nats {
 
     /// Kills it, and starts it again with nothing that it knew.
     pub(crate) async fn restart(&self) {
+        self.restart_after(Duration::ZERO).await;
+    }
+
+    pub(crate) async fn restart_after(&self, pause: Duration) {
         self.0.kill();
+        time::sleep(pause).await;
         self.0.run().await;
     }
 }
@@ -162,7 +167,12 @@ impl Redis {
 
     /// Kills it, and starts it again with nothing that it knew.
     pub(crate) async fn restart(&self) {
+        self.restart_after(Duration::ZERO).await;
+    }
+
+    pub(crate) async fn restart_after(&self, pause: Duration) {
         self.0.kill();
+        time::sleep(pause).await;
         self.0.run().await;
     }
 }
