@@ -15,9 +15,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, ServerAddr};
 use bytes::Bytes;
 use futures_util::stream::{AbortHandle, SelectAll, Stream, StreamExt, abortable};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -65,15 +66,24 @@ where
     /// # }
     /// ```
     pub async fn connect_nats(url: &str, options: RemoteOptions) -> Result<Self, BrokerError> {
-        let servers = url.split(',').map(str::trim).collect::<Vec<_>>();
-        let client = ConnectOptions::new()
+        let servers = url.split(',').map(|server| server.trim().parse());
+        let servers: Vec<ServerAddr> = servers
+            .collect::<Result<_, _>>()
+            .map_err(BrokerError::new)?;
+        let mut client = ConnectOptions::new()
             .name("dreamsocket")
             .ping_interval(PING)
             .client_capacity(CLIENT_CAPACITY)
-            .reconnect_delay_callback(backoff::pause)
-            .connect(servers)
-            .await
-            .map_err(BrokerError::new)?;
+            .reconnect_delay_callback(backoff::pause);
+        // The client reads them in a URL and does not use them.
+        if let Some(user) = servers.iter().find_map(ServerAddr::username) {
+            let user = decode(user);
+            client = match servers.iter().find_map(ServerAddr::password) {
+                Some(password) => client.user_and_password(user, decode(password)),
+                None => client.token(user),
+            };
+        }
+        let client = client.connect(servers).await.map_err(BrokerError::new)?;
         Ok(Self::with_nats(client, options).await)
     }
 
@@ -85,6 +95,11 @@ where
     pub async fn with_nats(client: Client, options: RemoteOptions) -> Self {
         Self::connect_link(Nats { client }, options).await
     }
+}
+
+/// What is written in a URL with `%` and digits.
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 struct Nats {

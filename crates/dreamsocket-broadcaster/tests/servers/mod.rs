@@ -98,14 +98,27 @@ fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 #[cfg(feature = "nats")]
 impl Nats {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With more arguments, where `PORT` stands for its port.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
-            let arguments = format!("-a 127.0.0.1 -p {} -P {folder}/pid", address.port());
-            arguments.split(' ').map(str::to_owned).collect()
+            let arguments = format!("-a 127.0.0.1 -p PORT -P {folder}/pid {more}");
+            words(&arguments.replace("PORT", &address.port().to_string()))
         };
         Self(Server::start("nats-server", arguments).await)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -127,14 +140,26 @@ impl Nats {
 #[cfg(feature = "redis")]
 impl Redis {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With more arguments, where `PORT` stands for its port.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
-            let arguments = format!(
-                "--bind 127.0.0.1 --port {} --dir {folder} --save  --appendonly no",
-                address.port()
-            );
-            arguments.split(' ').map(str::to_owned).collect()
+            let arguments = format!("--bind 127.0.0.1 --port PORT --dir {folder} {more}");
+            words(&arguments.replace("PORT", &address.port().to_string()))
         };
-        Self(Server::start("redis-server", arguments).await)
+        // In memory only, whatever its defaults.
+        let in_memory = |address: SocketAddr, folder: &str| {
+            let mut arguments: Vec<String> = arguments(address, folder);
+            arguments.extend(["--save", "", "--appendonly", "no"].map(str::to_owned));
+            arguments
+        };
+        Self(Server::start("redis-server", in_memory).await)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     pub(crate) fn url(&self) -> String {
