@@ -8,14 +8,14 @@
 //! A subscription is a bounded channel of the client's; what comes when it is full is dropped there. That is a hole in the
 //! numbers, and told as a gap like any other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, ServerAddr};
+use async_nats::{Client, ConnectOptions, PublishErrorKind, ServerAddr};
 use bytes::Bytes;
 use futures_util::stream::{AbortHandle, SelectAll, Stream, StreamExt, abortable};
 use percent_encoding::percent_decode_str;
@@ -123,13 +123,15 @@ enum Sent {
 impl Link for Nats {
     async fn run(self, node: Node) {
         let prefix = subject_prefix(node.prefix());
+        // Outlives a session: what was not handed to the client goes out in the next one.
+        let mut commands = VecDeque::new();
         loop {
             let connects = self.when_connected().await;
             let server = self.client.server_info();
             let (mut session, mut inbox) = node.connected(server.server_id, server.max_payload);
             let (changes, changed) = unbounded_channel();
             tokio::select! {
-                sent = self.send(&mut session, &prefix, &changes) => {
+                sent = self.send(&mut session, &prefix, &mut commands, &changes) => {
                     if let Sent::ClientClosed = sent {
                         tracing::error!("the NATS client was closed; nothing is published any more");
                     }
@@ -139,6 +141,7 @@ impl Link for Nats {
                 }
                 () = self.receive(&mut inbox, changed, connects) => {}
             }
+            commands.retain(|command| matches!(command, Command::Publish { .. }));
         }
     }
 }
@@ -165,10 +168,12 @@ impl Nats {
         &self,
         session: &mut Session,
         prefix: &str,
+        commands: &mut VecDeque<Command>,
         changes: &UnboundedSender<Change>,
     ) -> Sent {
-        while let Some(commands) = session.next().await {
-            for command in commands {
+        loop {
+            // This may be dropped wherever it waits: a command is there until the client has it.
+            while let Some(command) = commands.front().cloned() {
                 match command {
                     Command::Subscribe(topic) => {
                         let subject = subject(prefix, &topic);
@@ -185,14 +190,18 @@ impl Nats {
                         let published = self.client.publish(subject(prefix, &topic), frame).await;
                         let kind = published.err().map(|error| error.kind());
                         // One that is too large for a server that allows less than it said is lost: a hole.
-                        if kind == Some(async_nats::PublishErrorKind::Send) {
+                        if kind == Some(PublishErrorKind::Send) {
                             return Sent::ClientClosed;
                         }
                     }
                 }
+                commands.pop_front();
             }
+            let Some(next) = session.next().await else {
+                return Sent::All;
+            };
+            commands.extend(next);
         }
-        Sent::All
     }
 
     /// Hands on what comes, until the connection is lost.

@@ -7,6 +7,7 @@
 //! The server ends the connection of a client that reads too slowly (`client-output-buffer-limit pubsub`): a lost
 //! connection like any other, whose gap is told. What comes is handed on where it is read, so nothing piles up here.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +148,7 @@ fn run_id(info: &str) -> Option<&str> {
 impl Link for Redis {
     async fn run(mut self, node: Node) {
         let prefix = format!("{}:", node.prefix());
+        let mut unanswered = Vec::new();
         let mut attempts = 0;
         loop {
             let opened = match self.first.take() {
@@ -159,7 +161,10 @@ impl Link for Redis {
                     let run_id = connection.run_id.clone();
                     let (mut session, inbox) = node.connected(run_id, MAX_FRAME);
                     *connection.pushes.inbox.lock() = Some((inbox, prefix.clone()));
-                    match connection.serve(&mut session, &prefix).await {
+                    match connection
+                        .serve(&mut session, &prefix, &mut unanswered)
+                        .await
+                    {
                         Ok(()) => return,
                         Err(error) => tracing::info!(%error, "the connection to Redis is lost"),
                     }
@@ -174,8 +179,19 @@ impl Link for Redis {
 }
 
 impl Connection {
-    /// Carries out commands until the broadcaster is gone or the connection is lost.
-    async fn serve(&mut self, session: &mut Session, prefix: &str) -> RedisResult<()> {
+    /// Carries out commands until the broadcaster is gone or the connection is lost. What was published then and not
+    /// answered may have been lost or not: it stays in `unanswered`, and is published again over the next connection, once.
+    /// Nodes that have it already drop it by its number.
+    async fn serve(
+        &mut self,
+        session: &mut Session,
+        prefix: &str,
+        unanswered: &mut Vec<Command>,
+    ) -> RedisResult<()> {
+        if !unanswered.is_empty() {
+            let again = pipeline(prefix, mem::take(unanswered));
+            again.exec_async(&mut self.commands).await?;
+        }
         let mut ping = time::interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -184,8 +200,11 @@ impl Connection {
                     let Some(commands) = commands else {
                         return Ok(());
                     };
+                    let is_published = |command: &&Command| matches!(command, Command::Publish { .. });
+                    unanswered.extend(commands.iter().filter(is_published).cloned());
                     let pipeline = pipeline(prefix, commands);
                     pipeline.exec_async(&mut self.commands).await?;
+                    unanswered.clear();
                 }
                 _ = ping.tick() => redis::cmd("PING").exec_async(&mut self.commands).await?,
                 () = self.pushes.is_lost.notified() => {

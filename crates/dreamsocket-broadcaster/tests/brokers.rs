@@ -132,6 +132,47 @@ async fn b7_a_silent_connection_is_given_up_over_redis() {
     a_silence(&Redis::start().await.url()).await;
 }
 
+/// A node is cut off while it publishes, and does not know it yet. Gives what came elsewhere.
+async fn under_way(url: &str) -> Vec<Result<u32, Option<u64>>> {
+    const MESSAGES: u32 = 10;
+    let (proxy, behind, direct) = one_behind_a_proxy(url).await;
+    let mut channel = direct.topic("lobby").subscribe();
+    when_ready(&direct).await;
+    behind.topic("lobby").publish_confirmed(0).await.unwrap();
+    assert_eq!(next(&mut channel).await, Ok(0));
+    proxy.hold();
+    for number in 1..=MESSAGES {
+        behind.topic("lobby").publish(number).unwrap();
+        time::sleep(Duration::from_millis(10)).await;
+    }
+    when("away", Duration::from_secs(15), || {
+        !behind.health().is_connected
+    })
+    .await;
+    proxy.accept();
+    when_ready(&behind).await;
+    behind.topic("lobby").publish(MESSAGES + 1).unwrap();
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Ok(MESSAGES + 1)) {
+        seen.push(next(&mut channel).await);
+    }
+    seen
+}
+
+/// The client had written them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_what_was_under_way_is_a_gap_over_nats() {
+    let seen = under_way(&Nats::start().await.url()).await;
+    assert_eq!(seen, [Err(Some(10)), Ok(11)]);
+}
+
+/// The client had no answer to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_what_was_under_way_is_sent_again_over_redis() {
+    let seen = under_way(&Redis::start().await.url()).await;
+    assert_eq!(seen, (1..=11).map(Ok).collect::<Vec<_>>());
+}
+
 async fn another_life(url: &str, restart: impl AsyncFn()) {
     let node = connect(url, options()).await;
     let first = node.health().broker.unwrap();
