@@ -160,8 +160,8 @@ fn echo_over_raw_and_web_sockets() {
 
 #[test]
 fn what_does_not_fit_into_a_socket_comes_back() {
-    // At the end of the window, much of it is yet to be written.
-    let raw = spec(serve(raw), true, echo_work(8_000_000, SHORT));
+    // When the last comes, much of the next is yet to be written.
+    let raw = spec(serve(raw), true, echo_work(8_000_000, Until::Messages(16)));
     check_report(&load::work::run(&raw).unwrap());
 }
 

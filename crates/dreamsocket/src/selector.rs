@@ -112,7 +112,8 @@ impl<C> Selector<C> {
         self.sources.is_empty()
     }
 
-    /// Adds sources, in place: one whose key is there already takes that one's place.
+    /// Adds sources: one whose key is there already takes that one's place, another comes last in turn, so that those that
+    /// wait already come before it, however many are added.
     pub(crate) fn add(&mut self, other: Self) {
         for source in other.sources {
             match self
@@ -121,15 +122,30 @@ impl<C> Selector<C> {
                 .find(|old| old.key.is_some() && old.key.as_deref() == source.key.as_deref())
             {
                 Some(old) => *old = source,
-                None => self.sources.push(source),
+                None => {
+                    let last = self.next.min(self.sources.len());
+                    self.sources.insert(last, source);
+                    self.next = last + 1;
+                }
             }
         }
     }
 
     /// Removes the source of that key, in place.
     pub(crate) fn remove(&mut self, key: &str) {
-        self.sources
-            .retain(|source| source.key.as_deref() != Some(key));
+        let mut sources = self.sources.iter();
+        if let Some(index) = sources.position(|source| source.key.as_deref() == Some(key)) {
+            self.remove_at(index);
+        }
+    }
+
+    /// Whose turn it is next stays so.
+    fn remove_at(&mut self, index: usize) {
+        let gone = self.sources.remove(index);
+        if index < self.next {
+            self.next -= 1;
+        }
+        drop(gone);
     }
 
     /// Polls the sources in turn, starting behind the one that was last ready. Without sources it is pending, for ever.
@@ -146,7 +162,7 @@ impl<C> Selector<C> {
             };
             match source.stream.as_mut().poll_next(context) {
                 Poll::Pending => index += 1,
-                Poll::Ready(None) => drop(self.sources.remove(index)),
+                Poll::Ready(None) => self.remove_at(index),
                 Poll::Ready(Some(delivery)) => {
                     self.next = index + 1;
                     return Poll::Ready(match delivery {
@@ -494,6 +510,9 @@ impl<C: Clone> Stream for Every<C> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
@@ -530,6 +549,47 @@ mod tests {
             seen.push(message(&mut selector).await);
         }
         assert_eq!(seen, [0, 10, 1, 11, 2, 12]);
+    }
+
+    #[tokio::test]
+    async fn l4_sources_that_keep_coming_starve_nobody() {
+        let (patient, receiver) = mpsc::unbounded_channel();
+        let mut selector = Selector::from(receiver);
+        patient.send("patient").unwrap();
+        assert_eq!(message(&mut selector).await, "patient");
+        patient.send("patient").unwrap();
+        // As a handler that answers each message with a source that has the next one already.
+        let mut jobs = 0;
+        selector.add(Selector::new().select(tokio_stream::iter(["job"])));
+        while message(&mut selector).await == "job" {
+            jobs += 1;
+            assert!(jobs < 10, "the patient one starves");
+            selector.add(Selector::new().select(tokio_stream::iter(["job"])));
+        }
+        assert_eq!(jobs, 0);
+    }
+
+    #[tokio::test]
+    async fn l4_a_source_that_goes_takes_nobodys_turn_with_it() {
+        for is_removed in [false, true] {
+            let (gone, receiver) = mpsc::unbounded_channel();
+            let (one, of_one) = mpsc::unbounded_channel();
+            let (two, of_two) = mpsc::unbounded_channel();
+            let mut selector = Selector::new().select_as("gone", receiver);
+            selector.add(Selector::from(of_one).merge(of_two));
+            one.send(1).unwrap();
+            assert_eq!(message(&mut selector).await, 1);
+            if is_removed {
+                selector.remove("gone");
+            }
+            drop(gone);
+            assert!(pending(&mut selector));
+            assert_eq!(selector.len(), 2);
+            one.send(1).unwrap();
+            two.send(2).unwrap();
+            assert_eq!(message(&mut selector).await, 2, "removed: {is_removed}");
+            assert_eq!(message(&mut selector).await, 1);
+        }
     }
 
     #[tokio::test]

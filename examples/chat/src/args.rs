@@ -1,22 +1,26 @@
 //! The flags. Apart from what they set, so that the rest reads without them.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
-usage: chat [--listen ADDRESS] [--pace NUMBER] [--host NAME]... [--tls-cert FILE --tls-key FILE]
-  --listen ADDRESS   where to listen; port 0 takes a free one (127.0.0.1:3000, or 127.0.0.1:$PORT)
-  --pace NUMBER      messages a second that one connection may send; more wait (4)
-  --host NAME        another host to answer for, such as that of a proxy (localhost, where that is listened on)
-  --tls-cert FILE    a chain of certificates in PEM: serve https (needs a build with --features tls)
-  --tls-key FILE     the private key for it in PEM
+usage: chat [--listen ADDRESS] [--pace NUMBER] [--heartbeat SECONDS] [--host NAME]...
+            [--tls-cert FILE --tls-key FILE]
+  --listen ADDRESS     where to listen; port 0 takes a free one (127.0.0.1:3000, or 127.0.0.1:$PORT)
+  --pace NUMBER        messages a second that one connection may send; more wait (4)
+  --heartbeat SECONDS  after how long a silence a client is asked for a sign of life; lost after three times that (30)
+  --host NAME          another host to answer for, such as that of a proxy (localhost, where that is listened on)
+  --tls-cert FILE      a chain of certificates in PEM: serve https (needs a build with --features tls)
+  --tls-key FILE       the private key for it in PEM
 ";
 
 pub(crate) struct Args {
     pub(crate) listen: String,
     pub(crate) pace: NonZeroU32,
+    pub(crate) heartbeat: Duration,
     /// Hosts to answer for beside this machine's own names.
     pub(crate) hosts: Vec<String>,
     /// The files of a certificate and its key.
@@ -30,6 +34,7 @@ impl Args {
         let mut args = Self {
             listen: format!("127.0.0.1:{port}"),
             pace: const { NonZeroU32::new(4).unwrap() },
+            heartbeat: Duration::from_secs(30),
             hosts: Vec::new(),
             tls: None,
         };
@@ -39,6 +44,10 @@ impl Args {
             match arg {
                 Long("listen") => args.listen = parser.value()?.string()?,
                 Long("pace") => args.pace = parser.value()?.parse()?,
+                Long("heartbeat") => {
+                    let seconds: NonZeroU64 = parser.value()?.parse()?;
+                    args.heartbeat = Duration::from_secs(seconds.get());
+                }
                 Long("host") => args.hosts.push(parser.value()?.string()?),
                 Long("tls-cert") => certificates = Some(parser.value()?.into()),
                 Long("tls-key") => key = Some(parser.value()?.into()),

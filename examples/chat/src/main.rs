@@ -42,7 +42,9 @@ async fn run() -> Result<(), BoxError> {
     let router = page::router()
         .route("/chat", any(chat::chat))
         .with_state(app);
-    let config = Config::default().with_max_message(16 * 1024);
+    let config = Config::default()
+        .with_max_message(16 * 1024)
+        .with_heartbeat(Some(args.heartbeat));
     let mut server = Server::new(router)
         .with_config(config)
         .allowed_hosts(args.hosts);

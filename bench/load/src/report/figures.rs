@@ -149,6 +149,16 @@ impl<'a> Figures<'a> {
         });
         Spread::of(ratios.collect())
     }
+
+    /// One server's CPU time for a message as a multiple of another's, within each round.
+    pub fn beside(&self, row: &Row, server: &str, other: &str) -> Option<Spread> {
+        let others: BTreeMap<_, _> = self.reports(&row.id, other).collect();
+        let ratios = self.reports(&row.id, server).filter_map(|(round, report)| {
+            let other = others.get(&round)?.cpu_per_message()?;
+            Some(report.cpu_per_message()? / other)
+        });
+        Spread::of(ratios.collect())
+    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ fn write_goals(out: &mut String, goals: &[Goal]) {
         };
         line!(out, "| {} | {verdict} | {} |", goal.text, goal.detail());
     }
-    line!(out);
+    line!(
+        out,
+        "\nWhat stands behind those that were missed: [docs/performance.md](../docs/performance.md).\n"
+    );
 }
 
 fn write_pictures(out: &mut String, pictures: &[(&str, String)]) {

@@ -86,6 +86,21 @@ fn what_is_no_deflate_is_refused() {
 }
 
 #[test]
+fn what_ends_inside_a_block_is_broken_and_not_too_big() {
+    // Each byte of it makes a thousand zeroes; so would those that are put back behind it.
+    let bomb = bomb(1_000_000);
+    let cut = &bomb[4..500];
+    let mut made = Vec::with_capacity(1_000_000);
+    flate2::Decompress::new(false)
+        .decompress_vec(cut, &mut made, flate2::FlushDecompress::None)
+        .unwrap();
+    let limits = Limits::new().with_max_message(made.len());
+    let mut client = engine_with(Role::Client, ALONE, limits);
+    let events = receive(&mut client, frame(0xc2, cut));
+    assert_eq!(events, [Event::Violation(Violation::InvalidDeflate)]);
+}
+
+#[test]
 fn blocks_without_content_are_work_in_proportion_to_their_bytes() {
     // A megabyte of empty blocks, at ten bits each.
     let mut bits = Bits::default();

@@ -108,6 +108,9 @@ struct Ahead {
 }
 
 /// Small, since an idle connection is little else: what is there only now and then is boxed.
+///
+/// One that is dropped before its end, as by a runtime that is shut down, ends the outbox: handles in other runtimes must not
+/// wait for it.
 #[derive(Debug)]
 pub(super) struct Wire<T> {
     /// `None` once the connection is over.
@@ -159,6 +162,14 @@ pub(super) struct Wire<T> {
     /// Whether there is an end that waits behind messages.
     has_noted: bool,
     ending: Option<Box<Ending>>,
+}
+
+impl<T> Drop for Wire<T> {
+    fn drop(&mut self) {
+        if self.phase != Phase::Finished {
+            closing::let_go(self.shared.outbox.end());
+        }
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {

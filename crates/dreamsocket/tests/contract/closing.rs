@@ -533,3 +533,44 @@ async fn a_peer_that_does_not_end_after_a_violation_is_left_after_close_time() {
     assert_eq!(begin.elapsed(), 4 * SECOND);
     assert_eq!(stage.messages(), ["closed 1002 protocol unclean"]);
 }
+
+// ---- a session that never comes to its end
+
+#[test]
+fn what_waits_in_another_runtime_fails_when_the_sessions_is_shut_down() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (here, elsewhere) = (runtime(), runtime());
+    let large = "x".repeat(500);
+    let client = here.block_on(async {
+        let (mut client, _stage) = Stage::new(IGNORE)
+            .with_config(Config::default().with_outbox(1_000))
+            .with(|builder| builder.with_buffer(64))
+            .connect();
+        client.stall();
+        while client.connection().try_send_text(&*large).is_ok() {
+            settle().await;
+        }
+        client
+    });
+    let connection = client.connection().clone();
+    elsewhere.block_on(async {
+        let mut send = Box::pin(connection.send_text(&*large));
+        let mut closed = Box::pin(connection.closed());
+        let is_waiting = std::future::poll_fn(|context| {
+            let is_waiting = send.as_mut().poll(context).is_pending();
+            Poll::Ready(is_waiting && closed.as_mut().poll(context).is_pending())
+        });
+        assert!(is_waiting.await);
+        // A runtime may not be dropped where another one runs.
+        std::thread::spawn(move || drop(here)).join().unwrap();
+        assert!(matches!(send.await, Err(SendError::SocketClosed)));
+        closed.await;
+    });
+    assert!(connection.is_closed());
+}

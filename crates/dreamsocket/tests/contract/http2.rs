@@ -9,6 +9,8 @@
 )]
 
 mod any_order;
+mod any_sends;
+mod beside_a_handler;
 mod closing;
 mod errors;
 mod forwarding;
@@ -16,6 +18,7 @@ mod heartbeat;
 mod kit;
 mod limits;
 mod logs;
+mod own_connection;
 mod panics;
 mod selectors;
 mod sending;

@@ -9,6 +9,8 @@
 )]
 
 mod any_order;
+mod any_sends;
+mod beside_a_handler;
 mod closing;
 mod errors;
 mod forwarding;
@@ -17,6 +19,7 @@ mod kit;
 mod large_writes;
 mod limits;
 mod logs;
+mod own_connection;
 mod panics;
 mod rates;
 mod selectors;

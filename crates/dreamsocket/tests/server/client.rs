@@ -228,7 +228,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
     }
 
     /// False at the end.
-    async fn read(&mut self) -> io::Result<bool> {
+    pub(crate) async fn read(&mut self) -> io::Result<bool> {
         Ok(within(self.io.read_buf(&mut self.received)).await? > 0)
     }
 

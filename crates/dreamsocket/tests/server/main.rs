@@ -14,11 +14,15 @@ mod addresses;
 mod app;
 mod client;
 mod drain;
+#[cfg(unix)]
+mod drain_under_load;
 #[cfg(feature = "http2")]
 mod http2;
 mod limits;
 mod listeners;
 mod neighbours;
+#[cfg(unix)]
+mod process;
 mod refusals;
 mod services;
 #[cfg(unix)]

@@ -1,90 +1,14 @@
-//! What a process does when it is told to end. Each test starts itself again as a server, by this variable.
+//! What a process does when it is told to end.
 
 use std::fs::File;
-use std::future::Future;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use dreamsocket::{Config, Hub, Server};
 
 use crate::app;
-use crate::client::{Client, TEXT, within};
-
-const ROLE: &str = "DREAMSOCKET_TEST_SERVER";
-
-/// A server in a process of its own.
-struct Process {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    address: SocketAddr,
-}
-
-impl Process {
-    /// Starts the test of this name, which is to call [`serve`] when it finds the variable.
-    fn start(test: &str) -> Self {
-        Self::spawn(Command::new(std::env::current_exe().unwrap()), test)
-    }
-
-    /// The same with a limit of open files.
-    fn start_with_files(limit: u32, test: &str) -> Self {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
-            .arg(std::env::current_exe().unwrap());
-        Self::spawn(command, test)
-    }
-
-    fn spawn(mut command: Command, test: &str) -> Self {
-        let mut child = command
-            .args([&format!("signals::{test}"), "--exact", "--nocapture"])
-            .env(ROLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "no address");
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.trim().parse().unwrap();
-            }
-        };
-        Self {
-            child,
-            input,
-            output,
-            address,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits for an end with exit code 0, and for what it says then.
-    async fn expect_end(mut self, report: &str) {
-        let waiting = tokio::task::spawn_blocking(move || {
-            let mut said = String::new();
-            self.output.read_to_string(&mut said).unwrap();
-            (self.child.wait().unwrap(), said)
-        });
-        let (status, said) = within(waiting).await.unwrap();
-        assert!(status.success(), "{status}: {said}");
-        assert!(said.contains(report), "{said}");
-    }
-}
-
-fn is_child() -> bool {
-    std::env::var_os(ROLE).is_some()
-}
+use crate::client::{Client, TEXT};
+use crate::process::{Process, in_parent, is_child};
 
 /// What a `main` does.
 #[tokio::main(flavor = "current_thread")]
@@ -109,11 +33,6 @@ async fn serve_with_axum(config: Config) {
     println!("{}", hub.run(server).await.unwrap());
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn in_parent(test: impl Future<Output = ()>) {
-    test.await;
-}
-
 /// SIGTERM, as service managers send it.
 #[test]
 fn sigterm_closes_with_1001_and_exits_with_0() {
@@ -121,7 +40,7 @@ fn sigterm_closes_with_1001_and_exits_with_0() {
         return serve(app::long());
     }
     in_parent(async {
-        let process = Process::start("sigterm_closes_with_1001_and_exits_with_0");
+        let process = Process::start("signals::sigterm_closes_with_1001_and_exits_with_0");
         let mut client = Client::open(process.address, "/").await;
         client.echo("hello").await;
         process.signal("TERM");
@@ -139,7 +58,8 @@ fn sigint_exits_with_0_within_the_bounds_whatever_hangs() {
         return serve(app::config());
     }
     in_parent(async {
-        let process = Process::start("sigint_exits_with_0_within_the_bounds_whatever_hangs");
+        let process =
+            Process::start("signals::sigint_exits_with_0_within_the_bounds_whatever_hangs");
         expect_end_whatever_hangs(process).await;
     });
 }
@@ -151,7 +71,7 @@ fn hub_run_around_axum_serve_exits_with_0_within_the_bounds_whatever_hangs() {
     }
     in_parent(async {
         let process = Process::start(
-            "hub_run_around_axum_serve_exits_with_0_within_the_bounds_whatever_hangs",
+            "signals::hub_run_around_axum_serve_exits_with_0_within_the_bounds_whatever_hangs",
         );
         expect_end_whatever_hangs(process).await;
     });
@@ -181,7 +101,7 @@ fn a_second_signal_ends_at_once() {
         return serve(app::long());
     }
     in_parent(async {
-        expect_end_by_second_signal(Process::start("a_second_signal_ends_at_once")).await;
+        expect_end_by_second_signal(Process::start("signals::a_second_signal_ends_at_once")).await;
     });
 }
 
@@ -191,7 +111,10 @@ fn a_second_signal_ends_hub_run_at_once() {
         return serve_with_axum(app::long());
     }
     in_parent(async {
-        expect_end_by_second_signal(Process::start("a_second_signal_ends_hub_run_at_once")).await;
+        expect_end_by_second_signal(Process::start(
+            "signals::a_second_signal_ends_hub_run_at_once",
+        ))
+        .await;
     });
 }
 
@@ -214,7 +137,7 @@ fn the_first_signal_does_not_end_a_drain_that_runs() {
         return serve(app::long());
     }
     in_parent(async {
-        let test = "the_first_signal_does_not_end_a_drain_that_runs";
+        let test = "signals::the_first_signal_does_not_end_a_drain_that_runs";
         let mut process = Process::start(test);
         let mut hanging = Client::open(process.address, "/").await;
         hanging.send(TEXT, b"hang").await;
@@ -245,7 +168,7 @@ fn the_limit_of_open_files_is_a_cap() {
     }
     in_parent(async {
         // 64 are kept spare: 16 of the 20 come in.
-        let process = Process::start_with_files(80, "the_limit_of_open_files_is_a_cap");
+        let process = Process::start_with_files(80, "signals::the_limit_of_open_files_is_a_cap");
         let mut clients = Vec::new();
         for _ in 0..20 {
             let mut client = Client::connect(process.address).await;
@@ -282,7 +205,7 @@ fn accepting_goes_on_after_files_have_run_out() {
         return serve(app::long());
     }
     in_parent(async {
-        let test = "accepting_goes_on_after_files_have_run_out";
+        let test = "signals::accepting_goes_on_after_files_have_run_out";
         let mut process = Process::start_with_files(100, test);
         let mut before = Client::open(process.address, "/").await;
         process.input.write_all(b"\n").unwrap();

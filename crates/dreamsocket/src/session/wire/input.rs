@@ -16,7 +16,7 @@ use crate::config::{READ, READ_AHEAD};
 const DISCARDED_READS: u32 = 32;
 
 /// How many bytes of a message cost a unit of tokio's budget beside the message's own.
-const BYTES_PER_UNIT: usize = 64 * 1024;
+const BYTES_PER_UNIT: usize = 4 * 1024;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The next message of the peer, in order. `Ready(None)` once a close is under way.

@@ -1,0 +1,12 @@
+//! Talks to the real program over real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows then what it has printed"
+)]
+
+mod faults;
+mod program;
+mod talking;
