@@ -297,6 +297,9 @@ async fn faults(url: &str, restart: impl AsyncFn(Duration)) {
     proxy.refuse();
     time::sleep(moment).await;
     proxy.accept();
+    // Its pauses grow: it may not be back before the next fault, which would then be part of this one.
+    let is_back = |event: &Event| matches!(event, Event::Missed { .. });
+    cut_off.when(is_back).await;
     time::sleep(moment).await;
     restart(pause).await;
     time::sleep(moment * 2).await;
