@@ -4,9 +4,17 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+#[cfg(feature = "remote")]
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::counts::Counts;
 use crate::engine::Engine;
+use crate::health::Health;
+#[cfg(feature = "remote")]
+use crate::link::Link;
 use crate::local::Local;
+#[cfg(feature = "remote")]
+use crate::remote::{Remote, options::RemoteOptions};
 use crate::topic::Topic;
 
 /// A space of named topics which carry messages of type `M`.
@@ -40,6 +48,31 @@ impl<M: Clone + Send + Sync + 'static> Broadcaster<M> {
     }
 }
 
+#[cfg(feature = "remote")]
+impl<M> Broadcaster<M>
+where
+    M: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// A broadcaster over a link of one's own: see [`link`](crate::link). It runs as a task, from now on and as long as
+    /// there is a broadcaster, topic or channel of it. Whether it is connected already, [`health`](Self::health) says.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its timer enabled.
+    #[must_use]
+    pub fn with_link(link: impl Link, options: RemoteOptions) -> Self {
+        Self::with_engine(Remote::start(link, options))
+    }
+
+    /// As [`with_link`](Self::with_link), once it is connected.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) async fn connect_link(link: impl Link, options: RemoteOptions) -> Self {
+        let remote = Remote::start(link, options);
+        remote.when_connected().await;
+        Self::with_engine(remote)
+    }
+}
+
 impl<M> Broadcaster<M> {
     pub(crate) fn with_engine(engine: Arc<dyn Engine<M>>) -> Self {
         Self {
@@ -57,6 +90,19 @@ impl<M> Broadcaster<M> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.handle.counts()
+    }
+
+    /// Whether messages reach whom they should: for a readiness probe, and for who wants to know what was lost.
+    ///
+    /// The in-process engine is always well.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::Broadcaster;
+    /// assert!(Broadcaster::<String>::new().health().is_ready());
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.handle.health()
     }
 }
 
@@ -191,6 +237,10 @@ mod tests {
 
         fn counts(&self) -> Counts {
             self.local.counts()
+        }
+
+        fn health(&self) -> Health {
+            self.local.health()
         }
 
         fn abandon(&self) {

@@ -13,6 +13,7 @@ use crate::counts::ChannelCounts;
 use crate::delivery::{Delivery, Missed};
 use crate::engine::{Name, SubscriberId, Unsubscribe};
 use crate::error::TryRecvError;
+use crate::gap::Gap;
 use crate::queue::{Queue, Take, Taken};
 
 /// A subscription to a [`Topic`](crate::Topic): a stream of what is published to it.
@@ -132,7 +133,7 @@ impl<M> Channel<M> {
         self.queue.poll_take_many(cx, limit.max(1), |taken| {
             buffer.push_back(match taken {
                 Taken::Message(message) => Delivery::Message(message),
-                Taken::Missed(count) => Delivery::Missed(missed(&self.name, count)),
+                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
             });
         })
     }
@@ -145,7 +146,7 @@ impl<M> Channel<M> {
     pub fn try_recv_shared(&mut self) -> Result<Delivery<Arc<M>>, TryRecvError> {
         match self.queue.take() {
             Take::Some(Taken::Message(message)) => Ok(Delivery::Message(message)),
-            Take::Some(Taken::Missed(count)) => Ok(Delivery::Missed(missed(&self.name, count))),
+            Take::Some(Taken::Missed(gap)) => Ok(Delivery::Missed(missed(&self.name, gap))),
             Take::Empty => Err(TryRecvError::Empty),
             Take::Ended => Err(TryRecvError::Ended),
         }
@@ -189,14 +190,14 @@ impl<M: Clone> Channel<M> {
         self.queue.poll_take(cx).map(|taken| {
             Some(match taken? {
                 Taken::Message(message) => Delivery::Message(self.queue.clone_out(message)),
-                Taken::Missed(count) => Delivery::Missed(missed(&self.name, count)),
+                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
             })
         })
     }
 }
 
-fn missed(name: &Name, count: u64) -> Missed {
-    Missed::new(name.as_str().to_owned(), Some(count))
+fn missed(name: &Name, gap: Gap) -> Missed {
+    Missed::new(name.as_str().to_owned(), gap.count())
 }
 
 impl<M: Clone> Stream for Channel<M> {

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Messages that were published here.
+    /// Messages that were published here; of a topic of an engine that reaches other machines, those that have come for
+    /// it, from wherever.
     pub published: u64,
     /// Messages that were handed to a channel, whatever the channel did with them.
     pub delivered: u64,
@@ -24,7 +25,8 @@ pub struct Counts {
 pub struct ChannelCounts {
     /// Messages that were received.
     pub received: u64,
-    /// Messages that were lost, whether the gap has been told already or not.
+    /// Messages that were lost here, whether the gap has been told already or not. Those that never came from another
+    /// machine are not among them: see [`Health::gaps`](crate::Health::gaps).
     pub missed: u64,
     /// Messages that a later one of the same key replaced: see [`latest_per_key`](crate::ChannelOptions::latest_per_key).
     pub coalesced: u64,

@@ -38,7 +38,8 @@ impl<M> Delivery<M> {
 pub struct Missed {
     /// Where the messages are missing. From a channel this is the name of its topic.
     pub source: Cow<'static, str>,
-    /// How many are missing, or `None` if nobody can know. A channel in this process always knows.
+    /// How many are missing, or `None` if nobody can know: after a connection to a broker was lost. Within one process it
+    /// is always known.
     pub count: Option<u64>,
 }
 

@@ -70,6 +70,21 @@ impl<T> Directory<T> {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
+    /// All entries of now, each shard's under one lock.
+    #[cfg(feature = "remote")]
+    pub(crate) fn entries(&self) -> Vec<(Name, Arc<T>)> {
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            entries.extend(
+                shard
+                    .iter()
+                    .map(|(name, entry)| (name.clone(), Arc::clone(entry))),
+            );
+        }
+        entries
+    }
+
     /// Takes all entries out, shard by shard.
     pub(crate) fn drain(&self) -> impl Iterator<Item = Arc<T>> {
         self.shards

@@ -1,7 +1,8 @@
 //! The seam between handles and engines: what carries a message from `publish` to the subscribers' sinks.
 //!
 //! Handles and channels know an engine only as [`Engine`], and engines know a subscriber only as [`Sink`]: neither can
-//! tell which one is behind it. Both traits stay private until a second implementation has shown that they are right.
+//! tell which one is behind it. Both traits are private: who wants to reach other machines by other means implements
+//! `link::Link`, which knows neither topics' subscribers nor messages, but only frames.
 //! A session that carries a topic to its peer needs no sink of its own: the channel is its queue, whose bound and policy
 //! hold however slow the peer is, and [`Channel::poll_recv_many`](crate::Channel::poll_recv_many) empties it.
 
@@ -12,6 +13,9 @@ use std::sync::Arc;
 use crate::counts::Counts;
 use crate::deferred::Deferred;
 use crate::error::PublishError;
+#[cfg(feature = "remote")]
+use crate::gap::Gap;
+use crate::health::Health;
 use crate::keyer::{Keyer, Keys};
 use crate::topic::Published;
 
@@ -48,6 +52,9 @@ pub(crate) trait Engine<M>: Unsubscribe {
     /// What all topics have carried in this process.
     fn counts(&self) -> Counts;
 
+    /// Whether messages reach whom they should.
+    fn health(&self) -> Health;
+
     /// Called once, when the last handle of this process that could publish is gone. An engine whose messages come from
     /// nowhere else ends all sinks.
     fn abandon(&self);
@@ -69,6 +76,10 @@ pub(crate) type Confirmation<'a> =
 pub(crate) trait Sink<M>: Send + Sync {
     /// Takes the topic's next message.
     fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome;
+
+    /// Messages are missing behind those that came.
+    #[cfg(feature = "remote")]
+    fn miss(&self, gap: Gap, deferred: &mut Deferred<M>);
 
     /// No message will come after those that came.
     fn end(&self, deferred: &mut Deferred<M>);

@@ -5,21 +5,105 @@ use std::fmt;
 
 /// Why a message was not published.
 ///
-/// The engine of [`Broadcaster::new`](crate::Broadcaster::new) cannot fail, and it is the only one so far: no value of
-/// this type can exist. It is `#[non_exhaustive]`, so code that handles it stays right when an engine that can fail is
-/// chosen: one whose broker is away, or whose confirmation does not come in the time that the engine gives it, after
-/// which nobody knows whether the message was published.
+/// The engine of [`Broadcaster::new`](crate::Broadcaster::new) cannot fail. Those that reach other machines can, and each
+/// variant is theirs. After all of them but [`Unconfirmed`](Self::Unconfirmed) nobody gets the message, neither here nor
+/// elsewhere.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum PublishError {}
+pub enum PublishError {
+    /// There is no connection to the broker now. With `RemoteOptions::queue_while_away` messages wait for it instead.
+    Away,
+    /// So much waits already to be sent: the broker is slower than this process publishes, or away.
+    Full {
+        /// What may wait, in bytes: see `RemoteOptions::max_queue`.
+        limit: usize,
+    },
+    /// The encoded message is too large.
+    TooLarge {
+        /// How large it may be, in bytes: see `RemoteOptions::max_message`, or what the broker takes if that is less.
+        limit: usize,
+        /// How large it is.
+        got: usize,
+    },
+    /// The topic's name is too long for a broker. Nobody can publish to it, so nothing can be missed there.
+    NameTooLong {
+        /// How long it may be, in bytes.
+        limit: usize,
+        /// How long it is.
+        got: usize,
+    },
+    /// The message's `Serialize` failed, or the encoding cannot write what it asks for.
+    Unencodable(Box<dyn Error + Send + Sync>),
+    /// The broker has not confirmed the message in time, or the connection was lost before it did. Nobody knows whether it
+    /// was published.
+    Unconfirmed,
+}
 
 impl fmt::Display for PublishError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away => f.write_str("there is no connection to the broker"),
+            Self::Full { limit } => {
+                write!(f, "{limit} bytes wait already to be sent to the broker")
+            }
+            Self::TooLarge { limit, got } => {
+                write!(
+                    f,
+                    "the message has {got} bytes, more than the {limit} allowed"
+                )
+            }
+            Self::NameTooLong { limit, got } => {
+                write!(
+                    f,
+                    "the topic's name has {got} bytes, more than the {limit} allowed"
+                )
+            }
+            Self::Unencodable(_) => f.write_str("the message could not be encoded"),
+            Self::Unconfirmed => f.write_str("the broker has not confirmed the message"),
+        }
     }
 }
 
-impl Error for PublishError {}
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unencodable(error) => Some(&**error),
+            Self::Away
+            | Self::Full { .. }
+            | Self::TooLarge { .. }
+            | Self::NameTooLong { .. }
+            | Self::Unconfirmed => None,
+        }
+    }
+}
+
+/// Why there is no connection to a broker, and so no broadcaster.
+///
+/// Its [`source`](Error::source) is the client crate's error.
+#[cfg(any(feature = "nats", feature = "redis"))]
+#[derive(Debug)]
+pub struct BrokerError(Box<dyn Error + Send + Sync>);
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl BrokerError {
+    pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("could not connect to the broker")
+    }
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl Error for BrokerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
 
 /// Why [`Channel::try_recv`](crate::Channel::try_recv) had nothing to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,10 @@
 //! is bounded, and a subscriber that falls behind loses its oldest messages and is told how many, or what else it has
 //! chosen by its [`ChannelOptions`]. [`Presence`] tells who is in a topic.
 //!
-//! This crate knows nothing of WebSockets, does no input or output and needs no runtime.
+//! This crate knows nothing of WebSockets. Without features it does no input or output and needs no runtime. With the
+//! features `nats` and `redis` a broadcaster reaches other machines, over tokio: `Broadcaster::connect_nats` and
+//! `Broadcaster::connect_redis`. Module `link` (feature `remote`) is for other brokers, and `conformance` (feature of that
+//! name) has the cases that they have to pass.
 //!
 //! ```
 //! use dreamsocket_broadcaster::{Broadcaster, Delivery};
@@ -35,6 +38,8 @@
 //!   most once; what it sees is a run without gaps, or a [`Missed`] stands in the gap's place with the exact count. Who
 //!   asks for the [latest per key](ChannelOptions::latest_per_key) gets the messages of each key in order, without those
 //!   that were replaced while they waited.
+//! - What is lost on the way between machines is a gap, too: with its exact count where it is known, and without one after
+//!   a connection was lost.
 //! - With the in-process engine ([`Broadcaster::new`]) there is more: all subscribers of a topic see all of its
 //!   messages in one and the same order, whoever published them, and when [`Topic::publish`] returns, the message
 //!   waits in every channel. Engines that reach other machines keep only the promise above. Nothing is promised across
@@ -55,6 +60,8 @@
 
 mod broadcaster;
 mod channel;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod counts;
 mod deferred;
 mod delivery;
@@ -62,12 +69,22 @@ mod directory;
 mod engine;
 mod error;
 mod fingerprint;
+mod gap;
+mod health;
 mod keyer;
+#[cfg(feature = "remote")]
+pub mod link;
 mod local;
 mod lock;
+#[cfg(feature = "nats")]
+mod nats;
 mod options;
 mod presence;
 mod queue;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "remote")]
+mod remote;
 mod subscribers;
 mod topic;
 
@@ -76,7 +93,12 @@ pub use channel::{Channel, End};
 pub use counts::{ChannelCounts, Counts};
 pub use delivery::{Delivery, Missed};
 pub use engine::SubscriberId;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use error::BrokerError;
 pub use error::{PublishError, TryRecvError};
+pub use health::Health;
 pub use options::ChannelOptions;
 pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
+#[cfg(feature = "remote")]
+pub use remote::{encoding::Encoding, options::RemoteOptions};
 pub use topic::{Published, Topic};

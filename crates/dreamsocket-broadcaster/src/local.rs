@@ -14,6 +14,9 @@ use crate::deferred::Deferred;
 use crate::directory::{Directory, SHARDS, shard_of};
 use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::error::PublishError;
+#[cfg(feature = "remote")]
+use crate::gap::Gap;
+use crate::health::Health;
 use crate::keyer::Keys;
 use crate::lock::Lock;
 use crate::subscribers::Subscribers;
@@ -101,6 +104,40 @@ impl<M> Local<M> {
         walked.delivered
     }
 
+    /// Drawn by chance: no other engine has it, in this process or another.
+    #[cfg(feature = "remote")]
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How many subscribers a message to all but the excepted one is for.
+    #[cfg(feature = "remote")]
+    pub(crate) fn audience(&self, topic: &Name, except: Option<SubscriberId>) -> usize {
+        let except = except.filter(|id| id.engine == self.id);
+        self.topics.find(topic).map_or(0, |entry| {
+            let subscribers = entry.subscribers.lock();
+            let is_left_out = except.is_some_and(|id| subscribers.contains(id.number));
+            subscribers.len() - usize::from(is_left_out)
+        })
+    }
+
+    /// Tells all present subscribers that messages are missing here, each behind what it was handed before.
+    #[cfg(feature = "remote")]
+    pub(crate) fn miss(&self, topic: &Name, gap: Gap) {
+        let mut deferred = Deferred::new();
+        if let Some(entry) = self.topics.find(topic) {
+            let turn = entry.turn.lock();
+            let end = entry.subscribers.lock().end_number();
+            let mut from = Some(0);
+            while let Some(number) = from {
+                let subscribers = entry.subscribers.lock();
+                from = subscribers.miss(number, end, gap, &mut deferred);
+            }
+            drop(turn);
+        }
+        drop(deferred);
+    }
+
     /// Ends all sinks.
     pub(crate) fn end(&self) {
         let mut deferred = Deferred::new();
@@ -179,6 +216,10 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
             sum.add(counts.read());
         }
         sum
+    }
+
+    fn health(&self) -> Health {
+        Health::in_process()
     }
 
     fn abandon(&self) {

@@ -111,6 +111,9 @@ impl<M> ChannelOptions<M> {
     /// kept busy with what it cannot keep up with. [`Channel::end`](crate::Channel::end) then says
     /// [`End::Lagged`](crate::End::Lagged), and the topic has forgotten the subscriber.
     ///
+    /// What an engine has lost on the way from another machine is told as a gap, here, too, and does not end the channel:
+    /// it is not the subscriber that was slow, and if all ended by a lost connection all would come back at once.
+    ///
     /// ```
     /// # use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, End, TryRecvError};
     /// let topic = Broadcaster::new().topic("orders");

@@ -13,6 +13,7 @@ use crate::counts::ChannelCounts;
 use crate::deferred::Deferred;
 use crate::engine::{Outcome, Sink};
 use crate::fingerprint::{Fingerprint, Prehashed};
+use crate::gap::Gap;
 use crate::keyer::{Keyer, Keys};
 use crate::lock::Lock;
 use crate::options::{ChannelOptions, Policy};
@@ -29,8 +30,8 @@ pub(crate) struct Queue<M> {
 pub(crate) struct State<M> {
     /// Never more than the capacity.
     waiting: VecDeque<Arc<M>>,
-    /// Dropped and not yet told. All of them came before the front of `waiting`.
-    missed: u64,
+    /// Lost and not yet told. All of it came before the front of `waiting`.
+    missed: Gap,
     when_full: WhenFull<M>,
     /// The parked reader's. Only set while nothing waits.
     waker: Option<Waker>,
@@ -43,11 +44,12 @@ pub(crate) struct State<M> {
 
 /// What happens to a message too many, with what that takes to remember.
 enum WhenFull<M> {
-    DropOldest,
+    /// Its own gaps are at the front, always: only an engine that loses messages leaves some behind it.
+    DropOldest(Option<Box<Gaps>>),
     DropNewest(Box<Gaps>),
     /// As `DropOldest`, once every message that waits has a key of its own.
     LatestPerKey(Box<Latest<M>>),
-    End,
+    End(Option<Box<Gaps>>),
 }
 
 /// Gaps behind the front of what waits.
@@ -56,14 +58,13 @@ struct Gaps {
     /// The number of the message at the front, or of the next one if nothing waits: counted by what was let in.
     front: u64,
     /// Each with the number of the message that follows it. At most one before each message, and one behind the last.
-    marks: VecDeque<(u64, u64)>,
+    marks: VecDeque<(u64, Gap)>,
 }
 
 /// Which message stands for which key.
 struct Latest<M> {
     keyer: Keyer<M>,
-    /// As in [`Gaps`].
-    front: u64,
+    gaps: Gaps,
     /// The keys of what waits, in the same order. None has no key if its function panicked.
     keys: VecDeque<Option<Fingerprint>>,
     numbers: HashMap<Fingerprint, u64, BuildHasherDefault<Prehashed>>,
@@ -73,7 +74,7 @@ struct Latest<M> {
 /// What was taken out of the queue.
 pub(crate) enum Taken<M> {
     Message(Arc<M>),
-    Missed(u64),
+    Missed(Gap),
 }
 
 pub(crate) enum Take<M> {
@@ -85,20 +86,20 @@ pub(crate) enum Take<M> {
 impl<M> Queue<M> {
     pub(crate) fn new(options: ChannelOptions<M>) -> Self {
         let when_full = match options.policy {
-            Policy::DropOldest => WhenFull::DropOldest,
+            Policy::DropOldest => WhenFull::DropOldest(None),
             Policy::DropNewest => WhenFull::DropNewest(Box::default()),
             Policy::LatestPerKey(keyer) => WhenFull::LatestPerKey(Box::new(Latest {
                 keyer,
-                front: 0,
+                gaps: Gaps::default(),
                 keys: VecDeque::new(),
                 numbers: HashMap::default(),
                 coalesced_ever: 0,
             })),
-            Policy::End => WhenFull::End,
+            Policy::End => WhenFull::End(None),
         };
         let state = State {
             waiting: VecDeque::new(),
-            missed: 0,
+            missed: Gap::NONE,
             when_full,
             waker: None,
             end_waker: None,
@@ -119,7 +120,7 @@ impl<M> Queue<M> {
             missed: state.missed_ever,
             coalesced: match &state.when_full {
                 WhenFull::LatestPerKey(latest) => latest.coalesced_ever,
-                WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => 0,
+                WhenFull::DropOldest(_) | WhenFull::DropNewest(_) | WhenFull::End(_) => 0,
             },
             waiting: state.waiting.len(),
         }
@@ -225,7 +226,7 @@ impl<M> Queue<M> {
         impl<M> Drop for Unreceived<'_, M> {
             fn drop(&mut self) {
                 let mut state = self.0.state.lock();
-                state.missed += 1;
+                state.missed.add(Gap::ONE);
                 state.missed_ever += 1;
                 state.received_ever -= 1;
             }
@@ -241,11 +242,11 @@ impl<M> Queue<M> {
 impl<M> State<M> {
     fn end(&self) -> Option<End> {
         self.ended
-            .filter(|_| self.missed == 0 && self.waiting.is_empty())
+            .filter(|_| self.missed.is_none() && self.waiting.is_empty())
     }
 
     fn take(&mut self) -> Take<M> {
-        if self.missed > 0 {
+        if !self.missed.is_none() {
             return Take::Some(Taken::Missed(mem::take(&mut self.missed)));
         }
         let Some(message) = self.pop() else {
@@ -266,16 +267,16 @@ impl<M> State<M> {
     fn pop(&mut self) -> Option<Arc<M>> {
         let message = self.waiting.pop_front()?;
         match &mut self.when_full {
-            WhenFull::DropOldest | WhenFull::End => {}
-            WhenFull::DropNewest(gaps) => {
-                gaps.front += 1;
-                let front = gaps.front;
-                if let Some((_, count)) = gaps.marks.pop_front_if(|(next, _)| *next == front) {
-                    self.missed += count;
+            WhenFull::DropOldest(None) | WhenFull::End(None) => {}
+            WhenFull::DropOldest(rare @ Some(_)) | WhenFull::End(rare @ Some(_)) => {
+                if let Some(gaps) = rare {
+                    self.missed.add(gaps.advance());
                 }
+                rare.take_if(|gaps| gaps.marks.is_empty());
             }
+            WhenFull::DropNewest(gaps) => self.missed.add(gaps.advance()),
             WhenFull::LatestPerKey(latest) => {
-                latest.front += 1;
+                self.missed.add(latest.gaps.advance());
                 if let Some(Some(key)) = latest.keys.pop_front() {
                     latest.numbers.remove(&key);
                 }
@@ -288,9 +289,10 @@ impl<M> State<M> {
     fn shrink(&mut self) {
         self.waiting.shrink_to(KEPT);
         match &mut self.when_full {
-            WhenFull::DropOldest | WhenFull::End => {}
+            WhenFull::DropOldest(_) | WhenFull::End(_) => {}
             WhenFull::DropNewest(gaps) => gaps.marks.shrink_to(KEPT),
             WhenFull::LatestPerKey(latest) => {
+                latest.gaps.marks.shrink_to(KEPT);
                 latest.keys.shrink_to(KEPT);
                 latest.numbers.shrink_to(KEPT);
             }
@@ -307,11 +309,11 @@ impl<M> State<M> {
     ) -> u64 {
         let key = match &self.when_full {
             WhenFull::LatestPerKey(latest) => keys.of(latest.keyer.id()),
-            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
+            WhenFull::DropOldest(_) | WhenFull::DropNewest(_) | WhenFull::End(_) => None,
         };
         if let (WhenFull::LatestPerKey(latest), Some(key)) = (&mut self.when_full, key)
             && let Some(number) = latest.numbers.get(&key)
-            && let Ok(index) = usize::try_from(number - latest.front)
+            && let Ok(index) = usize::try_from(number - latest.gaps.front)
             && let Some(place) = self.waiting.get_mut(index)
         {
             latest.coalesced_ever += 1;
@@ -322,23 +324,19 @@ impl<M> State<M> {
         let mut missed = 0;
         if self.waiting.len() >= capacity {
             match &mut self.when_full {
-                WhenFull::DropOldest | WhenFull::LatestPerKey(_) => {
+                WhenFull::DropOldest(_) | WhenFull::LatestPerKey(_) => {
                     if let Some(oldest) = self.pop() {
                         deferred.discard(oldest);
                     }
-                    self.missed += 1;
+                    self.missed.add(Gap::ONE);
                     missed = 1;
                 }
                 WhenFull::DropNewest(gaps) => {
                     deferred.discard(message);
-                    let next = gaps.front + self.waiting.len() as u64;
-                    match gaps.marks.back_mut().filter(|(before, _)| *before == next) {
-                        Some((_, count)) => *count += 1,
-                        None => gaps.marks.push_back((next, 1)),
-                    }
+                    gaps.mark(self.waiting.len(), Gap::ONE);
                     return 1;
                 }
-                WhenFull::End => {
+                WhenFull::End(_) => {
                     deferred.discard(message);
                     return 1 + self.lag(deferred);
                 }
@@ -347,7 +345,7 @@ impl<M> State<M> {
         if let WhenFull::LatestPerKey(latest) = &mut self.when_full {
             latest.keys.push_back(key);
             if let Some(key) = key {
-                let number = latest.front + self.waiting.len() as u64;
+                let number = latest.gaps.front + self.waiting.len() as u64;
                 latest.numbers.insert(key, number);
             }
         }
@@ -358,13 +356,29 @@ impl<M> State<M> {
     /// Ends for a message too many, and tells how many waited.
     fn lag(&mut self, deferred: &mut Deferred<M>) -> u64 {
         self.ended = Some(End::Lagged);
-        self.missed = 0;
+        self.missed = Gap::NONE;
+        self.when_full = WhenFull::End(None);
         let waiting = mem::take(&mut self.waiting);
         let missed = waiting.len() as u64;
         for message in waiting {
             deferred.discard(message);
         }
         missed
+    }
+
+    /// Notes a gap behind everything that waits.
+    #[cfg(feature = "remote")]
+    fn miss(&mut self, gap: Gap) {
+        if self.waiting.is_empty() {
+            self.missed.add(gap);
+            return;
+        }
+        let gaps = match &mut self.when_full {
+            WhenFull::DropOldest(rare) | WhenFull::End(rare) => rare.get_or_insert_default(),
+            WhenFull::DropNewest(gaps) => gaps,
+            WhenFull::LatestPerKey(latest) => &mut latest.gaps,
+        };
+        gaps.mark(self.waiting.len(), gap);
     }
 
     /// Wakes whoever waits for what has just come.
@@ -376,6 +390,25 @@ impl<M> State<M> {
             && let Some(waker) = self.end_waker.take()
         {
             deferred.wake(*waker);
+        }
+    }
+}
+
+impl Gaps {
+    /// The front was taken out: the gap that comes to the front by that.
+    fn advance(&mut self) -> Gap {
+        self.front += 1;
+        let front = self.front;
+        let mark = self.marks.pop_front_if(|(next, _)| *next == front);
+        mark.map_or(Gap::NONE, |(_, gap)| gap)
+    }
+
+    /// Notes a gap behind the messages that wait.
+    fn mark(&mut self, waiting: usize, gap: Gap) {
+        let next = self.front + waiting as u64;
+        match self.marks.back_mut().filter(|(before, _)| *before == next) {
+            Some((_, noted)) => noted.add(gap),
+            None => self.marks.push_back((next, gap)),
         }
     }
 }
@@ -392,6 +425,15 @@ impl<M: Send + Sync> Sink<M> for Queue<M> {
         }
     }
 
+    #[cfg(feature = "remote")]
+    fn miss(&self, gap: Gap, deferred: &mut Deferred<M>) {
+        let mut state = self.state.lock();
+        if state.ended.is_none() {
+            state.miss(gap);
+            state.wake(deferred);
+        }
+    }
+
     fn end(&self, deferred: &mut Deferred<M>) {
         let mut state = self.state.lock();
         state.ended.get_or_insert(End::Closed);
@@ -401,7 +443,7 @@ impl<M: Send + Sync> Sink<M> for Queue<M> {
     fn keyer(&self) -> Option<Keyer<M>> {
         match &self.state.lock().when_full {
             WhenFull::LatestPerKey(latest) => Some(latest.keyer.clone()),
-            WhenFull::DropOldest | WhenFull::DropNewest(_) | WhenFull::End => None,
+            WhenFull::DropOldest(_) | WhenFull::DropNewest(_) | WhenFull::End(_) => None,
         }
     }
 }
@@ -419,6 +461,17 @@ mod tests {
         for message in messages {
             queue.deliver(Arc::new(message), &Keys::new(), &mut deferred);
         }
+    }
+
+    /// All that waits, with a gap of n as `Err(Some(n))`.
+    #[cfg(feature = "remote")]
+    fn drain(queue: &Queue<u32>) -> Vec<Result<u32, Option<u64>>> {
+        std::iter::from_fn(|| match queue.take() {
+            Take::Some(Taken::Message(message)) => Some(Ok(*message)),
+            Take::Some(Taken::Missed(gap)) => Some(Err(gap.count())),
+            Take::Empty | Take::Ended => None,
+        })
+        .collect()
     }
 
     fn allocated(queue: &Queue<u32>) -> usize {
@@ -478,5 +531,53 @@ mod tests {
             };
             assert!(gaps.marks.len() <= 8);
         }
+    }
+
+    /// A gap of the engine's stands where it came, whatever the policy does with the messages around it.
+    #[cfg(feature = "remote")]
+    #[test]
+    fn b2_a_gap_of_the_engine_keeps_its_place_under_every_policy() {
+        type Seen = Result<u32, Option<u64>>;
+        fn check(options: ChannelOptions<u32>, expected: &[Seen]) {
+            let queue = Queue::new(options.capacity(3));
+            let miss = |gap| queue.miss(gap, &mut Deferred::new());
+            miss(Gap::of(1));
+            deliver(&queue, 0..2);
+            miss(Gap::of(2));
+            miss(Gap::UNKNOWN);
+            deliver(&queue, 2..3);
+            miss(Gap::of(4));
+            assert_eq!(drain(&queue), expected);
+            // Nothing of it is kept.
+            deliver(&queue, 5..6);
+            assert_eq!(drain(&queue), [Ok(5)]);
+        }
+        let all = [Err(Some(1)), Ok(0), Ok(1), Err(None), Ok(2), Err(Some(4))];
+        check(ChannelOptions::new(), &all);
+        check(ChannelOptions::new().drop_newest(), &all);
+        check(ChannelOptions::new().end_when_full(), &all);
+        check(ChannelOptions::new().latest_per_key(|number| *number), &all);
+    }
+
+    #[cfg(feature = "remote")]
+    #[test]
+    fn b2_a_gap_of_the_engine_merges_with_what_the_policy_drops_around_it() {
+        let queue = Queue::new(ChannelOptions::new().capacity(2));
+        deliver(&queue, 0..1);
+        queue.miss(Gap::of(5), &mut Deferred::new());
+        deliver(&queue, 1..3);
+        assert_eq!(drain(&queue), [Err(Some(6)), Ok(1), Ok(2)]);
+
+        let queue = Queue::new(ChannelOptions::new().capacity(1).drop_newest());
+        deliver(&queue, 0..2);
+        queue.miss(Gap::of(5), &mut Deferred::new());
+        assert_eq!(drain(&queue), [Ok(0), Err(Some(6))]);
+
+        let queue = Queue::new(ChannelOptions::new().capacity(1).end_when_full());
+        deliver(&queue, 0..1);
+        queue.miss(Gap::of(5), &mut Deferred::new());
+        deliver(&queue, 1..2);
+        assert_eq!(drain(&queue), []);
+        assert_eq!(queue.end(), Some(End::Lagged));
     }
 }

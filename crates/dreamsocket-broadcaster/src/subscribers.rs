@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::counts::Counts;
 use crate::deferred::Deferred;
 use crate::engine::Sink;
+#[cfg(feature = "remote")]
+use crate::gap::Gap;
 use crate::keyer::{Keyer, Keys};
 
 /// A message is handed to this many at a time. Between two such batches others may join and leave.
@@ -98,6 +100,12 @@ impl<M> Subscribers<M> {
         Some(sink)
     }
 
+    #[cfg(feature = "remote")]
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let index = self.slots.binary_search_by_key(&number, |slot| slot.number);
+        index.is_ok_and(|index| self.slots[index].sink.is_some())
+    }
+
     /// The key functions whose keys are not known yet.
     pub(crate) fn keyers_missing_in(&self, keys: &Keys) -> Vec<Keyer<M>> {
         let keyers = self.keyers.iter().map(|(keyer, _)| keyer);
@@ -184,6 +192,36 @@ impl<M> Subscribers<M> {
         }
     }
 
+    /// Tells a batch of those who had subscribed before `end` of a gap, the next one after `from` first. Gives where the
+    /// next batch begins, or `None` if this was the last.
+    #[cfg(feature = "remote")]
+    pub(crate) fn miss(
+        &self,
+        from: u64,
+        end: u64,
+        gap: Gap,
+        deferred: &mut Deferred<M>,
+    ) -> Option<u64> {
+        let start = self.slots.partition_point(|slot| slot.number < from);
+        let present = self.slots[start..]
+            .iter()
+            .take_while(|slot| slot.number < end)
+            .filter_map(|slot| Some((slot.number, slot.sink.as_ref()?)));
+        for (count, (number, sink)) in present.enumerate() {
+            if count == BATCH {
+                return Some(number);
+            }
+            sink.miss(gap, deferred);
+        }
+        None
+    }
+
+    /// The number after all that have been given.
+    #[cfg(feature = "remote")]
+    pub(crate) fn end_number(&self) -> u64 {
+        self.slots.last().map_or(0, |slot| slot.number + 1)
+    }
+
     /// Ends every sink and retires the list. The caller drops the slots when the lock is released.
     pub(crate) fn end(&mut self, deferred: &mut Deferred<M>) -> impl Drop + use<M> {
         for sink in self.slots.iter().filter_map(|slot| slot.sink.as_ref()) {
@@ -241,6 +279,11 @@ mod tests {
                 missed: 0,
                 is_done: false,
             }
+        }
+
+        #[cfg(feature = "remote")]
+        fn miss(&self, _: Gap, _: &mut Deferred<()>) {
+            self.1.lock().unwrap().push(self.0);
         }
 
         fn end(&self, _: &mut Deferred<()>) {
@@ -342,6 +385,9 @@ mod tests {
                 }
             }
 
+            #[cfg(feature = "remote")]
+            fn miss(&self, _: Gap, _: &mut Deferred<()>) {}
+
             fn end(&self, _: &mut Deferred<()>) {}
 
             fn keyer(&self) -> Option<Keyer<()>> {
@@ -373,6 +419,27 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "remote")]
+    #[test]
+    fn b2_a_gap_is_told_once_to_each_who_was_there() {
+        let mut fixture = Fixture::new(BATCH * 2 + 3);
+        fixture.subscribers.remove(5);
+        let end = fixture.subscribers.end_number();
+        let mut next = fixture
+            .subscribers
+            .miss(0, end, Gap::ONE, &mut Deferred::new());
+        // Who comes in the middle of it was not there.
+        let late = Arc::new(Named(1_000, Arc::clone(&fixture.called)));
+        fixture.subscribers.add(end, late);
+        while let Some(from) = next {
+            next = fixture
+                .subscribers
+                .miss(from, end, Gap::ONE, &mut Deferred::new());
+        }
+        let expected: Vec<usize> = (0..BATCH * 2 + 3).filter(|&name| name != 5).collect();
+        assert_eq!(*fixture.called.lock().unwrap(), expected);
+    }
+
     #[test]
     fn memory_is_given_back_as_subscribers_leave() {
         let mut fixture = Fixture::new(10_000);
@@ -392,7 +459,7 @@ mod tests {
         let mut fixture = Fixture::new(3);
         drop(fixture.subscribers.end(&mut Deferred::new()));
         assert_eq!(mem::take(&mut *fixture.called.lock().unwrap()), [0, 1, 2]);
-        assert_eq!(fixture.delivered_to(), []);
+        assert!(fixture.delivered_to().is_empty());
         assert!(fixture.subscribers.is_retired());
     }
 }

@@ -52,7 +52,7 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
     ///
     /// # Errors
     ///
-    /// When the engine cannot take the message. The in-process engine always can.
+    /// When the engine cannot take the message: then nobody gets it. The in-process engine always can.
     ///
     /// ```
     /// # use dreamsocket_broadcaster::{Broadcaster, PublishError};
@@ -173,7 +173,8 @@ impl<M> fmt::Debug for Topic<M> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// How many subscribers in this process it was handed to. Whether they receive it is up to them: one that is slow
-    /// may lose it, or end by it.
+    /// How many subscribers in this process it was handed to; with an engine that reaches other machines, for how many it
+    /// is, once it has come back from the broker. Whether they receive it is up to them: one that is slow may lose it, or
+    /// end by it.
     pub local: usize,
 }

@@ -33,10 +33,12 @@ mod transport;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Member, Missed,
-    Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published, SubscriberId, Topic,
-    TryRecvError, WatchOptions,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health, Member,
+    Missed, Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published,
+    SubscriberId, Topic, TryRecvError, WatchOptions,
 };
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use dreamsocket_broadcaster::{BrokerError, Encoding, RemoteOptions};
 pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
 /// The version of rustls that [`Tls`] takes configurations of.
 #[cfg(feature = "tls")]
@@ -77,6 +79,9 @@ mod pages {
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
     struct Broadcasting;
+    #[cfg(feature = "nats")]
+    #[doc = include_str!("../../../docs/machines.md")]
+    struct Machines;
     #[doc = include_str!("../../../docs/authentication.md")]
     struct Authentication;
     #[doc = include_str!("../../../docs/compression.md")]

@@ -3,6 +3,9 @@
 //!
 //! Pure data. What a connection needs instead of the shared frame (a client masks each of its own) is the session's.
 
+#[cfg(any(feature = "json", feature = "nats", feature = "redis"))]
+mod travel;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +17,10 @@ use crate::error::SendError;
 
 /// A message made ready to go to many connections: its frame is encoded once, and sending it copies a reference.
 ///
-/// Cheap to clone, and a topic of prepared messages is what [`Connection::forward`](crate::Connection::forward) takes.
+/// Cheap to clone, and a topic of prepared messages is what [`Connection::forward`](crate::Connection::forward) takes. With
+/// a feature that brings serde (`json`, `nats`, `redis`) such a topic may reach other machines: kind and payload travel,
+/// and the frame is made once on each. Binary messages do so better as MessagePack than as JSON, which has only numbers
+/// for them.
 ///
 /// ```
 /// use dreamsocket::{Connection, Prepared, SendError};

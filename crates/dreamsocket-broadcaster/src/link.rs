@@ -1,0 +1,188 @@
+//! The way to other machines: what a client of a broker has to do, and no more.
+//!
+//! A [`Link`] carries frames between nodes. It knows no messages, numbers or subscribers: what is lost, doubled or late is
+//! found out by the engine above it from what is in the frames, so that a link may lose, but need not tell. The links for
+//! NATS and Redis are in this crate; whoever has another broker implements [`Link`] for it, gives it to
+//! [`Broadcaster::with_link`](crate::Broadcaster::with_link), and runs the cases of `conformance` on it.
+//!
+//! What a link has to keep:
+//!
+//! - Within one [`Session`], commands are carried out in order, as the broker sees it: who subscribes and then publishes
+//!   gets its own message.
+//! - Frames that one node publishes to one topic come to [`Inbox::receive`] in that order, none of them twice. They may be
+//!   missing.
+//! - After [`Command::Subscribe`] frames of that topic come, and after [`Command::Unsubscribe`] they soon do not. Frames of
+//!   topics that nobody asked for are dropped, but cost: a link should not bring them.
+//! - When frames may have been lost because the connection was, the session is dropped and, once there is a connection
+//!   again, [`Node::connected`] gives a new one, with all subscriptions anew. Frames of the old one that come late are
+//!   not received any more.
+//!
+//! ```
+//! use dreamsocket_broadcaster::link::{Command, Link, Node};
+//!
+//! /// Reaches nobody but its own node.
+//! struct Loopback;
+//!
+//! impl Link for Loopback {
+//!     async fn run(self, node: Node) {
+//!         let (mut session, mut inbox) = node.connected("loopback", usize::MAX);
+//!         let mut topics = std::collections::HashSet::new();
+//!         while let Some(commands) = session.next().await {
+//!             for command in commands {
+//!                 match command {
+//!                     Command::Subscribe(topic) => drop(topics.insert(topic)),
+//!                     Command::Unsubscribe(topic) => drop(topics.remove(&topic)),
+//!                     Command::Publish { topic, frame } if topics.contains(&topic) => {
+//!                         inbox.receive(&topic, frame);
+//!                     }
+//!                     Command::Publish { .. } => {}
+//!                 }
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use dreamsocket_broadcaster::{Broadcaster, Delivery, RemoteOptions};
+//!
+//! let options = RemoteOptions::new().queue_while_away();
+//! let broadcaster = Broadcaster::with_link(Loopback, options);
+//! let mut channel = broadcaster.topic("lobby").subscribe();
+//! broadcaster.topic("lobby").publish("hello".to_owned())?;
+//! while channel.recv().await != Some(Delivery::Message("hello".to_owned())) {}
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use crate::remote::Arrivals;
+use crate::remote::exchange::Exchange;
+
+/// A client of a broker.
+pub trait Link: Send + 'static {
+    /// Connects, carries out the commands of each session, and connects again when the connection is lost, until
+    /// [`Session::next`] gives `None`.
+    ///
+    /// Runs as a task. When the broadcaster is gone this gets a second to end, and is dropped then.
+    fn run(self, node: Node) -> impl Future<Output = ()> + Send;
+}
+
+/// The node that a link serves.
+#[derive(Clone)]
+pub struct Node {
+    exchange: Arc<Exchange>,
+    arrivals: Weak<dyn Arrivals>,
+}
+
+/// One connection to the broker, as long as it lasts: dropping it tells that the connection is lost.
+pub struct Session {
+    exchange: Arc<Exchange>,
+    number: u64,
+}
+
+/// Takes what the broker brings, for one session. When that has ended, it takes nothing any more.
+pub struct Inbox {
+    arrivals: Weak<dyn Arrivals>,
+    session: u64,
+}
+
+/// What the broker is to be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a link has to carry out all of them; one more would not be optional"
+)]
+pub enum Command {
+    /// From now on, bring what is published to this topic.
+    Subscribe(Arc<str>),
+    /// Do not bring it any more.
+    Unsubscribe(Arc<str>),
+    /// Bring this to whoever is subscribed to the topic, this node included.
+    Publish {
+        /// The topic's name: any text of up to 512 bytes.
+        topic: Arc<str>,
+        /// The bytes to bring, as they are.
+        frame: Bytes,
+    },
+}
+
+impl Node {
+    pub(crate) fn new(exchange: Arc<Exchange>, arrivals: Weak<dyn Arrivals>) -> Self {
+        Self { exchange, arrivals }
+    }
+
+    /// What the names at the broker should begin with: see
+    /// [`RemoteOptions::prefix`](crate::RemoteOptions::prefix).
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.exchange.prefix()
+    }
+
+    /// There is a connection, on which nothing is subscribed yet.
+    ///
+    /// `broker` names the broker and its life: it is another one after a restart that may have lost what it knew.
+    /// `max_frame` is how many bytes the broker takes in one frame. A session that is there already has ended by this.
+    #[must_use]
+    pub fn connected(&self, broker: impl Into<Arc<str>>, max_frame: usize) -> (Session, Inbox) {
+        let number = self.exchange.connected(broker.into(), max_frame);
+        let session = Session {
+            exchange: Arc::clone(&self.exchange),
+            number,
+        };
+        let inbox = Inbox {
+            arrivals: self.arrivals.clone(),
+            session: number,
+        };
+        (session, inbox)
+    }
+}
+
+impl Session {
+    /// The next commands, in order: as many as there are, up to a bound. `None` when the broadcaster is gone and all that
+    /// it published is carried out, or when another session has begun.
+    ///
+    /// Cancel-safe: a future that is dropped before it is ready has taken nothing.
+    pub async fn next(&mut self) -> Option<Vec<Command>> {
+        self.exchange.next(self.number).await
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.exchange.disconnected(self.number);
+    }
+}
+
+impl Inbox {
+    /// Takes a frame that has come for a topic. Never waits; hands the message to all subscribers in this process.
+    pub fn receive(&mut self, topic: &str, frame: Bytes) {
+        if let Some(arrivals) = self.arrivals.upgrade() {
+            arrivals.arrive(self.session, topic, frame);
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.number).finish()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,320 @@
+//! The link over NATS, core publish and subscribe, by the `async-nats` crate. Nothing newer is used than nats-server 2.9.
+//!
+//! `async-nats` connects again by itself, subscribes everything anew at once, and tells so only by an event that a client
+//! which is brought along need not pass on. So it is asked how often it has connected: the count is raised before anything
+//! comes over the new connection, hence a message after which it is still the same came over the old one. When it is not,
+//! the session is over and all its subscriptions with it.
+//!
+//! A subscription is a bounded channel of the client's; what comes when it is full is dropped there. That is a hole in the
+//! numbers, and told as a gap like any other.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, PublishErrorKind, ServerAddr};
+use bytes::Bytes;
+use futures_util::stream::{AbortHandle, SelectAll, Stream, StreamExt, abortable};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::broadcaster::Broadcaster;
+use crate::error::BrokerError;
+use crate::link::{Command, Inbox, Link, Node, Session};
+use crate::remote::backoff;
+use crate::remote::options::RemoteOptions;
+
+/// How often the client is asked whether it is connected, when nothing comes.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How many commands may wait in the client. They outlast a lost connection, and are sent over the next one; what is lost
+/// with a connection is what the client was writing.
+const CLIENT_CAPACITY: usize = 128;
+
+/// A connection on which nothing comes is asked for a sign of life so often, and given up after two that stayed without
+/// an answer.
+const PING: Duration = Duration::from_secs(2);
+
+impl<M> Broadcaster<M>
+where
+    M: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// A broadcaster over a NATS server or cluster: all processes that connect to it with one prefix have the same
+    /// topics.
+    ///
+    /// The URL is `async-nats`'s: `nats://host:4222`, with `user:password@` or `token@` before the host; several,
+    /// separated by commas, are a cluster's. For more (TLS, files with credentials, bounds) bring a
+    /// [client](Self::with_nats).
+    ///
+    /// # Errors
+    ///
+    /// When the first connection cannot be made. Later it is made again, as long as it takes.
+    ///
+    /// ```no_run
+    /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dreamsocket_broadcaster::{Broadcaster, RemoteOptions};
+    ///
+    /// let options = RemoteOptions::new();
+    /// let broadcaster = Broadcaster::<String>::connect_nats("nats://127.0.0.1:4222", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_nats(url: &str, options: RemoteOptions) -> Result<Self, BrokerError> {
+        let servers = url.split(',').map(|server| server.trim().parse());
+        let servers: Vec<ServerAddr> = servers
+            .collect::<Result<_, _>>()
+            .map_err(BrokerError::new)?;
+        let mut client = ConnectOptions::new()
+            .name("dreamsocket")
+            .ping_interval(PING)
+            .client_capacity(CLIENT_CAPACITY)
+            .reconnect_delay_callback(backoff::pause);
+        // The client reads them in a URL and does not use them.
+        if let Some(user) = servers.iter().find_map(ServerAddr::username) {
+            let user = decode(user);
+            client = match servers.iter().find_map(ServerAddr::password) {
+                Some(password) => client.user_and_password(user, decode(password)),
+                None => client.token(user),
+            };
+        }
+        let client = client.connect(servers).await.map_err(BrokerError::new)?;
+        Ok(Self::with_nats(client, options).await)
+    }
+
+    /// As [`connect_nats`](Self::connect_nats), with a client of one's own: credentials, TLS, bounds and when to connect
+    /// again are what it was made with. Waits until it is connected.
+    ///
+    /// A lost connection is noticed when the client notices it: its `ping_interval` is a minute unless it was set. It must
+    /// not be made with `no_echo`, which keeps a node's own messages from it.
+    pub async fn with_nats(client: Client, options: RemoteOptions) -> Self {
+        Self::connect_link(Nats { client }, options).await
+    }
+}
+
+/// What is written in a URL with `%` and digits.
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+struct Nats {
+    client: Client,
+}
+
+/// What the sending half tells the receiving half.
+enum Change {
+    Added(Arc<str>, async_nats::Subscriber),
+    Removed(Arc<str>),
+}
+
+/// Why a session's sending half has ended.
+enum Sent {
+    /// The broadcaster is gone, and everything of its is with the client.
+    All,
+    /// The client has been closed for good.
+    ClientClosed,
+}
+
+impl Link for Nats {
+    async fn run(self, node: Node) {
+        let prefix = subject_prefix(node.prefix());
+        // Outlives a session: what was not handed to the client goes out in the next one.
+        let mut commands = VecDeque::new();
+        loop {
+            let connects = self.when_connected().await;
+            let server = self.client.server_info();
+            let (mut session, mut inbox) = node.connected(server.server_id, server.max_payload);
+            let (changes, changed) = unbounded_channel();
+            tokio::select! {
+                sent = self.send(&mut session, &prefix, &mut commands, &changes) => {
+                    if let Sent::ClientClosed = sent {
+                        tracing::error!("the NATS client was closed; nothing is published any more");
+                    }
+                    // Bounded by the second that is left.
+                    let _ = self.client.flush().await;
+                    return;
+                }
+                () = self.receive(&mut inbox, changed, connects) => {}
+            }
+            commands.retain(|command| matches!(command, Command::Publish { .. }));
+        }
+    }
+}
+
+impl Nats {
+    /// Ready when the client is connected, with how often it was.
+    async fn when_connected(&self) -> u64 {
+        loop {
+            let connects = self.connects();
+            if self.client.connection_state() == State::Connected {
+                return connects;
+            }
+            time::sleep(LOOK).await;
+        }
+    }
+
+    fn connects(&self) -> u64 {
+        // The message that was received orders this after the count.
+        let statistics = self.client.statistics();
+        statistics.connects.load(Ordering::Relaxed)
+    }
+
+    async fn send(
+        &self,
+        session: &mut Session,
+        prefix: &str,
+        commands: &mut VecDeque<Command>,
+        changes: &UnboundedSender<Change>,
+    ) -> Sent {
+        loop {
+            // This may be dropped wherever it waits: a command is there until the client has it.
+            while let Some(command) = commands.front().cloned() {
+                match command {
+                    Command::Subscribe(topic) => {
+                        let subject = subject(prefix, &topic);
+                        let Ok(subscriber) = self.client.subscribe(subject).await else {
+                            return Sent::ClientClosed;
+                        };
+                        // The receiving half outlives this one.
+                        let _ = changes.send(Change::Added(topic, subscriber));
+                    }
+                    Command::Unsubscribe(topic) => {
+                        let _ = changes.send(Change::Removed(topic));
+                    }
+                    Command::Publish { topic, frame } => {
+                        let published = self.client.publish(subject(prefix, &topic), frame).await;
+                        let kind = published.err().map(|error| error.kind());
+                        // One that is too large for a server that allows less than it said is lost: a hole.
+                        if kind == Some(PublishErrorKind::Send) {
+                            return Sent::ClientClosed;
+                        }
+                    }
+                }
+                commands.pop_front();
+            }
+            let Some(next) = session.next().await else {
+                return Sent::All;
+            };
+            commands.extend(next);
+        }
+    }
+
+    /// Hands on what comes, until the connection is lost.
+    async fn receive(
+        &self,
+        inbox: &mut Inbox,
+        mut changed: UnboundedReceiver<Change>,
+        connects: u64,
+    ) {
+        let mut subscriptions = Subscriptions::default();
+        let mut look = time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = look.tick() => {
+                    let is_lost = self.client.connection_state() != State::Connected;
+                    if is_lost || self.connects() != connects {
+                        return;
+                    }
+                }
+                Some(change) = changed.recv() => subscriptions.change(change),
+                Some((topic, frame)) = subscriptions.frames.next() => {
+                    if self.connects() != connects {
+                        return;
+                    }
+                    inbox.receive(&topic, frame);
+                }
+            }
+        }
+    }
+}
+
+type Frames = Pin<Box<dyn Stream<Item = (Arc<str>, Bytes)> + Send>>;
+
+#[derive(Default)]
+struct Subscriptions {
+    frames: SelectAll<Frames>,
+    handles: HashMap<Arc<str>, AbortHandle>,
+}
+
+impl Subscriptions {
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Added(topic, subscriber) => {
+                let name = Arc::clone(&topic);
+                let frames = subscriber.map(move |message| (Arc::clone(&name), message.payload));
+                let (frames, handle) = abortable(frames);
+                self.frames.push(frames.boxed());
+                if let Some(older) = self.handles.insert(topic, handle) {
+                    older.abort();
+                }
+            }
+            Change::Removed(topic) => {
+                // Dropping the subscriber unsubscribes.
+                if let Some(handle) = self.handles.remove(&topic) {
+                    handle.abort();
+                }
+            }
+        }
+    }
+}
+
+fn subject_prefix(prefix: &str) -> String {
+    let tokens = prefix.split('.').filter(|token| !token.is_empty());
+    tokens.fold(String::new(), |subject, token| {
+        subject + &token_of(token) + "."
+    })
+}
+
+fn subject(prefix: &str, topic: &str) -> String {
+    prefix.to_owned() + &token_of(topic)
+}
+
+/// Any text as one token of a subject, where spaces, dots, stars and the like have a meaning: letters, digits, `-` and `_`
+/// stay, every other byte becomes `=` and two hexadecimal digits. A topic without a name becomes `=`.
+fn token_of(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if text.is_empty() {
+        return "=".to_owned();
+    }
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            token.push(char::from(byte));
+        } else {
+            token.push('=');
+            for digit in [byte >> 4, byte & 15] {
+                token.push(char::from(DIGITS[usize::from(digit)]));
+            }
+        }
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_a_subject_of_its_own() {
+        let prefix = subject_prefix("my app.chat..");
+        assert_eq!(prefix, "my=20app.chat.");
+        for (topic, expected) in [
+            ("lobby", "my=20app.chat.lobby"),
+            ("room.1", "my=20app.chat.room=2E1"),
+            ("a=b", "my=20app.chat.a=3Db"),
+            ("*>", "my=20app.chat.=2A=3E"),
+            ("é\0", "my=20app.chat.=C3=A9=00"),
+            ("", "my=20app.chat.="),
+        ] {
+            assert_eq!(subject(&prefix, topic), expected);
+        }
+        assert_eq!(subject(&subject_prefix(""), "lobby"), "lobby");
+    }
+}

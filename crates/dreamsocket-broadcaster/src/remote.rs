@@ -1,0 +1,290 @@
+//! The engine that reaches other machines: the local one for the last hop, and a link for the way there.
+//!
+//! A message of one's own takes the way through the broker, too, and comes to the subscribers of this process when it is
+//! back. So all nodes see the messages of a topic in the order in which the broker has them, a chat reads the same on
+//! every page, and there is one path on which gaps are found. It costs the way there and back, and it means that a
+//! publish that failed has reached nobody: not half of the subscribers.
+//!
+//! What is here knows the message type; the rest, which does not, is in `exchange.rs`.
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) mod backoff;
+pub(crate) mod encoding;
+pub(crate) mod exchange;
+mod frame;
+mod numbering;
+pub(crate) mod options;
+mod outgoing;
+mod tracking;
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::time::{self, Instant};
+
+use crate::counts::Counts;
+use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe};
+use crate::error::PublishError;
+use crate::gap::Gap;
+use crate::health::Health;
+use crate::link::{Link, Node};
+use crate::local::Local;
+use crate::remote::encoding::Coder;
+use crate::remote::exchange::Exchange;
+use crate::remote::frame::{Draft, Frame};
+use crate::remote::options::RemoteOptions;
+use crate::remote::outgoing::Confirm;
+use crate::remote::tracking::Verdict;
+use crate::topic::Published;
+
+pub(crate) struct Remote<M> {
+    local: Local<M>,
+    exchange: Arc<Exchange>,
+    coder: Coder<M>,
+    published: AtomicU64,
+    /// The log has had one word about what cannot be read; the counter has the rest.
+    is_logged: AtomicBool,
+}
+
+/// The part of an engine that a link needs.
+pub(crate) trait Arrivals: Send + Sync {
+    /// Takes a frame that came for a topic in a session. Called by one thread at a time for each session.
+    fn arrive(&self, session: u64, topic: &str, frame: Bytes);
+}
+
+impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
+    /// Starts the link as a task of the current runtime.
+    pub(crate) fn start(link: impl Link, options: RemoteOptions) -> Arc<Self> {
+        let local = Local::new();
+        // A life of this node: whoever comes after it under the same address is somebody else.
+        let id = local.id();
+        let echo_topic = local.name(format!("$node/{id:016x}").into());
+        let coder = Coder::new(options.encoding);
+        let remote = Arc::new(Self {
+            exchange: Arc::new(Exchange::new(id, echo_topic, options)),
+            local,
+            coder,
+            published: AtomicU64::new(0),
+            is_logged: AtomicBool::new(false),
+        });
+        let exchange = Arc::clone(&remote.exchange);
+        let arrivals = Arc::downgrade(&remote) as Weak<dyn Arrivals>;
+        tokio::spawn(async move {
+            let running = link.run(Node::new(Arc::clone(&exchange), arrivals));
+            tokio::select! {
+                () = running => {}
+                () = exchange.keep_time() => {}
+                () = exchange.when_over() => {}
+            }
+        });
+        remote
+    }
+
+    /// Ready when there is a connection.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) async fn when_connected(&self) {
+        self.exchange.when_connected().await;
+    }
+}
+
+impl<M: Send + Sync + 'static> Remote<M> {
+    fn send(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+        confirm: Option<Confirm>,
+    ) -> Result<Published, PublishError> {
+        let mut draft = Draft::new(except, self.coder.encoding.byte());
+        self.coder
+            .encode(&message, draft.buffer())
+            .map_err(PublishError::Unencodable)?;
+        self.exchange.publish(topic, draft, confirm)?;
+        self.published.fetch_add(1, Ordering::Relaxed);
+        Ok(Published {
+            local: self.local.audience(topic, except),
+        })
+    }
+
+    fn handle(&self, session: u64, topic: &str, frame: Bytes) {
+        let now = Instant::now();
+        let topic = self.local.name(topic.into());
+        let tally = &self.exchange.tally;
+        match Frame::decode(frame) {
+            Ok(Frame::Message {
+                stamp,
+                except,
+                encoding,
+                payload,
+            }) => {
+                let look = self
+                    .exchange
+                    .track(&topic, session, |tracking| tracking.message(stamp, now));
+                match look {
+                    Some(Verdict::Deliver(mut gap)) => match self.decode(encoding, &payload) {
+                        Ok(message) => {
+                            self.tell(&topic, gap);
+                            // The local engine cannot fail.
+                            let _ = self.local.publish(&topic, message, except);
+                        }
+                        Err(error) => {
+                            gap.add(Gap::ONE);
+                            self.tell(&topic, gap);
+                            self.note_unreadable(&topic, &*error);
+                        }
+                    },
+                    Some(Verdict::Drop) => {
+                        tally.doubles.fetch_add(1, Ordering::Relaxed);
+                    }
+                    None => {}
+                }
+            }
+            Ok(Frame::Announcement(stamp)) => {
+                let look = self.exchange.track(&topic, session, |tracking| {
+                    tracking.announcement(stamp, now)
+                });
+                self.tell(&topic, look.unwrap_or_default());
+            }
+            Ok(Frame::Echo { node, number }) => {
+                if node == self.local.id() {
+                    self.confirm(session, number, now);
+                }
+            }
+            Err(error) => {
+                // Somebody said something here that this node cannot make out.
+                if self.exchange.track(&topic, session, |_| ()).is_some() {
+                    self.tell(&topic, Gap::UNKNOWN);
+                    self.note_unreadable(&topic, &error);
+                }
+            }
+        }
+    }
+
+    fn confirm(&self, session: u64, number: u64, now: Instant) {
+        for topic in self.exchange.echoed(number) {
+            let look = self
+                .exchange
+                .track(&topic, session, |tracking| tracking.confirm(now));
+            self.tell(&topic, look.unwrap_or_default());
+        }
+    }
+
+    fn tell(&self, topic: &Name, gap: Gap) {
+        if !gap.is_none() {
+            self.exchange.tally.gaps.fetch_add(1, Ordering::Relaxed);
+            self.local.miss(topic, gap);
+        }
+    }
+
+    fn decode(&self, encoding: u8, payload: &[u8]) -> Result<M, Box<dyn Error + Send + Sync>> {
+        if payload.len() > self.exchange.options().max_message {
+            return Err("the message is larger than max_message".into());
+        }
+        let decoding = AssertUnwindSafe(|| self.coder.decode(encoding, payload));
+        catch_unwind(decoding).unwrap_or_else(|_| Err("its Deserialize panicked".into()))
+    }
+
+    fn note_unreadable(&self, topic: &Name, error: &dyn Error) {
+        let tally = &self.exchange.tally;
+        tally.undecodable.fetch_add(1, Ordering::Relaxed);
+        if !self.is_logged.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                topic = topic.as_str(),
+                "a message from another node cannot be read; its subscribers are told of a gap; \
+                 further ones are only counted"
+            );
+        }
+        // What serde says may have a piece of the message in it.
+        tracing::debug!(topic = topic.as_str(), %error, "cannot be read");
+    }
+}
+
+impl<M: Send + Sync + 'static> Arrivals for Remote<M> {
+    fn arrive(&self, session: u64, topic: &str, frame: Bytes) {
+        // What runs of the user's in there, key functions, drops and wakers, must not end the link.
+        let handling = AssertUnwindSafe(|| self.handle(session, topic, frame));
+        if catch_unwind(handling).is_err() {
+            tracing::error!(
+                topic,
+                "code of the application panicked as a message was handed on"
+            );
+        }
+    }
+}
+
+impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
+    fn name(&self, name: Arc<str>) -> Name {
+        self.local.name(name)
+    }
+
+    fn publish(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+    ) -> Result<Published, PublishError> {
+        self.send(topic, message, except, None)
+    }
+
+    fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: M) -> Confirmation<'a> {
+        Box::pin(async move {
+            let (confirm, confirmed) = oneshot::channel();
+            let published = self.send(topic, message, None, Some(confirm))?;
+            let timeout = self.exchange.options().confirm_timeout;
+            match time::timeout(timeout, confirmed).await {
+                Ok(Ok(())) => Ok(published),
+                Ok(Err(_)) | Err(_) => Err(PublishError::Unconfirmed),
+            }
+        })
+    }
+
+    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId {
+        self.exchange
+            .subscribe(topic, || self.local.subscribe(topic, sink))
+    }
+
+    fn subscribers(&self, topic: &Name) -> usize {
+        self.local.subscribers(topic)
+    }
+
+    fn topic_counts(&self, topic: &Name) -> Counts {
+        self.local.topic_counts(topic)
+    }
+
+    fn topics(&self) -> usize {
+        self.local.topics()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            published: self.published.load(Ordering::Relaxed),
+            ..self.local.counts()
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.exchange.health()
+    }
+
+    /// Others may still publish.
+    fn abandon(&self) {}
+}
+
+impl<M: Send + Sync> Unsubscribe for Remote<M> {
+    fn unsubscribe(&self, topic: &Name, id: SubscriberId) {
+        self.local.unsubscribe(topic, id);
+        self.exchange.unsubscribe(topic);
+    }
+}
+
+impl<M> Drop for Remote<M> {
+    fn drop(&mut self) {
+        self.exchange.close();
+    }
+}

@@ -1,0 +1,110 @@
+//! The kit on the engines of this crate: in process, over a broker in memory, and over real servers of NATS and Redis,
+//! which are started on free ports and stopped with the test.
+
+mod broker;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod servers;
+
+use broker::Broker;
+use dreamsocket_broadcaster::conformance::{self, Note, Report, Space};
+use dreamsocket_broadcaster::{Broadcaster, RemoteOptions};
+
+struct InProcess(Broadcaster<Note>);
+
+impl Space for InProcess {
+    async fn node(&self) -> Broadcaster<Note> {
+        self.0.clone()
+    }
+}
+
+struct InMemory(Broker);
+
+impl Space for InMemory {
+    async fn node(&self) -> Broadcaster<Note> {
+        self.0.connected(RemoteOptions::new()).await
+    }
+
+    async fn interrupt(&self) -> bool {
+        self.0.stop();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        self.0.start();
+        true
+    }
+}
+
+#[track_caller]
+fn check(report: &Report, left_out: usize) {
+    assert!(report.is_passed(), "{report}");
+    assert_eq!(report.left_out.len(), left_out, "{report}");
+    assert!(report.passed.len() + left_out >= 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_process() {
+    let report = conformance::run(&InProcess(Broadcaster::new())).await;
+    check(&report, 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_broker_in_memory() {
+    let report = conformance::run(&InMemory(Broker::new())).await;
+    check(&report, 0);
+}
+
+#[cfg(feature = "nats")]
+mod nats {
+    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::servers::Nats;
+
+    struct OverNats(Nats);
+
+    impl Space for OverNats {
+        async fn node(&self) -> Broadcaster<Note> {
+            let url = self.0.url();
+            let node = Broadcaster::connect_nats(&url, RemoteOptions::new()).await;
+            node.expect("nats-server is there")
+        }
+
+        async fn interrupt(&self) -> bool {
+            self.0.restart().await;
+            true
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn over_nats() {
+        let report = conformance::run(&OverNats(Nats::start().await)).await;
+        check(&report, 0);
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    #![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::servers::Redis;
+
+    struct OverRedis(Redis);
+
+    impl Space for OverRedis {
+        async fn node(&self) -> Broadcaster<Note> {
+            let url = self.0.url();
+            let node = Broadcaster::connect_redis(&url, RemoteOptions::new()).await;
+            node.expect("redis-server is there")
+        }
+
+        async fn interrupt(&self) -> bool {
+            self.0.restart().await;
+            true
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn over_redis() {
+        let report = conformance::run(&OverRedis(Redis::start().await)).await;
+        check(&report, 0);
+    }
+}
