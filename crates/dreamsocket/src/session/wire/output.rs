@@ -47,6 +47,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.unanswered = 0;
         loop {
             self.take_outbox();
+            if self.is_broken {
+                // What was written last may be a part of a frame.
+                if self.phase == Phase::Closing {
+                    self.finish_closing();
+                }
+                return;
+            }
             if !self.encode_batch(context) {
                 break;
             }
