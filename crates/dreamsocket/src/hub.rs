@@ -11,6 +11,7 @@ mod signal;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -27,7 +28,7 @@ pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
-use crate::connection::{Connection, ConnectionId};
+use crate::connection::{ById, Connection, ConnectionId};
 use crate::message::{Cause, Closed};
 use crate::outbox::CloseRequest;
 use crate::session::Outcome;
@@ -68,7 +69,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Registry {
-    connections: HashMap<ConnectionId, Connection>,
+    connections: HashMap<ConnectionId, Connection, BuildHasherDefault<ById>>,
     addresses: Addresses,
     report: DrainReport,
 }
