@@ -117,7 +117,7 @@ pub fn seed(seed: u64) {
     SEEDED.set(Some(seed));
 }
 
-/// The next number of this thread's generator; `None` if it was not seeded. SplitMix64, whose numbers differ and look
+/// The next number of this thread's generator; `None` if it was not seeded. `SplitMix64`, whose numbers differ and look
 /// random, and which anybody can guess.
 pub(crate) fn draw() -> Option<u64> {
     let state = SEEDED.get()?.wrapping_add(0x9E37_79B9_7F4A_7C15);
