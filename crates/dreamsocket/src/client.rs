@@ -34,6 +34,8 @@ pub use self::supervisor::{Connected, EndReason, Ended};
 use crate::config::Config;
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::Hub;
+#[cfg(feature = "simulation")]
+use crate::simulation::Network;
 
 /// Connects to a WebSocket server and runs the typed message loop on it, as [`upgrade_websocket`](crate::upgrade_websocket)
 /// does on a server.
@@ -136,6 +138,8 @@ pub struct Connect {
     reconnect: Option<Reconnect>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<ClientConfig>>,
+    #[cfg(feature = "simulation")]
+    network: Option<Arc<dyn Network>>,
 }
 
 impl Connect {
@@ -152,6 +156,8 @@ impl Connect {
             reconnect: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "simulation")]
+            network: None,
         }
     }
 
@@ -226,6 +232,14 @@ impl Connect {
     #[cfg(feature = "tls")]
     pub fn with_tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.tls = Some(config.into());
+        self
+    }
+
+    /// Dials over a simulated network instead of the system's. Not for applications.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn with_network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = Some(network);
         self
     }
 
@@ -325,6 +339,8 @@ impl Connect {
         let dialer = Dialer {
             #[cfg(feature = "tls")]
             tls: self.tls_config(&target)?,
+            #[cfg(feature = "simulation")]
+            network: self.network.clone(),
             offer,
             target,
             timeouts: self.timeouts,

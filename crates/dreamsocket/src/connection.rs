@@ -3,7 +3,7 @@
 //! A thin front of the outbox and of what is known about the connection. It never touches the socket.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::forward::{Forward, OnMissed};
 use crate::message::Cause;
 use crate::outbox::{CloseRequest, Outbox, Outgoing, Sending};
 use crate::prepared::Prepared;
+use crate::random::connection_number;
 
 /// A handle to one WebSocket connection: cheap to clone, usable from any task.
 ///
@@ -368,10 +369,30 @@ impl fmt::Debug for Connection {
 pub struct ConnectionId(NonZeroU64);
 
 impl ConnectionId {
-    /// 64 bits of the standard library's randomness: unique in practice without a counter for the whole process.
+    /// 64 random bits: unique in practice without a counter for the whole process.
     fn random() -> Self {
-        let random = RandomState::new().build_hasher().finish();
-        Self(NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN))
+        Self(NonZeroU64::new(connection_number()).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+/// Takes a [`ConnectionId`] for its own hash: it is random already, and no peer chooses it.
+#[derive(Debug, Default)]
+pub(crate) struct ById(u64);
+
+impl Hasher for ById {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    /// Nothing but an id is hashed.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
     }
 }
 

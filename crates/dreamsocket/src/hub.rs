@@ -11,13 +11,14 @@ mod signal;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dreamsocket_protocol::{CloseCode, Role, Text};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::addresses::Address;
@@ -27,7 +28,7 @@ pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
-use crate::connection::{Connection, ConnectionId};
+use crate::connection::{ById, Connection, ConnectionId};
 use crate::message::{Cause, Closed};
 use crate::outbox::CloseRequest;
 use crate::session::Outcome;
@@ -56,8 +57,11 @@ struct Inner {
     config: Arc<Config>,
     registry: Mutex<Registry>,
     counters: Counters,
-    /// When the drain started; sessions, servers and `drained` wait for it.
-    draining: watch::Sender<Option<Instant>>,
+    /// When the drain started. Set under the registry's lock.
+    draining: OnceLock<Instant>,
+    /// Told when it has; servers and `drained` wait for it. They are woken in the order in which they came, where a `watch`
+    /// wakes them in a random one.
+    drain_started: Notify,
     /// How many WebSockets there are. Changed only under the registry's lock; who waits is told of zero only.
     count: watch::Sender<usize>,
     signals: SignalWatch,
@@ -65,7 +69,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Registry {
-    connections: HashMap<ConnectionId, Connection>,
+    connections: HashMap<ConnectionId, Connection, BuildHasherDefault<ById>>,
     addresses: Addresses,
     report: DrainReport,
 }
@@ -100,7 +104,8 @@ impl Hub {
                 config: Arc::new(config),
                 registry: Mutex::default(),
                 counters: Counters::default(),
-                draining: watch::Sender::new(None),
+                draining: OnceLock::new(),
+                drain_started: Notify::new(),
                 count: watch::Sender::new(0),
                 signals: SignalWatch::default(),
             }),
@@ -148,7 +153,7 @@ impl Hub {
     /// Whether a drain has started.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.inner.draining.borrow().is_some()
+        self.inner.draining.get().is_some()
     }
 
     /// A tower layer that puts this hub into the extensions of each request.
@@ -164,13 +169,13 @@ impl Hub {
         let now = Instant::now();
         let connections: Vec<Connection> = {
             let registry = self.inner.lock();
-            if self.is_draining() {
+            // Under the lock, so that a connection is either in the list or finds that the drain has started.
+            if self.inner.draining.set(now).is_err() {
                 return;
             }
-            // Under the lock, so that a connection is either in the list or finds that the drain has started.
-            self.inner.draining.send_replace(Some(now));
             registry.connections.values().cloned().collect()
         };
+        self.inner.drain_started.notify_waiters();
         let count = connections.len();
         tracing::info!(count, "draining");
         // Without the lock: closing wakes tasks, and what a waker does is not ours.
@@ -191,13 +196,14 @@ impl Hub {
 
     /// Waits until a drain has started; at what time it did.
     pub(crate) async fn draining(&self) -> Instant {
-        let mut draining = self.inner.draining.subscribe();
         loop {
-            if let Some(since) = *draining.borrow_and_update() {
-                return since;
+            let mut started = pin!(self.inner.drain_started.notified());
+            // In line before the look, so that no start falls between the two.
+            started.as_mut().enable();
+            if let Some(since) = self.inner.draining.get() {
+                return *since;
             }
-            // An error can't come: the sender is in `self`.
-            let _ = draining.changed().await;
+            started.await;
         }
     }
 
@@ -447,7 +453,7 @@ impl Admission {
             registry
                 .connections
                 .insert(connection.id(), connection.clone());
-            *hub.inner.draining.borrow()
+            hub.inner.draining.get().copied()
         };
         if let Some(since) = since {
             hub.inner.close(connection, since, None);

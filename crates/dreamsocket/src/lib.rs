@@ -16,15 +16,18 @@ mod error;
 mod forward;
 mod handler;
 mod hub;
-mod mask;
 mod message;
 mod origin;
 mod outbox;
 mod prepared;
+mod random;
 mod rate;
 mod selector;
 mod server;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]

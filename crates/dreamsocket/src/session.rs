@@ -632,6 +632,84 @@ mod tests {
         assert_eq!(closed.code, CloseCode::PROTOCOL);
     }
 
+    /// A peer that sends two messages and a close, over a transport that takes a byte, fails once and takes everything then.
+    #[derive(Default)]
+    struct Fragile {
+        is_read: bool,
+        writes: u32,
+        written_after: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    impl AsyncRead for Fragile {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if std::mem::replace(&mut self.is_read, true) {
+                return Poll::Pending;
+            }
+            // Masked with a key of zeros: "1", "2", and a close with 1000.
+            buffer.put_slice(b"\x81\x81\0\0\0\x001\x81\x81\0\0\0\x002\x88\x82\0\0\0\0\x03\xe8");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Fragile {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes += 1;
+            Poll::Ready(match self.writes {
+                1 => Ok(1),
+                2 => Err(io::ErrorKind::BrokenPipe.into()),
+                _ => {
+                    self.written_after.lock().unwrap().extend_from_slice(bytes);
+                    Ok(bytes.len())
+                }
+            })
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn echo_and_wait(
+        (): &mut (),
+        message: Message,
+        connection: &Connection,
+        _: &(),
+    ) -> Result<Action, BoxError> {
+        if let Message::Text(text) = message {
+            connection.send_text(text).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(continue_connection())
+    }
+
+    async fn on_close_of_the_peers((): (), closed: Closed, _: &()) {
+        assert_eq!((closed.cause, closed.clean), (Cause::Peer, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l6_nothing_follows_half_a_frame() {
+        let connection = Connection::new(Facts::of(Arc::default()));
+        let fragile = Fragile::default();
+        let written_after = Arc::clone(&fragile.written_after);
+        let session = Session::open(fragile, &[], Role::Server, connection);
+        let handlers = Handlers::new(on_init, echo_and_wait, on_close_of_the_peers);
+        let (outcome, ..) = run(session, (), handlers).await;
+        assert_eq!(outcome, Outcome::Whole);
+        assert_eq!(*written_after.lock().unwrap(), *b"");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
         let config = Arc::new(Config::default());

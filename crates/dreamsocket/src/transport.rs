@@ -14,11 +14,16 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::small_writes::{PIECE, SmallWrites};
 use crate::server::Rewind;
+#[cfg(feature = "simulation")]
+use crate::simulation::Stream;
 
 /// A transport to open a session on.
 pub(crate) enum Transport<O> {
     /// The bare stream, with the bytes that came with the request.
     Tcp(TcpStream, Bytes),
+    /// The same of a simulated network.
+    #[cfg(feature = "simulation")]
+    Simulated(Stream, Bytes),
     Other(O),
 }
 
@@ -28,11 +33,29 @@ pub(crate) fn downcast(
     upgraded: Upgraded,
     version: Version,
 ) -> Transport<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    let upgraded = match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => return Transport::Tcp(parts.io.into_inner(), parts.read_buf),
+    let upgraded = match bare(upgraded) {
+        Ok((io, early)) => return Transport::Tcp(io, early),
         Err(upgraded) => upgraded,
     };
-    let upgraded = match upgraded.downcast::<TokioIo<Rewind<TcpStream>>>() {
+    #[cfg(feature = "simulation")]
+    let upgraded = match bare(upgraded) {
+        Ok((io, early)) => return Transport::Simulated(io, early),
+        Err(upgraded) => upgraded,
+    };
+    let piece = (version == Version::HTTP_2).then_some(PIECE);
+    Transport::Other(SmallWrites::new(TokioIo::new(upgraded), piece))
+}
+
+/// The stream that is under all of hyper's wrappers, if it is of this type, with the bytes that came early.
+fn bare<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgraded = match auto::downcast::<TokioIo<T>>(upgraded) {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match upgraded.downcast::<TokioIo<Rewind<T>>>() {
         Ok(parts) => {
             // hyper has read the whole request, so nothing of the prefix is left unless it came behind.
             let (prefix, io) = parts.io.into_inner().into_parts();
@@ -41,15 +64,10 @@ pub(crate) fn downcast(
             } else {
                 [parts.read_buf, prefix].concat().into()
             };
-            return Transport::Tcp(io, early);
+            return Ok((io, early));
         }
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Transport::Tcp(parts.io.into_inner(), parts.read_buf),
-        Err(upgraded) => {
-            let piece = (version == Version::HTTP_2).then_some(PIECE);
-            Transport::Other(SmallWrites::new(TokioIo::new(upgraded), piece))
-        }
-    }
+    let parts = upgraded.downcast::<TokioIo<T>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }

@@ -267,6 +267,12 @@ impl<R> Upgrade<R> {
                         let session = Session::open(io, &early, Role::Server, connection);
                         place.of(session::run(session, dependencies, handlers), span)
                     }
+                    #[cfg(feature = "simulation")]
+                    Transport::Simulated(io, early) => {
+                        let connection = prepare(peer_addr);
+                        let session = Session::open(io, &early, Role::Server, connection);
+                        place.of(session::run(session, dependencies, handlers), span)
+                    }
                     Transport::Other(io) => {
                         let connection = prepare(peer_addr);
                         let session = Session::open(io, &[], Role::Server, connection);

@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{ConnectError, Phase};
 use super::opening::{Offer, Opened};
 use crate::config::later;
+#[cfg(feature = "simulation")]
+use crate::simulation::{Dialable, Network};
 
 /// Makes one connection after another to the same server.
 pub(super) trait Dial: Send + Sync + 'static {
@@ -74,11 +76,29 @@ pub(super) struct Dialer {
     /// There if the target wants TLS.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<std::sync::Arc<tokio_rustls::rustls::ClientConfig>>,
+    /// What to dial over instead of the system's.
+    #[cfg(feature = "simulation")]
+    pub(super) network: Option<std::sync::Arc<dyn Network>>,
 }
 
 impl Dial for Dialer {
     async fn dial(&self) -> Result<Dialed, ConnectError> {
         let Target { host, port, .. } = &self.target;
+        #[cfg(feature = "simulation")]
+        if let Some(network) = &self.network {
+            let connecting = async {
+                let connected = network.connect(host, *port).await;
+                connected.map_err(ConnectError::Connect)
+            };
+            let opened = match within(Phase::Connect, self.timeouts.connect, connecting).await? {
+                Dialable::Bare(stream) => self.offer.open(stream).await?,
+                Dialable::Wrapped(stream) => self.offer.open(stream).await?,
+            };
+            return Ok(Dialed {
+                opened,
+                peer_addr: None,
+            });
+        }
         let addresses = within(Phase::Dns, self.timeouts.dns, resolve(host, *port)).await?;
         let stream = connect(&addresses, self.timeouts.connect).await?;
         let peer_addr = stream.peer_addr().ok();

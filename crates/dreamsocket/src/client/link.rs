@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::socket::{Received, SocketError};
 use crate::config::{Config, READ_AHEAD, later};
-use crate::mask::mask_key;
 use crate::message::{Cause, Closed};
+use crate::random::mask_key;
 
 /// Up to how many bytes that wait for the system another pong is encoded. Above, the engine keeps pongs, and few.
 const MAX_BEFORE_ANSWERS: usize = 64 * 1024;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{ConnectError, Phase, Refusal};
 use crate::config::{Config, later};
+use crate::random::handshake_key;
 
 /// How much of a refusal's body is kept, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -76,7 +77,7 @@ impl Offer {
         let deadline = later(Instant::now(), self.timeout);
         // Dropped with this future, it ends what hyper does for it.
         let mut driver = JoinSet::new();
-        let key = rand::random();
+        let key = handshake_key();
         let exchange = async {
             let request = self.request(key)?;
             let (mut sender, connection) = http1::Builder::new()

@@ -105,6 +105,8 @@ impl Socket {
         let (io, early): (Box<dyn Io>, _) = match downcast(opened.upgraded, http::Version::HTTP_11)
         {
             Transport::Tcp(io, early) => (Box::new(io), early),
+            #[cfg(feature = "simulation")]
+            Transport::Simulated(io, early) => (Box::new(io), early),
             Transport::Other(io) => (Box::new(io), Bytes::new()),
         };
         Self {

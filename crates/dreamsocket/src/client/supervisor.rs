@@ -20,6 +20,7 @@ use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, NotAdmitted};
 use crate::message::{Cause, Closed};
 use crate::outbox::CloseRequest;
+use crate::random::fraction;
 use crate::session::{self, Session};
 use crate::transport::{Transport, downcast};
 
@@ -304,6 +305,11 @@ impl<L: Dial> Supervisor<L> {
                 drop(early);
                 session::run(session, dependencies, handlers).await
             }
+            #[cfg(feature = "simulation")]
+            Transport::Simulated(io, early) => {
+                let session = Session::open(io, &early, Role::Client, connection);
+                session::run(session, dependencies, handlers).await
+            }
             Transport::Other(io) => {
                 let session = Session::open(io, &[], Role::Client, connection);
                 session::run(session, dependencies, handlers).await
@@ -355,7 +361,7 @@ impl<L: Dial> Supervisor<L> {
                 return Err(GivenUp { reason, error });
             }
             let asked = error.as_ref().and_then(ConnectError::retry_after);
-            let Some(delay) = self.backoff.next_delay(policy, asked, rand::random()) else {
+            let Some(delay) = self.backoff.next_delay(policy, asked, fraction()) else {
                 let reason = EndReason::Exhausted;
                 return Err(GivenUp { reason, error });
             };
@@ -421,6 +427,7 @@ impl<L: Dial> Supervisor<L> {
     async fn stopped(&self) {
         let mut stop = self.stop.subscribe();
         tokio::select! {
+            biased;
             // An error can't come: the sender is in `self`.
             _ = stop.wait_for(Option::is_some) => {}
             () = drained(self.hub.as_ref()) => {}

@@ -247,6 +247,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     // GOAWAY, so that a connection on which there is always one is told to go as well.
     if let (Some(open), Some(since)) = (open, since) {
         tokio::select! {
+            biased;
             result = connection.as_mut() => return note_end(hub, result),
             _ = lifeline.changed() => return,
             () = open.sessions_ended() => {}
@@ -264,6 +265,7 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
         .await;
     };
     tokio::select! {
+        biased;
         result = connection => note_end(hub, result),
         _ = lifeline.changed() => {}
         () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),

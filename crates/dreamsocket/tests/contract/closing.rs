@@ -85,6 +85,40 @@ async fn l5_messages_before_the_peers_close_are_answered_before_ours() {
     assert_eq!(stage.seen().len(), 6);
 }
 
+/// However the bytes were split: the close may have been read with the last message, or while its handler ran.
+#[tokio::test(start_paused = true)]
+async fn l3_the_handler_of_the_last_message_learns_of_a_close_that_was_read_before() {
+    const WATCH: Act = act!(|_, message, connection, stage| {
+        match message {
+            Message::Text(text) if text == "hold" => stage.hold().await,
+            Message::Text(_) => {
+                connection.closed().await;
+                let sent = connection.send_text("too late").await;
+                stage.note(format!("{sent:?}"));
+            }
+            _ => {}
+        }
+        Ok(continue_connection())
+    });
+    let (mut client, stage) = Stage::new(WATCH).connect();
+    client.send_text("hold").await;
+    client
+        .send([Frame::text("last"), Frame::close(1000, "")])
+        .await;
+    stage.release();
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert_eq!(
+        stage.messages(),
+        [
+            "hold",
+            "last",
+            "Err(SocketClosed)",
+            "closed 1000 peer clean"
+        ]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn l5_messages_before_an_end_without_a_close_frame_are_delivered() {
     let (mut client, stage) = Stage::new(HOLD_AND_ECHO).connect();

@@ -68,6 +68,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads and decodes ahead while a handler runs: at most [`READ_AHEAD`] bytes, and messages of as many bytes and one
     /// more, whatever they are inflated to.
     pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
+        if self.has_noted && self.ahead.is_none() {
+            // The last message before it is being handled.
+            self.carry_out_noted(context);
+        }
         while !self.has_noted && !self.is_closing() {
             let held = self.ahead.as_ref().map_or(0, |ahead| ahead.held);
             if !self.bounds.paused_until().is_never() || held >= READ_AHEAD {

@@ -17,9 +17,9 @@ use super::closing::{let_go, lost};
 use super::{Noted, Phase, Wire};
 use crate::config::CONTROL_RESERVE;
 use crate::forward::{Forwarded, Forwarding};
-use crate::mask::mask_key;
 use crate::message::{Cause, Closed};
 use crate::outbox::{Outbox, Outgoing};
+use crate::random::mask_key;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Writes whatever there is to write, as far as the socket takes it.
@@ -47,6 +47,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.unanswered = 0;
         loop {
             self.take_outbox();
+            if self.is_broken {
+                // What was written last may be a part of a frame.
+                if self.phase == Phase::Closing {
+                    self.finish_closing();
+                }
+                return;
+            }
             if !self.encode_batch(context) {
                 break;
             }
