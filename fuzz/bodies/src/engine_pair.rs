@@ -5,11 +5,10 @@
 //! wants of compression.
 
 use crate::input::{Drawn, Input};
+use crate::opening::open;
 use crate::wire::{RawFrame, drain};
 use bytes::{Bytes, BytesMut};
-use dreamsocket_protocol::handshake::{
-    DeflateParams, DeflateWish, check_request, check_response, client_request,
-};
+use dreamsocket_protocol::handshake::{DeflateParams, DeflateWish};
 use dreamsocket_protocol::{
     CloseCode, CloseFrame, DeflateTuning, EncodeError, Engine, Event, Limits, MAX_CONTROL_PAYLOAD,
     MAX_WAITING_CONTROL, MaskKey, MessageKind, PingError, Role, Text, encode_shared_frame,
@@ -20,7 +19,12 @@ use std::collections::VecDeque;
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let wishes = [input.take(), input.take()].map(read_wish);
-    let [client, server] = negotiate(wishes).map_or([None, None], |params| params.map(Some));
+    // By the handshake, so that it is something that can be agreed on.
+    let uri = "ws://example.com/".parse().expect("a URI");
+    let opening = open(&uri, &[], wishes[0], wishes[1]).expect("a request for it");
+    let [client, server] = opening
+        .deflate
+        .map_or([None, None], |params| params.map(Some));
     let mut pair = Pair([
         Side::new(Role::Client, client),
         Side::new(Role::Server, server),
@@ -38,29 +42,6 @@ fn read_wish(byte: u8) -> Option<DeflateWish> {
         context_takeover: byte & 1 == 0,
         window_bits: 9 + byte / 16 % 7,
     })
-}
-
-/// What the two agree on, as the client and as the server read it; by the handshake, so that it is something that can be
-/// agreed on.
-fn negotiate([client, server]: [Option<DeflateWish>; 2]) -> Option<[DeflateParams; 2]> {
-    let key = [7; 16];
-    let uri = "ws://example.com/".parse().expect("a URI");
-    let request = client_request(&uri, key, &[], client).expect("our own request");
-    let accepted = check_request(&request).expect("our own request is valid");
-    let agreed = server.and_then(|wish| accepted.deflate.accept(wish));
-    assert_eq!(agreed.is_some(), client.is_some() && server.is_some());
-    let mut response = http::Response::builder()
-        .status(101)
-        .header("upgrade", "websocket")
-        .header("connection", "Upgrade")
-        .header("sec-websocket-accept", accepted.accept_key);
-    if let Some((_, extension)) = &agreed {
-        response = response.header("sec-websocket-extensions", extension);
-    }
-    let response = response.body(()).expect("our own response");
-    let checked = check_response(&response, key, &[], client).expect("our own answer is valid");
-    assert_eq!(checked.deflate.is_some(), agreed.is_some());
-    Some([checked.deflate?, agreed?.0])
 }
 
 /// The client and the server.

@@ -5,13 +5,9 @@
 
 use crate::header_text::{has_element, lines, parse_head};
 use crate::input::Input;
-use dreamsocket_protocol::handshake::{
-    DeflateWish, ResponseError, accept_key, check_request, check_response, client_request,
-};
+use crate::opening::{KEY, Opening, open};
+use dreamsocket_protocol::handshake::{DeflateWish, ResponseError, accept_key, check_response};
 use http::{HeaderMap, Response, StatusCode, Uri};
-
-/// The key of every request, so that a seed can hold the right answer to it.
-const KEY: [u8; 16] = *b"the sample nonce";
 
 /// See the module.
 pub fn run(input: &[u8]) {
@@ -94,12 +90,9 @@ fn is_switch(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 fn check_any_uri(uri: &Uri, subprotocols: &[&str], wish: Option<DeflateWish>) {
-    let Ok(request) = client_request(uri, KEY, subprotocols, wish) else {
+    let Some(Opening { request, .. }) = open(uri, subprotocols, wish, wish) else {
         return;
     };
-    // What we send, a server takes, and reads as it was meant.
-    let accepted = check_request(&request).expect("our own request");
-    assert_eq!(accepted.subprotocols, subprotocols);
     assert!(request.uri().path().starts_with('/'));
     assert!(request.uri().authority().is_none(), "the origin form");
     let host = request.headers()["host"].to_str().expect("visible ASCII");
@@ -114,20 +107,4 @@ fn check_any_uri(uri: &Uri, subprotocols: &[&str], wish: Option<DeflateWish>) {
         Some(asked) if asked != default => assert_eq!(port, format!(":{asked}")),
         _ => assert_eq!(port, ""),
     }
-    let agreed = wish.and_then(|wish| accepted.deflate.accept(wish));
-    let mut response = Response::builder()
-        .status(101)
-        .header("upgrade", "websocket")
-        .header("connection", "Upgrade")
-        .header("sec-websocket-accept", &accepted.accept_key);
-    if let Some((_, extension)) = &agreed {
-        response = response.header("sec-websocket-extensions", extension);
-    }
-    if let Some(chosen) = accepted.subprotocols.last() {
-        response = response.header("sec-websocket-protocol", chosen);
-    }
-    let response = response.body(()).expect("made of what was accepted");
-    let checked = check_response(&response, KEY, subprotocols, wish).expect("our own answer");
-    assert_eq!(checked.subprotocol.as_ref(), accepted.subprotocols.last());
-    assert_eq!(checked.deflate.is_some(), wish.is_some());
 }

@@ -21,6 +21,7 @@ mod header_text;
 pub mod inflate;
 mod input;
 pub mod mask;
+mod opening;
 pub mod utf8;
 pub mod wire;
 

@@ -1,5 +1,5 @@
-//! Masking against the four words of the RFC: what a client's engine masks, and what a server's unmasks of any payload, at
-//! any place in memory and in any split.
+//! Masking against the one line that RFC 6455 has for it: what a client's engine masks, and what a server's unmasks of any
+//! payload, at any place in memory and in any split.
 //!
 //! The input: the payload, two bytes that say where to cut it, the key, and a byte for what comes before it in memory.
 
