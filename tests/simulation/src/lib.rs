@@ -1,8 +1,8 @@
 //! The whole stack in simulation: server, clients and faults on one thread, on a simulated network and clock, from a seed.
 //!
-//! A seed becomes a [plan](plan), the plan a [world](world) of hosts, in which the library's server and client run as they
-//! are; only the network, the randomness and the clock are others. Whatever happens is told to a [record](record), and an
-//! [oracle](oracle) looks at each event and knows the contract, and nothing else of the library. The same seed is the same
+//! A seed becomes a `plan`, the plan a `world` of hosts, in which the library's server and client run as they
+//! are; only the network, the randomness and the clock are others. Whatever happens is told to a `record`, and an
+//! `oracle` looks at each event and knows the contract, and nothing else of the library. The same seed is the same
 //! story, event by event.
 
 mod app;
