@@ -5,6 +5,8 @@
 
 use dreamsocket::CloseCode;
 
+use crate::deflate::Inflater;
+
 /// What was decoded, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Item {
@@ -29,10 +31,20 @@ pub(crate) struct Decoder {
     is_masked: bool,
     /// How many bytes a message and a frame may have.
     limit: usize,
-    /// The fragments of a message that is not whole, and whether it is text.
-    message: Option<(bool, Vec<u8>)>,
+    /// The fragments of a message that is not whole.
+    message: Option<Fragments>,
+    /// There if compression was agreed on.
+    inflater: Option<Inflater>,
     /// What they count towards the limit.
     counted: usize,
+}
+
+/// What has come of a message.
+#[derive(Debug)]
+struct Fragments {
+    is_text: bool,
+    is_compressed: bool,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +57,7 @@ enum State {
 
 struct Header {
     is_final: bool,
+    is_compressed: bool,
     opcode: u8,
     mask: Option<[u8; 4]>,
     /// Bytes of the header.
@@ -62,8 +75,19 @@ impl Decoder {
             is_masked,
             limit,
             message: None,
+            inflater: None,
             counted: 0,
         }
+    }
+
+    /// Whether compression was agreed on, as far as this direction tells.
+    pub(crate) const fn has_deflate(&self) -> bool {
+        self.inflater.is_some()
+    }
+
+    /// Compression was agreed on.
+    pub(crate) fn agree_on_deflate(&mut self) {
+        self.inflater.get_or_insert_with(Inflater::new);
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
@@ -96,13 +120,16 @@ impl Decoder {
         let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let line = self.bytes.iter().take_while(|byte| **byte != b'\r');
         let line: String = line.map(|byte| char::from(*byte)).collect();
-        self.bytes.drain(..end);
+        let head: Vec<u8> = self.bytes.drain(..end).collect();
         let is_refusal = line.starts_with("HTTP/") && !line.contains(" 101 ");
         self.state = if is_refusal {
             State::Over
         } else {
             State::Frames
         };
+        if line.contains(" 101 ") && String::from_utf8_lossy(&head).contains("permessage-deflate") {
+            self.agree_on_deflate();
+        }
         Some(Item::Head(line))
     }
 
@@ -127,34 +154,50 @@ impl Decoder {
             10 => Item::Pong(payload),
             opcode => {
                 self.counted = if header.is_final { 0 } else { header.counted };
-                let (is_text, mut whole) = self
-                    .message
-                    .take()
-                    .unwrap_or_else(|| (opcode == 1, Vec::new()));
-                whole.extend_from_slice(&payload);
-                if is_text && is_wrong(&whole, header.is_final) {
+                let mut message = self.message.take().unwrap_or_else(|| Fragments {
+                    is_text: opcode == 1,
+                    is_compressed: header.is_compressed,
+                    bytes: Vec::new(),
+                });
+                message.bytes.extend_from_slice(&payload);
+                let is_plain_text = message.is_text && !message.is_compressed;
+                if is_plain_text && is_wrong(&message.bytes, header.is_final) {
                     return Err(Violated);
                 }
                 if !header.is_final {
-                    self.message = Some((is_text, whole));
+                    self.message = Some(message);
                     return Ok(Step::Fragment);
                 }
-                Item::Message(whole)
+                Item::Message(self.inflated(message)?)
             }
         }))
     }
 
+    /// The message's payload, once it is whole.
+    fn inflated(&mut self, message: Fragments) -> Result<Vec<u8>, Violated> {
+        let Some(inflater) = self.inflater.as_mut().filter(|_| message.is_compressed) else {
+            return Ok(message.bytes);
+        };
+        let payload = inflater.inflate(&message.bytes, self.limit);
+        let payload = payload.ok_or(Violated)?;
+        match message.is_text && is_wrong(&payload, true) {
+            true => Err(Violated),
+            false => Ok(payload),
+        }
+    }
+
     /// Text that can't become UTF-8 is wrong before it is whole (RFC 6455 §8.1).
     fn check_text(&self, header: &Header) -> Result<(), Violated> {
-        let is_text = match (&self.message, header.opcode) {
-            (Some((is_text, _)), 0) => *is_text,
-            (_, opcode) => opcode == 1,
+        let (is_plain_text, mut text) = match (&self.message, header.opcode) {
+            (Some(message), 0) => {
+                let is_plain_text = message.is_text && !message.is_compressed;
+                (is_plain_text, message.bytes.clone())
+            }
+            (_, opcode) => (opcode == 1 && !header.is_compressed, Vec::new()),
         };
-        if !is_text {
+        if !is_plain_text {
             return Ok(());
         }
-        let before = self.message.as_ref().map(|(_, bytes)| bytes.as_slice());
-        let mut text = before.unwrap_or_default().to_vec();
         let keys = header.mask.unwrap_or_default();
         let payload = self.bytes.get(header.size..).unwrap_or_default();
         text.extend(
@@ -177,7 +220,11 @@ impl Decoder {
         let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
         let is_control = opcode >= 8;
         let follows = self.message.is_some();
-        if first & 0x70 != 0
+        // RFC 7692 §6: the first frame of a message may say that it is compressed.
+        let is_compressed = first & 0x40 != 0;
+        let may_be_compressed = self.inflater.is_some() && matches!(opcode, 1..=2);
+        if first & 0x30 != 0
+            || (is_compressed && !may_be_compressed)
             || !matches!(opcode, 0..=2 | 8..=10)
             || (is_control && !is_final)
             || (!is_control && (opcode == 0) != follows)
@@ -227,6 +274,7 @@ impl Decoder {
         });
         Ok(Some(Header {
             is_final,
+            is_compressed,
             opcode,
             mask,
             size,

@@ -8,6 +8,7 @@
 mod app;
 mod client;
 mod deeds;
+mod deflate;
 mod event;
 mod frames;
 mod handlers;

@@ -280,13 +280,25 @@ impl Oracle {
     }
 
     pub(crate) fn decode_input(&mut self, endpoint: EndpointId, bytes: &[u8]) -> Vec<Seen> {
-        let endpoint = self.endpoint(endpoint);
-        endpoint.map_or_else(Vec::new, |it| decode(&mut it.wire.input, bytes))
+        let Some(Endpoint { wire, .. }) = self.endpoint(endpoint) else {
+            return Vec::new();
+        };
+        let seen = decode(&mut wire.input, bytes);
+        if wire.input.has_deflate() {
+            wire.output.agree_on_deflate();
+        }
+        seen
     }
 
     pub(crate) fn decode_output(&mut self, endpoint: EndpointId, bytes: &[u8]) -> Vec<Seen> {
-        let endpoint = self.endpoint(endpoint);
-        endpoint.map_or_else(Vec::new, |it| decode(&mut it.wire.output, bytes))
+        let Some(Endpoint { wire, .. }) = self.endpoint(endpoint) else {
+            return Vec::new();
+        };
+        let seen = decode(&mut wire.output, bytes);
+        if wire.output.has_deflate() {
+            wire.input.agree_on_deflate();
+        }
+        seen
     }
 
     /// S3: a prepared message lies in one place, whatever the number of connections that write it.

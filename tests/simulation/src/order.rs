@@ -140,8 +140,11 @@ impl Order {
             Deed::Spawn => (rng.within(1..=8), 0),
             Deed::Add => (rng.within(1..=20), 0),
             Deed::Torrent => (rng.within(3..=90), 0),
-            Deed::Publish | Deed::Feed => (rng.within(1..=9), rng.within(0..=2)),
-            Deed::Subscribe | Deed::Unsubscribe | Deed::Forward => (0, rng.within(0..=2)),
+            Deed::Publish => (rng.within(1..=9), rng.within(0..=2)),
+            Deed::Subscribe | Deed::Unsubscribe => (0, rng.within(0..=2)),
+            // The last feed has the large messages, which connections have to share.
+            Deed::Feed => (rng.within(1..=9), *rng.pick(&[0, 1, 2, 2])),
+            Deed::Forward => (0, *rng.pick(&[0, 1, 2, 2])),
             Deed::StopWith | Deed::FailWith | Deed::Close | Deed::CloseElsewhere => {
                 (rng.within(4_000..=4_009), 0)
             }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 use turmoil::net::TcpStream;
 
+use crate::deflate::deflate;
 use crate::event::Event;
 use crate::frames::{Decoder, Item};
 use crate::plan::Client;
@@ -46,9 +47,13 @@ pub(crate) async fn run(number: usize, client: Client, record: Record, end: Dura
         has_ended: false,
         is_shut: false,
     };
+    let extensions = match client.script.offers_deflate {
+        true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        false => "",
+    };
     let request = format!(
         "GET /{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}\r\n"
     );
     peer.output.extend_from_slice(request.as_bytes());
     let mut steps = client.script.steps.iter();
@@ -154,14 +159,18 @@ impl Peer {
             self.sent += 1;
             let number = self.sent;
             match part {
-                Part::Order(order) => bytes.extend(Frame::text(order.text(number)).to_bytes()),
+                Part::Order(order) => {
+                    let (payload, bits) = self.deflated(order.text(number).into_bytes());
+                    let frame = Frame::text(payload).with_reserved_bits(bits);
+                    bytes.extend(frame.to_bytes());
+                }
                 Part::Fragments(order, count, is_interrupted) => {
-                    let text = order.text(number).into_bytes();
+                    let (text, bits) = self.deflated(order.text(number).into_bytes());
                     let size = text.len().div_ceil(*count).max(1);
                     let pieces = text.chunks(size).count();
                     for (index, piece) in text.chunks(size).enumerate() {
                         let frame = match index {
-                            0 => Frame::text(piece.to_vec()),
+                            0 => Frame::text(piece.to_vec()).with_reserved_bits(bits),
                             _ => Frame::continuation(piece.to_vec()),
                         };
                         let is_last = index + 1 == pieces;
@@ -176,13 +185,23 @@ impl Peer {
                 Part::Binary(length) => {
                     let mut payload = format!("#{number} ").into_bytes();
                     payload.resize(payload.len() + length, 7);
-                    bytes.extend(Frame::binary(payload).to_bytes());
+                    let (payload, bits) = self.deflated(payload);
+                    let frame = Frame::binary(payload).with_reserved_bits(bits);
+                    bytes.extend(frame.to_bytes());
                 }
                 Part::Ping => bytes.extend(Frame::ping(format!("ping {number}")).to_bytes()),
                 Part::Pong => bytes.extend(Frame::pong(format!("pong {number}")).to_bytes()),
             }
         }
         bytes
+    }
+
+    /// The payload, compressed or not, and the bits that say so.
+    fn deflated(&mut self, payload: Vec<u8>) -> (Vec<u8>, u8) {
+        match self.decoder.has_deflate() && self.rng.percent(60) {
+            true => (deflate(&payload), 4),
+            false => (payload, 0),
+        }
     }
 
     /// Sends in so many segments more than one.
@@ -312,7 +331,7 @@ fn wrong(cheat: Cheat) -> Vec<u8> {
     match cheat {
         Cheat::Opcode => Frame::new(3, "what").to_bytes(),
         Cheat::Unmasked => Frame::text("plain").unmasked().to_bytes(),
-        Cheat::Reserved => Frame::text("bits").with_reserved_bits(4).to_bytes(),
+        Cheat::Reserved => Frame::text("bits").with_reserved_bits(2).to_bytes(),
         Cheat::Utf8 => Frame::text(vec![b'a', 0xff, b'b']).to_bytes(),
         Cheat::TooLarge => vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4],
         Cheat::Continuation => Frame::continuation("of what").to_bytes(),

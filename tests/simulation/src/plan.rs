@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dreamsocket::Config;
+use dreamsocket::{Compression, Config};
 
 use crate::oracle::Bounds;
 use crate::random::Rng;
@@ -87,6 +87,7 @@ pub(crate) struct Plan {
     pub(crate) times: Times,
     outbox: usize,
     max_message: usize,
+    compression: Compression,
     shakes: [Shake; 2],
     pub(crate) operator: Vec<(Duration, Deed)>,
     pub(crate) faults: Vec<(Duration, Fault)>,
@@ -149,6 +150,14 @@ impl Plan {
             times,
             outbox: *rng.pick(&[600, 3_000, 8_000, 20_000, 64_000]),
             max_message: 60_000,
+            compression: match rng.below(10) {
+                0..=5 => Compression::off(),
+                6..=7 => Compression::shared().with_threshold(20),
+                _ => {
+                    let window_bits = *rng.pick(&[9, 11, 15]);
+                    Compression::dedicated(window_bits).with_threshold(20)
+                }
+            },
             shakes: [Shake::of(&mut rng), Shake::of(&mut rng)],
             operator,
             faults,
@@ -177,6 +186,7 @@ impl Plan {
             .with_max_message(self.max_message)
             .with_max_frame(self.max_message)
             .with_control_frames(1_000_000)
+            .with_compression(self.compression)
             .with_head_timeout(millis(400))
     }
 
@@ -246,7 +256,7 @@ fn operator(rng: &mut Rng, until: Duration) -> Vec<(Duration, Deed)> {
         }
         let deed = match rng.below(20) {
             0..=7 => Deed::Publish(rng.within(0..=2)),
-            8..=12 => Deed::Feed(rng.within(0..=2)),
+            8..=12 => Deed::Feed(*rng.pick(&[0, 1, 2, 2])),
             13..=15 => Deed::Send,
             16..=17 => Deed::Order,
             18 => Deed::Ping,

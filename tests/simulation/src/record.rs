@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, Kind, Role};
+use crate::handlers::panic_on_purpose;
 use crate::oracle::{Bounds, Oracle, Violation, checks};
 
 /// Which endpoint an event is of; topics and the world have none.
@@ -13,6 +14,9 @@ pub(crate) type EndpointId = u32;
 
 /// What is not of one endpoint.
 pub(crate) const WORLD: EndpointId = EndpointId::MAX;
+
+/// How often sessions may look at their transports in a tick: far more than they have ever had to.
+const LOOKS: u32 = 100_000;
 
 /// How many lines of a transcript are shown.
 const LINES: usize = 160;
@@ -28,6 +32,8 @@ struct Inner {
     /// When something happened last.
     at: u64,
     next_id: u32,
+    /// How often sessions have looked at their transports in this tick.
+    looks: u32,
     /// The world is being taken down: what happens now means nothing.
     is_over: bool,
 }
@@ -63,6 +69,7 @@ impl Record {
             hash: Fnv::default(),
             at: 0,
             next_id: 0,
+            looks: 0,
             is_over: false,
         })))
     }
@@ -138,15 +145,29 @@ impl Record {
         inner.oracle.woken(endpoint, to_write, at);
     }
 
-    /// The session looks whether there is something to read.
+    /// The session looks whether there is something to read. One that does so without end leaves nobody else a turn (L4), nor
+    /// this simulation: then it is ended by a panic.
     pub(crate) fn asked(&self, endpoint: EndpointId) {
-        self.lock().oracle.asked(endpoint);
+        let mut inner = self.lock();
+        inner.oracle.asked(endpoint);
+        inner.looks += 1;
+        if inner.looks > LOOKS {
+            inner.judge(endpoint, |_| {
+                Err(Violation::new(
+                    "L4",
+                    "a session works without end, and without letting go",
+                ))
+            });
+            drop(inner);
+            panic_on_purpose();
+        }
     }
 
     /// All hosts have run for a tick, until nothing was left to do.
     pub(crate) fn end_tick(&self, now: u64, connections: Option<usize>) {
         let mut inner = self.lock();
         inner.at = now;
+        inner.looks = 0;
         inner.judge(WORLD, |oracle| oracle.end_tick(now, connections));
     }
 

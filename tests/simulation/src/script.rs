@@ -58,6 +58,8 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
     /// Whether frames come in the packet of the request.
     pub(crate) is_early: bool,
+    /// Whether it offers compression, and how it compresses then.
+    pub(crate) offers_deflate: bool,
 }
 
 impl Script {
@@ -85,6 +87,7 @@ impl Script {
             start,
             steps,
             is_early: rng.percent(25),
+            offers_deflate: rng.percent(60),
         }
     }
 

@@ -243,8 +243,11 @@ impl Endpoint {
         if !is_peers || is_closed || self.life.last != Last::Normal {
             return Ok(());
         }
-        let left = self.wire.inbox.len() - self.wire.handled;
-        ensure(left == 0, "L5", || {
+        let left = self.wire.inbox.get(self.wire.handled..).unwrap_or_default();
+        let is_early = left.first().is_some_and(|message| message.is_early);
+        let law = if is_early { "L1" } else { "L5" };
+        let left = left.len();
+        ensure(left == 0, law, || {
             format!("{left} messages that came before the peer's end were not handled")
         })
     }

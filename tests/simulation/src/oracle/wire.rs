@@ -122,9 +122,9 @@ impl Wire {
         self.writable_at = None;
     }
 
-    /// Pings of ours and answers to the peer's share the reserve.
+    /// Pings of ours and answers to the peer's share the reserve; the heartbeat's may wait as well, two at most.
     pub(super) fn note_control(&mut self) {
-        let waiting = self.pings.len() + self.pings_asked as usize;
+        let waiting = self.pings.len() + self.pings_asked as usize + 2;
         self.is_crowded |= waiting > CONTROL_RESERVE;
     }
 
