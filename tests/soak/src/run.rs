@@ -22,6 +22,9 @@ const LOOKS_TO_A_LINE: u32 = 10;
 /// Clients that come and go before anything is measured, so that what is made once is there.
 const WARM: usize = 200;
 
+/// Longer than the server's heartbeat.
+const SETTLING: Duration = Duration::from_secs(7);
+
 /// How long clients and the server have to come to an end when it is over: more than a heartbeat needs to find out.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -174,8 +177,8 @@ async fn warm_up(server: &mut Process) -> Result<Sample, BoxError> {
         ..Sample::default()
     };
     calm_down(server, &nothing).await?;
-    // What ends last does so within a moment.
-    sleep(LOOK).await;
+    // The tasks that wait for deadlines end when the last one is over, which is a heartbeat's.
+    sleep(SETTLING).await;
     server.sample().await
 }
 
