@@ -14,6 +14,7 @@ use crate::delivery::{Delivery, Missed};
 use crate::engine::{Name, SubscriberId, Unsubscribe};
 use crate::error::TryRecvError;
 use crate::gap::Gap;
+use crate::parcel::Shared;
 use crate::queue::{Queue, Take, Taken};
 
 /// A subscription to a [`Topic`](crate::Topic): a stream of what is published to it.
@@ -103,8 +104,8 @@ impl<M> Channel<M> {
     /// passes many on. Ready with how many they were, or with 0 if the channel has ended. Parks the task if nothing
     /// waits.
     ///
-    /// The messages come as they are shared with the other subscribers, not cloned; `Arc::unwrap_or_clone` moves out of
-    /// the last one. A limit of 0 is taken as 1. What was taken no longer counts against the capacity: take no more than
+    /// The messages come as they are shared with the other subscribers, not cloned; [`Shared::into_message`] moves out of the
+    /// last one. A limit of 0 is taken as 1. What was taken no longer counts against the capacity: take no more than
     /// there is use for now.
     ///
     /// ```
@@ -127,12 +128,12 @@ impl<M> Channel<M> {
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,
-        buffer: &mut VecDeque<Delivery<Arc<M>>>,
+        buffer: &mut VecDeque<Delivery<Shared<M>>>,
         limit: usize,
     ) -> Poll<usize> {
         self.queue.poll_take_many(cx, limit.max(1), |taken| {
             buffer.push_back(match taken {
-                Taken::Message(message) => Delivery::Message(message),
+                Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
             });
         })
@@ -143,9 +144,9 @@ impl<M> Channel<M> {
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
-    pub fn try_recv_shared(&mut self) -> Result<Delivery<Arc<M>>, TryRecvError> {
+    pub fn try_recv_shared(&mut self) -> Result<Delivery<Shared<M>>, TryRecvError> {
         match self.queue.take() {
-            Take::Some(Taken::Message(message)) => Ok(Delivery::Message(message)),
+            Take::Some(Taken::Message(parcel)) => Ok(Delivery::Message(Shared::new(parcel))),
             Take::Some(Taken::Missed(gap)) => Ok(Delivery::Missed(missed(&self.name, gap))),
             Take::Empty => Err(TryRecvError::Empty),
             Take::Ended => Err(TryRecvError::Ended),
@@ -182,14 +183,14 @@ impl<M: Clone> Channel<M> {
     /// [`TryRecvError::Empty`] when nothing waits now, [`TryRecvError::Ended`] when nothing will come any more.
     pub fn try_recv(&mut self) -> Result<Delivery<M>, TryRecvError> {
         let delivery = self.try_recv_shared()?;
-        Ok(delivery.map(|message| self.queue.clone_out(message)))
+        Ok(delivery.map(|message| self.queue.clone_out(message.into_parcel())))
     }
 
     /// The next message or gap, or `None` when the channel has ended. Parks the task if nothing waits.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
         self.queue.poll_take(cx).map(|taken| {
             Some(match taken? {
-                Taken::Message(message) => Delivery::Message(self.queue.clone_out(message)),
+                Taken::Message(parcel) => Delivery::Message(self.queue.clone_out(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
             })
         })

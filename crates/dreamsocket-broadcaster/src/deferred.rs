@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::{mem, thread, vec};
 
+use crate::parcel::Parcel;
+
 /// Wakers and messages, acted on when this is dropped. Drop it after the last lock is released.
 ///
 /// Everything is done even if some of it panics; the first panic then goes on.
@@ -13,7 +15,7 @@ pub(crate) struct Deferred<M> {
     /// Apart, so that a topic with one subscriber allocates nothing here.
     first: Option<Waker>,
     wakers: Vec<Waker>,
-    messages: Vec<M>,
+    messages: Vec<Parcel<M>>,
     panicked: Option<Box<dyn Any + Send>>,
 }
 
@@ -36,8 +38,9 @@ impl<M> Deferred<M> {
         }
     }
 
-    /// Gives up one reference to a message. Only the last one has to wait, for only that runs `M::drop`.
-    pub(crate) fn discard(&mut self, message: Arc<M>) {
+    /// Gives up one reference to a message. Only the last one has to wait, for only that runs `M::drop`, and
+    /// that of what was made of it.
+    pub(crate) fn discard(&mut self, message: Arc<Parcel<M>>) {
         if let Some(message) = Arc::into_inner(message) {
             self.messages.push(message);
         }
@@ -45,7 +48,7 @@ impl<M> Deferred<M> {
 
     /// Drops a message that nobody else has seen, later.
     pub(crate) fn discard_unshared(&mut self, message: M) {
-        self.messages.push(message);
+        self.messages.push(Parcel::new(message, None));
     }
 
     /// Lets a panic go on, later.
@@ -63,7 +66,7 @@ impl<M> Drop for Deferred<M> {
             .into_iter()
             .chain(mem::take(&mut self.wakers));
         for_each_despite_panics(wakers, Waker::wake, &mut panicked);
-        let messages: vec::IntoIter<M> = mem::take(&mut self.messages).into_iter();
+        let messages: vec::IntoIter<Parcel<M>> = mem::take(&mut self.messages).into_iter();
         for_each_despite_panics(messages, drop, &mut panicked);
 
         // A panic inside a panic would abort the process.

@@ -19,10 +19,9 @@ impl<M> Delivery<M> {
     /// The same with another message, or the same gap.
     ///
     /// ```
-    /// # use std::sync::Arc;
     /// # use dreamsocket_broadcaster::Delivery;
-    /// let shared = Delivery::Message(Arc::new(String::from("hello")));
-    /// assert_eq!(shared.map(Arc::unwrap_or_clone), Delivery::Message(String::from("hello")));
+    /// let delivery = Delivery::Message("hello");
+    /// assert_eq!(delivery.map(str::len), Delivery::Message(5));
     /// ```
     pub fn map<T>(self, f: impl FnOnce(M) -> T) -> Delivery<T> {
         match self {

@@ -17,6 +17,7 @@ use crate::error::PublishError;
 use crate::gap::Gap;
 use crate::health::Health;
 use crate::keyer::{Keyer, Keys};
+use crate::parcel::Parcel;
 use crate::topic::Published;
 
 /// Carries messages to subscribers.
@@ -75,7 +76,7 @@ pub(crate) type Confirmation<'a> =
 /// wakers and messages to drop go into `deferred`, which acts on them after all locks are released.
 pub(crate) trait Sink<M>: Send + Sync {
     /// Takes the topic's next message.
-    fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome;
+    fn deliver(&self, message: Arc<Parcel<M>>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome;
 
     /// Messages are missing behind those that came.
     #[cfg(feature = "remote")]

@@ -79,6 +79,8 @@ mod lock;
 #[cfg(feature = "nats")]
 mod nats;
 mod options;
+mod parcel;
+mod position;
 mod presence;
 mod queue;
 #[cfg(feature = "redis")]
@@ -98,6 +100,8 @@ pub use error::BrokerError;
 pub use error::{PublishError, TryRecvError};
 pub use health::Health;
 pub use options::ChannelOptions;
+pub use parcel::Shared;
+pub use position::{InvalidPosition, Position};
 pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
 #[cfg(feature = "remote")]
 pub use remote::{encoding::Encoding, options::RemoteOptions};

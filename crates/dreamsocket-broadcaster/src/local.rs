@@ -19,6 +19,7 @@ use crate::gap::Gap;
 use crate::health::Health;
 use crate::keyer::Keys;
 use crate::lock::Lock;
+use crate::parcel::Parcel;
 use crate::subscribers::Subscribers;
 use crate::topic::Published;
 
@@ -72,7 +73,7 @@ impl<M> Local<M> {
             return 0;
         };
         let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
-        let message = Arc::new(message);
+        let message = Arc::new(Parcel::new(message, None));
         let mut keys = Keys::new();
         let walked = loop {
             let turn = entry.turn.lock();

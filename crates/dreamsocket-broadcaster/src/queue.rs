@@ -17,6 +17,7 @@ use crate::gap::Gap;
 use crate::keyer::{Keyer, Keys};
 use crate::lock::Lock;
 use crate::options::{ChannelOptions, Policy};
+use crate::parcel::Parcel;
 
 /// Room for this many messages (8 bytes each) is kept when the queue is empty, so that a steady flow allocates nothing.
 const KEPT: usize = 16;
@@ -29,7 +30,7 @@ pub(crate) struct Queue<M> {
 
 pub(crate) struct State<M> {
     /// Never more than the capacity.
-    waiting: VecDeque<Arc<M>>,
+    waiting: VecDeque<Arc<Parcel<M>>>,
     /// Lost and not yet told. All of it came before the front of `waiting`.
     missed: Gap,
     when_full: WhenFull<M>,
@@ -73,7 +74,7 @@ struct Latest<M> {
 
 /// What was taken out of the queue.
 pub(crate) enum Taken<M> {
-    Message(Arc<M>),
+    Message(Arc<Parcel<M>>),
     Missed(Gap),
 }
 
@@ -217,7 +218,7 @@ impl<M> Queue<M> {
 
     /// The message for the reader: moved if no other subscriber holds it, else cloned. If its `Clone` panics, the
     /// message counts as missed.
-    pub(crate) fn clone_out(&self, message: Arc<M>) -> M
+    pub(crate) fn clone_out(&self, message: Arc<Parcel<M>>) -> M
     where
         M: Clone,
     {
@@ -233,7 +234,7 @@ impl<M> Queue<M> {
         }
 
         let unreceived = Unreceived(self);
-        let message = Arc::unwrap_or_clone(message);
+        let message = Parcel::unwrap_or_clone(message);
         mem::forget(unreceived);
         message
     }
@@ -264,7 +265,7 @@ impl<M> State<M> {
     }
 
     /// Takes the front out, and what is remembered of it. A gap behind it comes to the front.
-    fn pop(&mut self) -> Option<Arc<M>> {
+    fn pop(&mut self) -> Option<Arc<Parcel<M>>> {
         let message = self.waiting.pop_front()?;
         match &mut self.when_full {
             WhenFull::DropOldest(None) | WhenFull::End(None) => {}
@@ -302,7 +303,7 @@ impl<M> State<M> {
     /// Lets a message in as the policy says, and tells how many it cost.
     fn push(
         &mut self,
-        message: Arc<M>,
+        message: Arc<Parcel<M>>,
         keys: &Keys,
         capacity: usize,
         deferred: &mut Deferred<M>,
@@ -414,7 +415,7 @@ impl Gaps {
 }
 
 impl<M: Send + Sync> Sink<M> for Queue<M> {
-    fn deliver(&self, message: Arc<M>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome {
+    fn deliver(&self, message: Arc<Parcel<M>>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome {
         let mut state = self.state.lock();
         let missed = state.push(message, keys, self.capacity, deferred);
         state.missed_ever += missed;
@@ -459,7 +460,11 @@ mod tests {
     fn deliver(queue: &Queue<u32>, messages: impl IntoIterator<Item = u32>) {
         let mut deferred = Deferred::new();
         for message in messages {
-            queue.deliver(Arc::new(message), &Keys::new(), &mut deferred);
+            queue.deliver(
+                Arc::new(Parcel::new(message, None)),
+                &Keys::new(),
+                &mut deferred,
+            );
         }
     }
 
@@ -467,7 +472,7 @@ mod tests {
     #[cfg(feature = "remote")]
     fn drain(queue: &Queue<u32>) -> Vec<Result<u32, Option<u64>>> {
         std::iter::from_fn(|| match queue.take() {
-            Take::Some(Taken::Message(message)) => Some(Ok(*message)),
+            Take::Some(Taken::Message(message)) => Some(Ok(**message)),
             Take::Some(Taken::Missed(gap)) => Some(Err(gap.count())),
             Take::Empty | Take::Ended => None,
         })

@@ -9,6 +9,7 @@ use crate::engine::Sink;
 #[cfg(feature = "remote")]
 use crate::gap::Gap;
 use crate::keyer::{Keyer, Keys};
+use crate::parcel::Parcel;
 
 /// A message is handed to this many at a time. Between two such batches others may join and leave.
 ///
@@ -37,7 +38,7 @@ struct Slot<M> {
 
 /// One message on its way through the list.
 pub(crate) struct Walk<'a, M> {
-    message: Option<Arc<M>>,
+    message: Option<Arc<Parcel<M>>>,
     keys: &'a Keys,
     except: Option<u64>,
     /// Where the next batch begins.
@@ -118,7 +119,7 @@ impl<M> Subscribers<M> {
     /// Begins to hand a message to everyone but the excepted one. All keys must be known.
     pub(crate) fn walk<'a>(
         &self,
-        message: Arc<M>,
+        message: Arc<Parcel<M>>,
         keys: &'a Keys,
         except: Option<u64>,
     ) -> Walk<'a, M> {
@@ -176,7 +177,7 @@ impl<M> Subscribers<M> {
     fn hand(
         &mut self,
         index: usize,
-        message: Arc<M>,
+        message: Arc<Parcel<M>>,
         walk: &mut Walk<'_, M>,
         deferred: &mut Deferred<M>,
     ) {
@@ -269,11 +270,15 @@ mod tests {
     use super::*;
     use crate::engine::Outcome;
 
+    fn parcel() -> Arc<Parcel<()>> {
+        Arc::new(Parcel::new((), None))
+    }
+
     /// Notes its name whenever it is called.
     struct Named(usize, Arc<Mutex<Vec<usize>>>);
 
     impl Sink<()> for Named {
-        fn deliver(&self, _: Arc<()>, _: &Keys, _: &mut Deferred<()>) -> Outcome {
+        fn deliver(&self, _: Arc<Parcel<()>>, _: &Keys, _: &mut Deferred<()>) -> Outcome {
             self.1.lock().unwrap().push(self.0);
             Outcome {
                 missed: 0,
@@ -315,7 +320,7 @@ mod tests {
 
         fn delivered_to(&mut self) -> Vec<usize> {
             let keys = Keys::new();
-            let mut walk = self.subscribers.walk(Arc::new(()), &keys, None);
+            let mut walk = self.subscribers.walk(parcel(), &keys, None);
             while self.subscribers.deliver(&mut walk, &mut Deferred::new()) {}
             let called = mem::take(&mut *self.called.lock().unwrap());
             assert_eq!(called.len(), self.subscribers.len());
@@ -350,7 +355,7 @@ mod tests {
         let keys = Keys::new();
         let mut deferred = Deferred::new();
         let except = BATCH as u64 * 3;
-        let mut walk = fixture.subscribers.walk(Arc::new(()), &keys, Some(except));
+        let mut walk = fixture.subscribers.walk(parcel(), &keys, Some(except));
         assert!(fixture.subscribers.deliver(&mut walk, &mut deferred));
         // So many leave that the holes are closed: some who have it, some who have not, and who would be next.
         for number in (0..BATCH as u64 / 2).chain(BATCH as u64..BATCH as u64 * 3 - 4) {
@@ -374,10 +379,10 @@ mod tests {
 
     #[test]
     fn a_walk_of_whole_batches_gives_the_last_one_the_publishers_reference() {
-        struct Keep(Mutex<Option<Arc<()>>>);
+        struct Keep(Mutex<Option<Arc<Parcel<()>>>>);
 
         impl Sink<()> for Keep {
-            fn deliver(&self, message: Arc<()>, _: &Keys, _: &mut Deferred<()>) -> Outcome {
+            fn deliver(&self, message: Arc<Parcel<()>>, _: &Keys, _: &mut Deferred<()>) -> Outcome {
                 *self.0.lock().unwrap() = Some(message);
                 Outcome {
                     missed: 0,
@@ -404,7 +409,7 @@ mod tests {
                 subscribers.add(number, Arc::clone(sink) as Arc<dyn Sink<()>>);
             }
             let keys = Keys::new();
-            let mut walk = subscribers.walk(Arc::new(()), &keys, None);
+            let mut walk = subscribers.walk(parcel(), &keys, None);
             while subscribers.deliver(&mut walk, &mut Deferred::new()) {}
             let messages: Vec<_> = sinks
                 .iter()

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, End, Missed, PublishError, Published,
+    Broadcaster, Channel, ChannelOptions, Delivery, End, Missed, PublishError, Published, Shared,
     SubscriberId, Topic, TryRecvError,
 };
 use tokio_stream::StreamExt;
@@ -400,7 +400,7 @@ fn b2_many_come_at_once_in_order_with_their_gaps_and_uncloned() {
         Poll::Ready(2),
         "what is there, without waiting for more"
     );
-    let shown = |delivery: Delivery<Arc<Arc<NotClone>>>| match delivery {
+    let shown = |delivery: Delivery<Shared<Arc<NotClone>>>| match delivery {
         Delivery::Message(message) => Ok(message.0),
         Delivery::Missed(missed) => Err(missed.count),
     };

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, End, Missed, SubscriberId, Topic, TryRecvError,
+    Broadcaster, Channel, ChannelOptions, Delivery, End, Missed, Shared, SubscriberId, Topic,
+    TryRecvError,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -333,7 +334,7 @@ impl World {
                 prop_assert!(polled.is_pending() || polled == Poll::Ready(expected.len()));
                 let got: Vec<_> = buffer
                     .into_iter()
-                    .map(|delivery| delivery.map(Arc::unwrap_or_clone))
+                    .map(|delivery| delivery.map(Shared::into_message))
                     .collect();
                 prop_assert_eq!(got, expected);
             }
