@@ -139,6 +139,17 @@ impl<M> Channel<M> {
         })
     }
 
+    /// The next message as it is shared with the other subscribers, not cloned, or gap; or `None` when the channel has
+    /// ended. Parks the task if nothing waits.
+    pub fn poll_recv_shared(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<Shared<M>>>> {
+        self.queue.poll_take(cx).map(|taken| {
+            Some(match taken? {
+                Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
+                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
+            })
+        })
+    }
+
     /// The next message as it is shared with the other subscribers, not cloned, or gap, if one waits already.
     ///
     /// # Errors

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dreamsocket_broadcaster::{Channel, Missed};
+use dreamsocket_broadcaster::Missed;
 use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Role, Text};
 
+use crate::coded::Frames;
 use crate::config::Config;
 use crate::error::SendError;
 use crate::forward::{Forward, OnMissed};
@@ -203,6 +204,9 @@ impl Connection {
     /// In the place of a gap, `on_missed` says what is sent, or that the connection is closed with 1013. A channel that
     /// ends because it lagged closes the connection with 1013, too.
     ///
+    /// The topic's messages are [`Prepared`], or have a codec that prepares each once for all connections:
+    /// [`CodedTopic`](crate::CodedTopic).
+    ///
     /// Forwarding ends when the returned handle is dropped, so keep it in the connection's state; and with the connection.
     ///
     /// ```
@@ -223,10 +227,10 @@ impl Connection {
     /// ```
     pub fn forward(
         &self,
-        channel: Channel<Prepared>,
+        channel: impl Into<Frames>,
         on_missed: fn(Missed) -> OnMissed,
     ) -> Forward {
-        Forward::start(self.clone(), channel, on_missed)
+        Forward::start(self.clone(), channel.into(), on_missed)
     }
 
     /// Sends a text message if there is room for it now; never waits.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use dreamsocket_broadcaster::{Channel, Delivery, End, Missed};
+use dreamsocket_broadcaster::{Delivery, End, Missed};
 
+use crate::coded::{Frames, Source};
 use crate::connection::Connection;
 use crate::prepared::Prepared;
 
@@ -39,7 +40,7 @@ pub struct Forward {
 impl Forward {
     pub(crate) fn start(
         connection: Connection,
-        channel: Channel<Prepared>,
+        Frames(channel): Frames,
         on_missed: fn(Missed) -> OnMissed,
     ) -> Self {
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -75,7 +76,7 @@ impl fmt::Debug for Forward {
 /// A channel that the session takes messages out of.
 #[derive(Debug)]
 pub(crate) struct Forwarding {
-    channel: Channel<Prepared>,
+    channel: Source,
     on_missed: fn(Missed) -> OnMissed,
     /// The message that was taken and for which there was no room.
     held: Option<Prepared>,

@@ -9,6 +9,7 @@ mod action;
 mod bucket;
 #[cfg(feature = "client")]
 pub mod client;
+mod coded;
 mod compression;
 mod config;
 mod connection;
@@ -36,9 +37,9 @@ mod transport;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health, Member,
-    Missed, Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published,
-    SubscriberId, Topic, TryRecvError, WatchOptions,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health,
+    InvalidPosition, Member, Missed, Person, Position, Presence, PresenceChannel, PresenceEvent,
+    PublishError, Published, Shared, SubscriberId, Topic, TryRecvError, WatchOptions,
 };
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use dreamsocket_broadcaster::{BrokerError, Encoding, RemoteOptions};
@@ -54,6 +55,7 @@ pub use crate::action::{
 };
 #[cfg(feature = "client")]
 pub use crate::client::{Connect, connect_websocket};
+pub use crate::coded::{CodedChannel, CodedTopic, Encode, Frames};
 pub use crate::compression::Compression;
 pub use crate::config::Config;
 pub use crate::connection::{Connection, ConnectionId};

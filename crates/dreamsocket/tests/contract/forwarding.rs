@@ -1,9 +1,12 @@
 //! S3 and the end of B3: prepared messages, topics forwarded to the outbox, and channels that end when they lag.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use dreamsocket::testing::Client;
 use dreamsocket::{
-    Broadcaster, ChannelOptions, Config, Forward, Message, OnMissed, Prepared, Topic,
-    continue_connection,
+    Broadcaster, ChannelOptions, CodedTopic, Config, Delivery, Forward, Message, OnMissed,
+    Prepared, Topic, continue_connection,
 };
 
 use crate::stage::{Act, ECHO, IGNORE, Stage, act};
@@ -143,6 +146,72 @@ async fn s3_more_than_the_outbox_holds_goes_to_a_peer_that_reads_as_fast() {
         client.expect_text(format!("{number:0>500}")).await;
     }
     assert!(begin.elapsed().is_zero(), "nothing is to be waited for");
+}
+
+fn numbers() -> Topic<u32> {
+    Broadcaster::new().topic("numbers")
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_codec_prepares_a_message_once_for_all_connections() {
+    static ENCODED: AtomicUsize = AtomicUsize::new(0);
+    let coded = CodedTopic::new(numbers(), |number, _| {
+        ENCODED.fetch_add(1, Relaxed);
+        Ok(Prepared::text(format!("number {number}")))
+    });
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let (client, stage) = Stage::new(IGNORE).connect();
+        let forward = client.connection().forward(coded.subscribe(), tell);
+        clients.push((client, stage, forward));
+    }
+    let mut typed = coded.topic().subscribe();
+    for number in 1..=10 {
+        coded.topic().publish(number).unwrap();
+        for (client, ..) in &mut clients {
+            client.expect_text(format!("number {number}")).await;
+        }
+        assert_eq!(typed.recv().await, Some(Delivery::Message(number)));
+    }
+    assert_eq!(ENCODED.load(Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_each_of_two_codecs_of_a_topic_has_its_say() {
+    let topic = numbers();
+    let decimal = CodedTopic::new(topic.clone(), |number, _| {
+        Ok(Prepared::text(format!("{number}")))
+    });
+    let hexadecimal = CodedTopic::new(topic.clone(), |number, _| {
+        Ok(Prepared::text(format!("{number:#x}")))
+    });
+    let (mut one, _stage) = Stage::new(IGNORE).connect();
+    let (mut other, _other) = Stage::new(IGNORE).connect();
+    let _forward = one.connection().forward(decimal.subscribe(), tell);
+    let _second = other.connection().forward(hexadecimal.subscribe(), tell);
+    for number in [10, 11] {
+        topic.publish(number).unwrap();
+        one.expect_text(number.to_string()).await;
+        other.expect_text(format!("{number:#x}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_what_a_codec_cannot_encode_is_a_gap_of_one() {
+    let coded = CodedTopic::new(numbers(), |number, _| match number {
+        2 => Err("two is not told".into()),
+        3 => panic!("on purpose"),
+        _ => Ok(Prepared::text(number.to_string())),
+    });
+    let (mut client, _stage) = Stage::new(IGNORE).connect();
+    let _forward = client.connection().forward(coded.subscribe(), tell);
+    for number in 1..=4 {
+        coded.topic().publish(number).unwrap();
+    }
+    client.expect_text("1").await;
+    client.expect_text("missed Some(1) of numbers").await;
+    client.expect_text("missed Some(1) of numbers").await;
+    client.expect_text("4").await;
 }
 
 #[tokio::test(start_paused = true)]
