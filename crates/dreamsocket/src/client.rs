@@ -36,6 +36,8 @@ use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::Hub;
 #[cfg(feature = "simulation")]
 use crate::simulation::Network;
+#[cfg(feature = "json")]
+use crate::typed::{self, Format};
 
 /// Connects to a WebSocket server and runs the typed message loop on it, as [`upgrade_websocket`](crate::upgrade_websocket)
 /// does on a server.
@@ -286,6 +288,40 @@ impl Connect {
         let (connected, running) = supervisor.start(first, dependencies, handlers);
         tokio::spawn(running.in_current_span());
         Ok(connected)
+    }
+
+    /// Connects and runs the loop with [typed messages](crate::typed), as [`run`](Self::run) does with plain ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with its I/O and time enabled.
+    #[cfg(feature = "json")]
+    pub async fn run_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Result<Connected, ConnectError>
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        In: serde::de::DeserializeOwned + 'static,
+        Out: 'static,
+        F: Format,
+        C: Send + 'static,
+        FI: for<'a> typed::handlers::OnInit<'a, D, S, Out, F, C>,
+        FM: for<'a> typed::handlers::OnMessage<'a, D, S, In, Out, F, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        let (on_init, on_message, on_close) =
+            typed::handlers::adapt::<_, _, _, In, Out, F>(on_init, on_message, on_close);
+        self.run(dependencies, on_init, on_message, on_close).await
     }
 
     /// Connects without the loop: a [`Socket`] to send and receive on. Hub and reconnecting do not apply.

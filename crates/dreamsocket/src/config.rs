@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::compression::Compression;
 use crate::origin::OriginPolicy;
 use crate::rate::{Excess, Rate};
+use crate::undecodable::OnUndecodable;
 
 /// How many bytes are read ahead of a running handler at most.
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
@@ -138,6 +139,9 @@ config! {
     origins, with_origins: OriginPolicy = OriginPolicy::same_origin();
     /// Whether messages are compressed (permessage-deflate, RFC 7692). Default: off.
     compression, with_compression: Compression = Compression::off();
+    /// What becomes of a message that does not decode, where messages are [typed](crate::typed). Default: the handler is
+    /// told.
+    undecodable, with_undecodable: OnUndecodable = OnUndecodable::Tell;
 }
 
 impl Config {

@@ -267,6 +267,24 @@ impl Connection {
         self.try_send_text(text)
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.facts.config
+    }
+
+    /// Closes because of what the peer has sent. A reason that is too long is left out.
+    #[cfg(feature = "json")]
+    pub(crate) fn reject(&self, code: CloseCode, reason: impl Into<Text>) {
+        let reason = reason.into();
+        let fits = CloseFrame::new(code, &reason).is_ok();
+        self.shared.outbox.request_close(CloseRequest {
+            code,
+            reason: if fits { reason } else { Text::default() },
+            cause: Cause::Protocol,
+            at: None,
+        });
+    }
+
     /// Queues a ping and returns; it waits for no answer (L10). See [`round_trip_time`](Self::round_trip_time).
     ///
     /// # Errors

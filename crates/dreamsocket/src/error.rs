@@ -28,6 +28,9 @@ pub enum SendError {
     /// The value could not be written as JSON.
     #[cfg(feature = "json")]
     Json(serde_json::Error),
+    /// The value could not be written in the connection's [format](crate::typed::Format).
+    #[cfg(feature = "json")]
+    Unencodable(BoxError),
 }
 
 impl SendError {
@@ -54,6 +57,8 @@ impl fmt::Display for SendError {
             Self::Full => f.write_str("the outbox is full"),
             #[cfg(feature = "json")]
             Self::Json(_) => f.write_str("the message could not be written as JSON"),
+            #[cfg(feature = "json")]
+            Self::Unencodable(_) => f.write_str("the message could not be encoded"),
         }
     }
 }
@@ -64,6 +69,8 @@ impl Error for SendError {
             Self::Timeout(carrier) => Some(carrier),
             #[cfg(feature = "json")]
             Self::Json(error) => Some(error),
+            #[cfg(feature = "json")]
+            Self::Unencodable(error) => Some(&**error),
             Self::SocketClosed | Self::Full => None,
         }
     }

@@ -34,6 +34,9 @@ pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+#[cfg(feature = "json")]
+pub mod typed;
+mod undecodable;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
@@ -73,6 +76,7 @@ pub use crate::selector::Selector;
 pub use crate::server::{Bound, HttpService, IntoListener, Listener, Server};
 #[cfg(feature = "tls")]
 pub use crate::tls::{Tls, TlsError};
+pub use crate::undecodable::OnUndecodable;
 pub use crate::upgrade::{Upgrade, upgrade_websocket};
 
 /// The pages whose code is compiled, and run where it ends by itself.
@@ -89,6 +93,9 @@ mod pages {
     struct Machines;
     #[doc = include_str!("../../../docs/authentication.md")]
     struct Authentication;
+    #[cfg(feature = "json")]
+    #[doc = include_str!("../../../docs/typed.md")]
+    struct Typed;
     #[doc = include_str!("../../../docs/compression.md")]
     struct Compressing;
     #[doc = include_str!("../../../docs/http2.md")]

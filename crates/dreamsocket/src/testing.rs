@@ -79,6 +79,8 @@ use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub};
 use crate::message::Closed;
 use crate::session::{self, Outcome, Session};
+#[cfg(feature = "json")]
+use crate::typed::{self, Format};
 
 /// How long an expectation waits, of the runtime's clock: longer than each of [`Config`]'s default times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -107,6 +109,33 @@ where
     M: 'static,
 {
     Builder::new().connect(dependencies, on_init, on_message, on_close)
+}
+
+/// As [`connect`], with [typed messages](crate::typed).
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+#[cfg(feature = "json")]
+pub fn connect_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
+    dependencies: D,
+    on_init: FI,
+    on_message: FM,
+    on_close: FC,
+) -> Client
+where
+    D: Send + Sync + 'static,
+    S: Send + 'static,
+    In: serde::de::DeserializeOwned + 'static,
+    Out: 'static,
+    F: Format,
+    C: Send + 'static,
+    FI: for<'a> typed::handlers::OnInit<'a, D, S, Out, F, C>,
+    FM: for<'a> typed::handlers::OnMessage<'a, D, S, In, Out, F, C>,
+    FC: for<'a> OnClose<'a, D, S, M>,
+    M: 'static,
+{
+    Builder::new().connect_typed(dependencies, on_init, on_message, on_close)
 }
 
 /// Lets time pass on the paused clock: every timer on the way goes off in its order, and what it wakes has run when this
@@ -212,6 +241,36 @@ impl Builder {
     pub const fn with_http2(mut self) -> Self {
         self.is_http2 = true;
         self
+    }
+
+    /// As [`connect`](Self::connect), with [typed messages](crate::typed).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[cfg(feature = "json")]
+    pub fn connect_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Client
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        In: serde::de::DeserializeOwned + 'static,
+        Out: 'static,
+        F: Format,
+        C: Send + 'static,
+        FI: for<'a> typed::handlers::OnInit<'a, D, S, Out, F, C>,
+        FM: for<'a> typed::handlers::OnMessage<'a, D, S, In, Out, F, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        let (on_init, on_message, on_close) =
+            typed::handlers::adapt::<_, _, _, In, Out, F>(on_init, on_message, on_close);
+        self.connect(dependencies, on_init, on_message, on_close)
     }
 
     /// Starts the session and returns the client at its other end.

@@ -31,6 +31,8 @@ use crate::origin::PeerAddr;
 use crate::server::{Handover, Life, SocketPermit};
 use crate::session::{self, Outcome, Session};
 use crate::transport::{Transport, downcast};
+#[cfg(feature = "json")]
+use crate::typed::{self, Format};
 
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
 ///
@@ -187,6 +189,60 @@ impl<R> Upgrade<R> {
     {
         self.answer(dependencies, on_init, on_message, on_close)
             .map(Full::from)
+    }
+
+    /// Answers the request and starts the session with [typed messages](crate::typed).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[cfg(feature = "json")]
+    pub fn run_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Response<Full<Bytes>>
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        In: serde::de::DeserializeOwned + 'static,
+        Out: 'static,
+        F: Format,
+        C: Send + 'static,
+        FI: for<'a> typed::handlers::OnInit<'a, D, S, Out, F, C>,
+        FM: for<'a> typed::handlers::OnMessage<'a, D, S, In, Out, F, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        self.answer_typed(dependencies, on_init, on_message, on_close)
+            .map(Full::from)
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn answer_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
+        self,
+        dependencies: D,
+        on_init: FI,
+        on_message: FM,
+        on_close: FC,
+    ) -> Response<String>
+    where
+        D: Send + Sync + 'static,
+        S: Send + 'static,
+        In: serde::de::DeserializeOwned + 'static,
+        Out: 'static,
+        F: Format,
+        C: Send + 'static,
+        FI: for<'a> typed::handlers::OnInit<'a, D, S, Out, F, C>,
+        FM: for<'a> typed::handlers::OnMessage<'a, D, S, In, Out, F, C>,
+        FC: for<'a> OnClose<'a, D, S, M>,
+        M: 'static,
+    {
+        let (on_init, on_message, on_close) =
+            typed::handlers::adapt::<_, _, _, In, Out, F>(on_init, on_message, on_close);
+        self.answer(dependencies, on_init, on_message, on_close)
     }
 
     fn answer<D, S, C, FI, FM, FC, M>(
