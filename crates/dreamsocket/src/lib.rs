@@ -36,9 +36,10 @@ mod transport;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health, Member,
-    Missed, Person, Presence, PresenceChannel, PresenceEvent, PublishError, Published,
-    SubscriberId, Topic, TryRecvError, WatchOptions,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health, History,
+    InvalidPosition, Member, Missed, Person, Position, Positioned, PositionedChannel, Presence,
+    PresenceChannel, PresenceEvent, PublishError, Published, SubscriberId, Topic, TryRecvError,
+    WatchOptions,
 };
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use dreamsocket_broadcaster::{BrokerError, Encoding, RemoteOptions};
