@@ -4,6 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "a test fails by panicking"
 )]
 
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time;
 
 /// A server that can be killed and started again on the same port.
+#[derive(Debug)]
 struct Server {
     address: SocketAddr,
     folder: PathBuf,
@@ -25,8 +27,12 @@ struct Server {
     running: Mutex<Option<Child>>,
 }
 
+/// A NATS server.
+#[derive(Debug)]
 pub struct Nats(Server);
 
+/// A Redis server that writes nothing to disk.
+#[derive(Debug)]
 pub struct Redis(Server);
 
 impl Server {
@@ -100,11 +106,12 @@ fn words(text: &str) -> Vec<String> {
 }
 
 impl Nats {
+    /// As it is without arguments.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
 
-    /// With JetStream, which keeps what it has in its folder.
+    /// With `JetStream`, which keeps what it has in its folder.
     pub async fn start_with_jetstream() -> Self {
         Self::start_with("-js -sd FOLDER/jetstream").await
     }
@@ -119,10 +126,14 @@ impl Nats {
         Self(Server::start("nats-server", arguments).await)
     }
 
+    /// Where it listens.
+    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
+    /// The same as a URL.
+    #[must_use]
     pub fn url(&self) -> String {
         format!("nats://{}", self.0.address)
     }
@@ -132,6 +143,7 @@ impl Nats {
         self.restart_after(Duration::ZERO).await;
     }
 
+    /// The same, with a pause in between.
     pub async fn restart_after(&self, pause: Duration) {
         self.0.kill();
         time::sleep(pause).await;
@@ -140,6 +152,7 @@ impl Nats {
 }
 
 impl Redis {
+    /// As it is without arguments.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
@@ -159,14 +172,19 @@ impl Redis {
         Self(Server::start("redis-server", in_memory).await)
     }
 
+    /// Where it listens.
+    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
+    /// The same as a URL.
+    #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.0.address)
     }
 
+    /// Sets an option of the running server.
     pub async fn configure(&self, name: &str, value: &str) {
         let mut command = redis::cmd("CONFIG");
         command.arg("SET").arg(name).arg(value);
@@ -196,6 +214,7 @@ impl Redis {
         self.restart_after(Duration::ZERO).await;
     }
 
+    /// The same, with a pause in between.
     pub async fn restart_after(&self, pause: Duration) {
         self.0.kill();
         time::sleep(pause).await;

@@ -44,7 +44,9 @@ async fn two_nodes_are_one_chat(broker: &[&str]) {
     let (mut grace, _) = other.enter("garden", "Grace").await;
     ada.expect(json!({"type": "joined", "room": "garden", "name": "Grace"}))
         .await;
-    grace.send(json!({"type": "typing", "room": "garden"})).await;
+    grace
+        .send(json!({"type": "typing", "room": "garden"}))
+        .await;
     let typing = json!({"type": "typing", "room": "garden", "name": "Grace"});
     ada.wait_for(|message| *message == typing).await;
     for number in 0..60 {
@@ -108,6 +110,27 @@ async fn b5_all_who_lose_their_node_go_on_at_another_over_nats() {
 async fn b5_all_who_lose_their_node_go_on_at_another_over_redis() {
     let redis = Redis::start().await;
     all_who_lose_their_node_go_on_at_another(&["--redis", &redis.url()]).await;
+}
+
+impl Client {
+    /// What is said next, whoever comes and goes meanwhile; and at which position.
+    async fn hear(&mut self, text: &str) -> String {
+        let message = self
+            .wait_for(|message| message["type"] == "said" || message["type"] == "missed")
+            .await;
+        assert_eq!(message["text"], text, "{message}");
+        message["position"].as_str().unwrap().to_owned()
+    }
+
+    /// Lets everything pass until this comes.
+    async fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let message = self.receive().await;
+            if is_it(&message) {
+                return message;
+            }
+        }
+    }
 }
 
 /// What one of the crowd has heard, over two connections.
@@ -201,6 +224,9 @@ async fn all_who_lose_their_node_go_on_at_another(broker: &[&str]) {
         missed += declared;
         bridged += usize::from(received == 200);
     }
-    println!("{bridged} of {} heard everything; {missed} messages were told as missing", crowd());
+    println!(
+        "{bridged} of {} heard everything; {missed} messages were told as missing",
+        crowd()
+    );
     assert!(bridged > 0);
 }
