@@ -53,7 +53,9 @@ async fn run() -> Result<()> {
 }
 
 async fn tell_latency(urls: &Urls) -> Result<()> {
-    println!("| from publish to receive, one at a time | median | 99 % | ÷ memory |\n|---|---:|---:|---:|");
+    println!(
+        "| from publish to receive, one at a time | median | 99 % | ÷ memory |\n|---|---:|---:|---:|"
+    );
     let mut rounds: [Vec<(f64, f64)>; 3] = Default::default();
     for _ in 0..ROUNDS {
         for (engine, round) in Engine::ALL.into_iter().zip(&mut rounds) {
@@ -61,7 +63,10 @@ async fn tell_latency(urls: &Urls) -> Result<()> {
         }
     }
     for (engine, round) in Engine::ALL.iter().zip(&rounds) {
-        let ratios = round.iter().zip(&rounds[0]).map(|(ours, memory)| ours.0 / memory.0);
+        let ratios = round
+            .iter()
+            .zip(&rounds[0])
+            .map(|(ours, memory)| ours.0 / memory.0);
         println!(
             "| {} | {:.1} µs | {:.1} µs | {:.0} |",
             engine.name(),
@@ -75,7 +80,9 @@ async fn tell_latency(urls: &Urls) -> Result<()> {
 }
 
 async fn tell_deliveries(urls: &Urls) -> Result<()> {
-    println!("| deliveries a second, {SUBSCRIBERS} subscribers on each node, 100 bytes | 1 node | 2 nodes | 3 nodes |\n|---|---:|---:|---:|");
+    println!(
+        "| deliveries a second, {SUBSCRIBERS} subscribers on each node, 100 bytes | 1 node | 2 nodes | 3 nodes |\n|---|---:|---:|---:|"
+    );
     for engine in Engine::ALL {
         let mut cells = Vec::new();
         for nodes in 1..=3 {
@@ -96,13 +103,26 @@ async fn tell_deliveries(urls: &Urls) -> Result<()> {
 }
 
 fn tell_weights(urls: &Urls) -> Result<()> {
-    println!("| | engine | until all are subscribed | bytes each, in the node | a publish then, from node to node |\n|---|---|---:|---:|---:|");
-    for (what, counts) in [("topics", &[1, 1_000, 100_000][..]), ("subscribers of one topic", &[1, 1_000, 10_000])] {
+    println!(
+        "| | engine | until all are subscribed | bytes each, in the node | a publish then, from node to node |\n|---|---|---:|---:|---:|"
+    );
+    for (what, counts) in [
+        ("topics", &[1, 1_000, 100_000][..]),
+        ("subscribers of one topic", &[1, 1_000, 10_000]),
+    ] {
         for engine in Engine::ALL {
             for count in counts {
-                let Weight { micros, bytes, publish } = weigh_apart(engine, what, *count, urls)?;
+                let Weight {
+                    micros,
+                    bytes,
+                    publish,
+                } = weigh_apart(engine, what, *count, urls)?;
                 // One of them drowns in what the process takes anyway.
-                let bytes = if *count == 1 { "–".to_owned() } else { bytes.to_string() };
+                let bytes = if *count == 1 {
+                    "–".to_owned()
+                } else {
+                    bytes.to_string()
+                };
                 println!(
                     "| {count} {what} | {} | {:.1} ms | {bytes} | {publish:.1} µs |",
                     engine.name(),
@@ -116,11 +136,22 @@ fn tell_weights(urls: &Urls) -> Result<()> {
 
 fn weigh_apart(engine: Engine, what: &str, count: usize, urls: &Urls) -> Result<Weight> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["weigh", engine.name(), what, &count.to_string(), &urls.nats, &urls.redis])
+        .args([
+            "weigh",
+            engine.name(),
+            what,
+            &count.to_string(),
+            &urls.nats,
+            &urls.redis,
+        ])
         .output()?;
     let text = String::from_utf8(output.stdout)?;
     let mut words = text.split_whitespace();
-    let mut next = || words.next().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned());
+    let mut next = || {
+        words
+            .next()
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    };
     Ok(Weight {
         micros: next()?.parse()?,
         bytes: next()?.parse()?,

@@ -69,7 +69,10 @@ async fn when_heard(
             break;
         }
     }
-    while tokio::time::timeout(Duration::from_millis(50), channel.recv()).await.is_ok() {}
+    while tokio::time::timeout(Duration::from_millis(50), channel.recv())
+        .await
+        .is_ok()
+    {}
     Ok(())
 }
 
@@ -82,7 +85,9 @@ pub(crate) async fn deliveries(
 ) -> Result<f64> {
     const UNDER_WAY: usize = 1_000;
     let nodes = engine.nodes(urls, nodes).await?;
-    let mut pace = nodes[0].topic("deliveries").subscribe_with(ChannelOptions::new().capacity(2 * UNDER_WAY));
+    let mut pace = nodes[0]
+        .topic("deliveries")
+        .subscribe_with(ChannelOptions::new().capacity(2 * UNDER_WAY));
     let mut others = Vec::new();
     for node in &nodes {
         for _ in 0..subscribers {
@@ -106,7 +111,9 @@ pub(crate) async fn deliveries(
                 match channel.recv().await {
                     Some(Delivery::Message(_)) => seen += 1,
                     Some(Delivery::Missed(missed)) => {
-                        seen += missed.count.map_or(MESSAGES, |count| usize::try_from(count).unwrap_or(MESSAGES));
+                        seen += missed
+                            .count
+                            .map_or(MESSAGES, |count| usize::try_from(count).unwrap_or(MESSAGES));
                     }
                     None => break,
                 }
@@ -124,13 +131,17 @@ pub(crate) async fn deliveries(
         topic.publish(text.clone())?;
     }
     while reading.join_next().await.is_some() {}
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let delivered = (count * MESSAGES) as f64;
     Ok(delivered / start.elapsed().as_secs_f64())
 }
 
 /// So many topics with a subscriber each, or subscribers of one topic, on one node: to be called in a process of its own.
-pub(crate) async fn weigh(engine: Engine, what: &str, count: usize, urls: &Urls) -> Result<(f64, u64, f64)> {
+pub(crate) async fn weigh(
+    engine: Engine,
+    what: &str,
+    count: usize,
+    urls: &Urls,
+) -> Result<(f64, u64, f64)> {
     let nodes = engine.nodes(urls, 2).await?;
     let topic_of = |number: usize| {
         let number = if what == "topics" { number } else { 0 };
@@ -138,7 +149,9 @@ pub(crate) async fn weigh(engine: Engine, what: &str, count: usize, urls: &Urls)
     };
     let before = resident_bytes()?;
     let start = Instant::now();
-    let mut channels: Vec<_> = (0..count).map(|number| nodes[1].topic(topic_of(number)).subscribe()).collect();
+    let mut channels: Vec<_> = (0..count)
+        .map(|number| nodes[1].topic(topic_of(number)).subscribe())
+        .collect();
     while !nodes[1].health().is_ready() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -157,7 +170,10 @@ pub(crate) async fn weigh(engine: Engine, what: &str, count: usize, urls: &Urls)
     let grown = resident_bytes()?.saturating_sub(before);
     let bytes = grown / u64::try_from(count)?;
     let channel = channels.last_mut().context("none")?;
-    while tokio::time::timeout(Duration::from_millis(50), channel.recv()).await.is_ok() {}
+    while tokio::time::timeout(Duration::from_millis(50), channel.recv())
+        .await
+        .is_ok()
+    {}
     let (publish, _) = one_by_one(&nodes[0], &last, channel, 500).await?;
     Ok((micros, bytes, publish))
 }
