@@ -111,13 +111,14 @@ test("two pages see each other come, talk and go", async () => {
   await waitForPeople(ada, ["Ada"]);
 });
 
+// What was said in a room is kept, so those that count what they see have rooms of their own.
 test("other rooms hear nothing", async () => {
-  const ada = await openRoom("Ada", "garden");
-  const grace = await openRoom("Grace", "cellar");
-  await say(ada, "Only for the garden.");
-  await waitForMessage(ada, "Only for the garden.");
-  await say(grace, "Only for the cellar.");
-  await waitForMessage(grace, "Only for the cellar.");
+  const ada = await openRoom("Ada", "orchard");
+  const grace = await openRoom("Grace", "attic");
+  await say(ada, "Only for the orchard.");
+  await waitForMessage(ada, "Only for the orchard.");
+  await say(grace, "Only for the attic.");
+  await waitForMessage(grace, "Only for the attic.");
   assert.equal(await ada.locator(".bubble").count(), 1);
   assert.equal(await grace.locator(".bubble").count(), 1);
 });
@@ -159,8 +160,11 @@ test("rooms are switched without reconnecting, and what waits in the others is c
   await waitForNote(linus, "Ada left.");
   assert.equal(await page.locator("#room-name").textContent(), "garden");
   assert.equal(await page.getByRole("button", { name: "Leave garden" }).count(), 0);
+  await say(linus, "While you were out");
+  await waitForMessage(linus, "While you were out");
   await page.getByRole("button", { name: "cellar", exact: true }).click();
-  await waitForNote(page, "messages may be missing");
+  await waitForNote(page, "Connected again");
+  await waitForMessage(page, "While you were out");
   await waitForPeople(page, ["Ada", "Linus"]);
 
   await enterOther(page, "");
@@ -172,6 +176,30 @@ test("rooms are switched without reconnecting, and what waits in the others is c
   await waitForMessage(linus, "Not lost");
   assert.equal(sockets.length, 1);
   assert.ok(!sockets[0].isClosed());
+});
+
+test("whoever comes sees what was said before, above the line that says so", async () => {
+  const ada = await openRoom("Ada", "library");
+  for (const text of ["First", "Second"]) await say(ada, text);
+  await waitForMessage(ada, "Second");
+  const grace = await openRoom("Grace", "library");
+  await waitForMessage(grace, "Second");
+  await say(ada, "Third");
+  await waitForMessage(grace, "Third");
+  const lines = await grace.locator(".bubble, .note").allTextContents();
+  const order = lines.map((line) => /First|Second|Third|You are in/.exec(line)?.[0]).filter(Boolean);
+  assert.deepEqual(order, ["First", "Second", "You are in", "Third"]);
+  await grace.screenshot({ path: `${SCREENSHOTS}history.png`, animations: "disabled" });
+
+  // What is said while a page is away is there when it is back, once; what it had before is not told again.
+  await grace.context().setOffline(true);
+  await waitForState(grace, "Disconnected");
+  await say(ada, "Fourth");
+  await waitForMessage(ada, "Fourth");
+  await grace.context().setOffline(false);
+  await waitForMessage(grace, "Fourth");
+  assert.deepEqual(await grace.locator(".bubble").allTextContents(), ["First", "Second", "Third", "Fourth"]);
+  assert.equal(await grace.locator(".note.warning").count(), 0);
 });
 
 test("who is typing is seen by the others, and no longer than it is true", async () => {
@@ -212,8 +240,8 @@ test("one person with three tabs is one person", async () => {
 });
 
 test("whoever floods is slowed down, sees it, and loses nothing", async () => {
-  const ada = await openRoom("Ada", "garden");
-  const grace = await openRoom("Grace", "garden");
+  const ada = await openRoom("Ada", "pond");
+  const grace = await openRoom("Grace", "pond");
   for (let count = 0; count < 20; count += 1) await say(grace, `Flood ${count}.`);
   await grace.locator("#slowed").filter({ hasText: "You are faster than the chat allows." }).waitFor();
   await grace.screenshot({ path: `${SCREENSHOTS}slowed.png`, animations: "disabled" });

@@ -8,10 +8,11 @@ import { chromium } from "playwright-core";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/// Starts an example and waits until it accepts. On Unix `cargo run` becomes the program, so its pid is the example's.
+const TARGET = process.env.CARGO_TARGET_DIR ?? `${ROOT}target`;
+
+/// Starts an example that scripts/browser has built, and waits until it accepts.
 export async function startExample(name, flags) {
-  const command = ["run", "--quiet", "--release", "--locked", "-p", name, "--", ...flags];
-  const program = spawn("cargo", command, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  const program = spawn(`${TARGET}/release/${name}`, flags, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => program.once("exit", resolve));
   for await (const line of createInterface({ input: program.stdout })) {
     const where = /^listening on (\S+)/.exec(line)?.[1];

@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::health::Health;
+use crate::history::History;
 #[cfg(feature = "remote")]
 use crate::link::Link;
 use crate::local::Local;
@@ -37,6 +38,14 @@ impl<M: Clone + Send + Sync + 'static> Broadcaster<M> {
     #[must_use]
     pub fn new() -> Self {
         Self::with_engine(Arc::new(Local::new()))
+    }
+
+    /// As [`new`](Self::new), and its topics keep the last of what they have said: see [`History`].
+    ///
+    /// What is kept outlives the subscribers, not the broadcaster.
+    #[must_use]
+    pub fn with_history(history: History) -> Self {
+        Self::with_engine(Arc::new(Local::with_history(history)))
     }
 
     /// The topic of that name.
@@ -170,6 +179,7 @@ mod tests {
     use crate::delivery::Delivery;
     use crate::engine::{Confirmation, Name, Sink, SubscriberId, Unsubscribe};
     use crate::error::{PublishError, TryRecvError};
+    use crate::history::Begin;
     use crate::lock::Lock;
     use crate::options::ChannelOptions;
     use crate::topic::Published;
@@ -219,8 +229,13 @@ mod tests {
             })
         }
 
-        fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<u32>>) -> SubscriberId {
-            self.local.subscribe(topic, sink)
+        fn subscribe(
+            &self,
+            topic: &Name,
+            sink: Arc<dyn Sink<u32>>,
+            begin: Option<Begin>,
+        ) -> SubscriberId {
+            self.local.subscribe(topic, sink, begin)
         }
 
         fn subscribers(&self, topic: &Name) -> usize {

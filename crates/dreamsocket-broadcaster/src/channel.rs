@@ -5,7 +5,7 @@ use std::fmt;
 use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
@@ -14,7 +14,11 @@ use crate::delivery::{Delivery, Missed};
 use crate::engine::{Name, SubscriberId, Unsubscribe};
 use crate::error::TryRecvError;
 use crate::gap::Gap;
+use crate::history::Begin;
+use crate::options::{ChannelOptions, Policy};
 use crate::parcel::Shared;
+use crate::position::Position;
+use crate::positioned::PositionedChannel;
 use crate::queue::{Queue, Take, Taken};
 
 /// A subscription to a [`Topic`](crate::Topic): a stream of what is published to it.
@@ -32,6 +36,15 @@ pub struct Channel<M> {
     name: Name,
     id: SubscriberId,
     engine: Arc<dyn Unsubscribe>,
+    reached: Reached,
+}
+
+/// How far a channel's reader has come in the topic's history.
+pub(crate) enum Reached {
+    /// Behind this message.
+    Position(Option<Position>),
+    /// Messages come in another order than the history's.
+    Nowhere,
 }
 
 /// Why a [`Channel`] has ended.
@@ -50,12 +63,14 @@ impl<M> Channel<M> {
         name: Name,
         id: SubscriberId,
         engine: Arc<dyn Unsubscribe>,
+        reached: Reached,
     ) -> Self {
         Self {
             queue,
             name,
             id,
             engine,
+            reached,
         }
     }
 
@@ -131,10 +146,17 @@ impl<M> Channel<M> {
         buffer: &mut VecDeque<Delivery<Shared<M>>>,
         limit: usize,
     ) -> Poll<usize> {
-        self.queue.poll_take_many(cx, limit.max(1), |taken| {
+        let Self {
+            queue,
+            name,
+            reached,
+            ..
+        } = self;
+        queue.poll_take_many(cx, limit.max(1), |taken| {
+            reached.note(&taken);
             buffer.push_back(match taken {
                 Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
-                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
+                Taken::Missed(gap) => Delivery::Missed(missed(name, gap)),
             });
         })
     }
@@ -142,12 +164,34 @@ impl<M> Channel<M> {
     /// The next message as it is shared with the other subscribers, not cloned, or gap; or `None` when the channel has
     /// ended. Parks the task if nothing waits.
     pub fn poll_recv_shared(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<Shared<M>>>> {
-        self.queue.poll_take(cx).map(|taken| {
-            Some(match taken? {
+        let taken = ready!(self.queue.poll_take(cx));
+        Poll::Ready(taken.map(|taken| {
+            self.reached.note(&taken);
+            match taken {
                 Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
-            })
-        })
+            }
+        }))
+    }
+
+    /// Where its reader is in the topic's history: behind the message that was received last, or, as long as there was none,
+    /// where it [began](crate::ChannelOptions::since). Who subscribes [from there](crate::Topic::subscribe_from) goes on
+    /// without a loss.
+    ///
+    /// `None` if no message was received yet, if the topic keeps no history, and with
+    /// [`latest_per_key`](crate::ChannelOptions::latest_per_key): messages then come in another order, and there is no place
+    /// behind all that were received.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        match self.reached {
+            Reached::Position(position) => position,
+            Reached::Nowhere => None,
+        }
+    }
+
+    /// Its messages with the position of each: for who hands the channel on and wants to know it there.
+    pub const fn positioned(self) -> PositionedChannel<M> {
+        PositionedChannel::new(self)
     }
 
     /// The next message as it is shared with the other subscribers, not cloned, or gap, if one waits already.
@@ -157,8 +201,13 @@ impl<M> Channel<M> {
     /// As [`try_recv`](Self::try_recv).
     pub fn try_recv_shared(&mut self) -> Result<Delivery<Shared<M>>, TryRecvError> {
         match self.queue.take() {
-            Take::Some(Taken::Message(parcel)) => Ok(Delivery::Message(Shared::new(parcel))),
-            Take::Some(Taken::Missed(gap)) => Ok(Delivery::Missed(missed(&self.name, gap))),
+            Take::Some(taken) => {
+                self.reached.note(&taken);
+                Ok(match taken {
+                    Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
+                    Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
+                })
+            }
             Take::Empty => Err(TryRecvError::Empty),
             Take::Ended => Err(TryRecvError::Ended),
         }
@@ -166,6 +215,10 @@ impl<M> Channel<M> {
 }
 
 impl<M: Clone> Channel<M> {
+    pub(crate) fn clone_out(&self, message: Shared<M>) -> M {
+        self.queue.clone_out(message.into_parcel())
+    }
+
     /// The next message or gap, or `None` when the channel has ended.
     ///
     /// Cancel-safe: a future that is dropped before it is ready has taken nothing.
@@ -194,17 +247,32 @@ impl<M: Clone> Channel<M> {
     /// [`TryRecvError::Empty`] when nothing waits now, [`TryRecvError::Ended`] when nothing will come any more.
     pub fn try_recv(&mut self) -> Result<Delivery<M>, TryRecvError> {
         let delivery = self.try_recv_shared()?;
-        Ok(delivery.map(|message| self.queue.clone_out(message.into_parcel())))
+        Ok(delivery.map(|message| self.clone_out(message)))
     }
 
     /// The next message or gap, or `None` when the channel has ended. Parks the task if nothing waits.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
-        self.queue.poll_take(cx).map(|taken| {
-            Some(match taken? {
-                Taken::Message(parcel) => Delivery::Message(self.queue.clone_out(parcel)),
-                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
-            })
-        })
+        let shared = ready!(self.poll_recv_shared(cx));
+        let delivery = shared.map(|delivery| delivery.map(|message| self.clone_out(message)));
+        Poll::Ready(delivery)
+    }
+}
+
+impl Reached {
+    pub(crate) const fn at_first<M>(options: &ChannelOptions<M>) -> Self {
+        match (&options.policy, options.begin) {
+            (Policy::LatestPerKey(_), _) => Self::Nowhere,
+            (_, Some(Begin::Behind(position))) => Self::Position(Some(position)),
+            _ => Self::Position(None),
+        }
+    }
+
+    fn note<M>(&mut self, taken: &Taken<M>) {
+        if let (Self::Position(reached), Taken::Message(parcel)) = (self, taken)
+            && let Some(position) = parcel.position()
+        {
+            *reached = Some(position);
+        }
     }
 }
 

@@ -37,8 +37,9 @@ impl<M> Delivery<M> {
 pub struct Missed {
     /// Where the messages are missing. From a channel this is the name of its topic.
     pub source: Cow<'static, str>,
-    /// How many are missing, or `None` if nobody can know: after a connection to a broker was lost. Within one process it
-    /// is always known.
+    /// How many are missing, or `None` if nobody can know: after a connection to a broker was lost, and where a channel was
+    /// to [begin](crate::ChannelOptions::since) at a position that is not there. Within one process it is known but for
+    /// that.
     pub count: Option<u64>,
 }
 

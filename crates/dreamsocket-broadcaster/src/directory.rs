@@ -1,6 +1,6 @@
 //! A sharded map from a topic's name to what exists as long as somebody needs it.
 //!
-//! A shard's lock is held alone, for one look at the map. The protocol that lets entries go: whoever finds under an
+//! A shard's lock is held alone, for one look at the map, but for [`find_or`](Directory::find_or). The protocol that lets entries go: whoever finds under an
 //! entry's own lock that nobody needs it any more marks it **retired**, releases that lock, and calls
 //! [`remove`](Directory::remove). Whoever finds a retired entry does the same and asks again for a new one.
 
@@ -49,6 +49,19 @@ impl<T> Directory<T> {
             .entry(topic.clone())
             .or_insert_with(|| Arc::new(new()));
         Arc::clone(entry)
+    }
+
+    /// The entry, or what is done while there is none: nobody inserts one meanwhile.
+    pub(crate) fn find_or<R>(
+        &self,
+        topic: &Name,
+        otherwise: impl FnOnce() -> R,
+    ) -> Result<Arc<T>, R> {
+        let shard = self.shard(topic).lock();
+        match shard.get(topic) {
+            Some(entry) => Ok(Arc::clone(entry)),
+            None => Err(otherwise()),
+        }
     }
 
     /// Removes a retired entry, unless a new one has taken its place.

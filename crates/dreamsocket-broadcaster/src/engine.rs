@@ -16,8 +16,10 @@ use crate::error::PublishError;
 #[cfg(feature = "remote")]
 use crate::gap::Gap;
 use crate::health::Health;
+use crate::history::Begin;
 use crate::keyer::{Keyer, Keys};
 use crate::parcel::Parcel;
+use crate::ring::Replay;
 use crate::topic::Published;
 
 /// Carries messages to subscribers.
@@ -38,8 +40,10 @@ pub(crate) trait Engine<M>: Unsubscribe {
     /// wait. Nothing happens before the first poll; who drops it later does not know whether the message was published.
     fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: M) -> Confirmation<'a>;
 
-    /// Adds a subscriber. Every publish that begins later reaches it.
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId;
+    /// Adds a subscriber. Every publish that begins later reaches it. If it is to begin earlier, the sink is given a replay,
+    /// now or later, and what is delivered before is in the replay.
+    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>, begin: Option<Begin>)
+    -> SubscriberId;
 
     /// How many subscribers the topic has in this process.
     fn subscribers(&self, topic: &Name) -> usize;
@@ -78,6 +82,9 @@ pub(crate) trait Sink<M>: Send + Sync {
     /// Takes the topic's next message.
     fn deliver(&self, message: Arc<Parcel<M>>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome;
 
+    /// Takes what came before all that is delivered from now on, if it waits for that.
+    fn replay(&self, replay: Replay<M>, deferred: &mut Deferred<M>);
+
     /// Messages are missing behind those that came.
     #[cfg(feature = "remote")]
     fn miss(&self, gap: Gap, deferred: &mut Deferred<M>);
@@ -114,12 +121,26 @@ pub struct SubscriberId {
 pub(crate) struct Name {
     text: Arc<str>,
     hash: u64,
+    /// Whether the topic keeps history.
+    is_kept: bool,
 }
 
 impl Name {
     pub(crate) fn new(text: Arc<str>, hasher: &impl BuildHasher) -> Self {
         let hash = hasher.hash_one(&*text);
-        Self { text, hash }
+        Self {
+            text,
+            hash,
+            is_kept: false,
+        }
+    }
+
+    pub(crate) fn keeping(self, is_kept: bool) -> Self {
+        Self { is_kept, ..self }
+    }
+
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -9,7 +9,6 @@ impl Gap {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ONE: Self = Self(1);
     /// Some may be missing, and nobody can know how many.
-    #[cfg(feature = "remote")]
     pub(crate) const UNKNOWN: Self = Self(u64::MAX);
 
     #[cfg(feature = "remote")]

@@ -71,6 +71,7 @@ mod error;
 mod fingerprint;
 mod gap;
 mod health;
+mod history;
 mod keyer;
 #[cfg(feature = "remote")]
 pub mod link;
@@ -81,12 +82,15 @@ mod nats;
 mod options;
 mod parcel;
 mod position;
+mod positioned;
 mod presence;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "remote")]
 mod remote;
+mod ring;
+mod rings;
 mod subscribers;
 mod topic;
 
@@ -99,9 +103,11 @@ pub use engine::SubscriberId;
 pub use error::BrokerError;
 pub use error::{PublishError, TryRecvError};
 pub use health::Health;
+pub use history::History;
 pub use options::ChannelOptions;
 pub use parcel::Shared;
 pub use position::{InvalidPosition, Position};
+pub use positioned::{Positioned, PositionedChannel};
 pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
 #[cfg(feature = "remote")]
 pub use remote::{encoding::Encoding, options::RemoteOptions};

@@ -3,7 +3,10 @@
 //! **Locks**, in the order in which they may be held together: a topic's turn, its list of subscribers, a sink's. A
 //! publisher holds the turn for the whole walk, which puts all of the topic's messages into one order for all
 //! subscribers. The list is locked for one batch at a time: who joins or leaves does not wait for the walk to end. A
-//! message reaches those who were on the list when its turn came, except who has left before its batch.
+//! message reaches those who were on the list when its turn came, except who has left before its batch. Topics that keep
+//! history are in `local/kept.rs`.
+
+mod kept;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -17,9 +20,11 @@ use crate::error::PublishError;
 #[cfg(feature = "remote")]
 use crate::gap::Gap;
 use crate::health::Health;
+use crate::history::{Begin, History};
 use crate::keyer::Keys;
 use crate::lock::Lock;
 use crate::parcel::Parcel;
+use crate::rings::Rings;
 use crate::subscribers::Subscribers;
 use crate::topic::Published;
 
@@ -32,6 +37,8 @@ pub(crate) struct Local<M> {
     next: AtomicU64,
     /// Of all topics, those without subscribers included; by shard, so that publishers seldom meet.
     counts: [SharedCounts; SHARDS],
+    /// Only if topics keep history.
+    rings: Option<Box<Rings<M>>>,
 }
 
 struct Entry<M> {
@@ -41,17 +48,33 @@ struct Entry<M> {
 
 impl<M> Local<M> {
     pub(crate) fn new() -> Self {
+        Self::with_rings(None)
+    }
+
+    pub(crate) fn with_history(history: History) -> Self {
+        Self::with_rings(Some(Box::new(Rings::new(history))))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rings(&self) -> Option<&Rings<M>> {
+        self.rings.as_deref()
+    }
+
+    fn with_rings(rings: Option<Box<Rings<M>>>) -> Self {
         Self {
             id: RandomState::new().hash_one(()),
             secret: RandomState::new(),
             topics: Directory::new(),
             next: AtomicU64::new(0),
             counts: std::array::from_fn(|_| SharedCounts::default()),
+            rings,
         }
     }
 
     pub(crate) fn name(&self, name: Arc<str>) -> Name {
-        Name::new(name, &self.secret)
+        let rings = self.rings.as_ref();
+        let is_kept = rings.is_some_and(|rings| rings.history.keeps(&name));
+        Name::new(name, &self.secret).keeping(is_kept)
     }
 
     /// Publishes, and leaves what runs foreign code to the caller, except the subscribers' key functions. Tells to how
@@ -63,6 +86,10 @@ impl<M> Local<M> {
         except: Option<SubscriberId>,
         deferred: &mut Deferred<M>,
     ) -> u64 {
+        let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
+        if let Some(rings) = self.rings.as_deref().filter(|_| topic.is_kept()) {
+            return self.publish_kept(rings, topic, message, except, deferred);
+        }
         let counts = &self.counts[shard_of(topic)];
         let Some(entry) = self.topics.find(topic) else {
             counts.add(Counts {
@@ -72,7 +99,6 @@ impl<M> Local<M> {
             deferred.discard_unshared(message);
             return 0;
         };
-        let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
         let message = Arc::new(Parcel::new(message, None));
         let mut keys = Keys::new();
         let walked = loop {
@@ -103,6 +129,29 @@ impl<M> Local<M> {
         };
         counts.add(walked);
         walked.delivered
+    }
+
+    /// Adds a subscriber, who gets what is published from now on.
+    fn add(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId {
+        loop {
+            let entry = self.topics.find_or_insert(topic, || Entry {
+                turn: Lock::new(()),
+                subscribers: Lock::new(Subscribers::new()),
+            });
+            let mut subscribers = entry.subscribers.lock();
+            if !subscribers.is_retired() {
+                // The lock orders the draws of one list; nothing else is read through this number.
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                subscribers.add(number, sink);
+                return SubscriberId {
+                    engine: self.id,
+                    number,
+                };
+            }
+            drop(subscribers);
+            // Its last subscriber has left and is about to do this, too. Whoever comes first does it.
+            self.topics.remove(topic, &entry);
+        }
     }
 
     /// Drawn by chance: no other engine has it, in this process or another.
@@ -175,25 +224,15 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
         Box::pin(async move { self.publish(topic, message, None) })
     }
 
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId {
-        loop {
-            let entry = self.topics.find_or_insert(topic, || Entry {
-                turn: Lock::new(()),
-                subscribers: Lock::new(Subscribers::new()),
-            });
-            let mut subscribers = entry.subscribers.lock();
-            if !subscribers.is_retired() {
-                // The lock orders the draws of one list; nothing else is read through this number.
-                let number = self.next.fetch_add(1, Ordering::Relaxed);
-                subscribers.add(number, sink);
-                return SubscriberId {
-                    engine: self.id,
-                    number,
-                };
-            }
-            drop(subscribers);
-            // Its last subscriber has left and is about to do this, too. Whoever comes first does it.
-            self.topics.remove(topic, &entry);
+    fn subscribe(
+        &self,
+        topic: &Name,
+        sink: Arc<dyn Sink<M>>,
+        begin: Option<Begin>,
+    ) -> SubscriberId {
+        match begin {
+            Some(begin) => self.subscribe_with_replay(topic, &sink, begin),
+            None => self.add(topic, sink),
         }
     }
 
@@ -256,13 +295,13 @@ mod tests {
         let local = Local::new();
         let topic = local.name("lobby".into());
         let sink = || Arc::new(Queue::new(ChannelOptions::new()));
-        let id = local.subscribe(&topic, sink());
+        let id = local.subscribe(&topic, sink(), None);
         let retired = local.topics.find(&topic).unwrap();
         assert!(retired.subscribers.lock().remove(id.number).is_some());
 
         assert_eq!(local.publish(&topic, 1, None).unwrap().local, 0);
         let next = sink();
-        local.subscribe(&topic, Arc::clone(&next) as Arc<dyn Sink<u32>>);
+        local.subscribe(&topic, Arc::clone(&next) as Arc<dyn Sink<u32>>, None);
         assert_eq!(local.publish(&topic, 2, None).unwrap().local, 1);
         assert!(matches!(next.take(), Take::Some(_)));
 

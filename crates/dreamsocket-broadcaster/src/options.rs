@@ -3,7 +3,9 @@
 use std::fmt;
 use std::hash::Hash;
 
+use crate::history::Begin;
 use crate::keyer::Keyer;
+use crate::position::Position;
 
 /// How to subscribe: the choices of one channel.
 ///
@@ -15,11 +17,15 @@ use crate::keyer::Keyer;
 /// | [`latest_per_key`](Self::latest_per_key) | | a message replaces one with the same key that still waits |
 /// | [`end_when_full`](Self::end_when_full) | | one message too many ends the channel |
 ///
-/// Of the four policies the one that was named last holds.
+/// | [`since`](Self::since) | | begins with what was said behind a position |
+/// | [`last`](Self::last) | | begins with the last messages that were said |
+///
+/// Of the four policies the one that was named last holds, and of the two beginnings.
 #[must_use]
 pub struct ChannelOptions<M> {
     pub(crate) capacity: usize,
     pub(crate) policy: Policy<M>,
+    pub(crate) begin: Option<Begin>,
 }
 
 pub(crate) enum Policy<M> {
@@ -35,6 +41,7 @@ impl<M> ChannelOptions<M> {
         Self {
             capacity: 256,
             policy: Policy::DropOldest,
+            begin: None,
         }
     }
 
@@ -128,6 +135,48 @@ impl<M> ChannelOptions<M> {
         self.policy(Policy::End)
     }
 
+    /// Begins with everything that was published behind that position, as far as the topic keeps it, and goes on with what
+    /// is published: nothing in between is lost, doubled or out of order.
+    ///
+    /// If the position is not in the history any more, or never was, that is a gap like any other: the channel begins with
+    /// [`Delivery::Missed`](crate::Delivery::Missed), and then comes everything that is kept. So it is with a topic that
+    /// keeps none. What has a place in the history is found as long as it is kept, and until the message behind it is
+    /// dropped.
+    ///
+    /// What is replayed does not count against the capacity; [`History::last`](crate::History::last) bounds it. With
+    /// [`latest_per_key`](Self::latest_per_key) all of it comes, and what is published meanwhile is counted by key. Messages
+    /// that were [not for this subscriber](crate::Topic::publish_except) are among it: nobody can tell who it was.
+    ///
+    /// On an engine that reaches other machines what is kept may have to be fetched. The channel waits for it, for 5 s;
+    /// then it tells a gap and goes on with what is published.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, Delivery, History};
+    /// let topic = Broadcaster::with_history(History::last(100)).topic("lobby");
+    /// let mut channel = topic.subscribe();
+    /// for number in 1..=3 {
+    ///     topic.publish(number).unwrap();
+    /// }
+    /// assert_eq!(channel.try_recv(), Ok(Delivery::Message(1)));
+    /// let position = channel.position().unwrap();
+    /// drop(channel);
+    ///
+    /// let mut again = topic.subscribe_with(ChannelOptions::new().since(position));
+    /// assert_eq!(again.try_recv(), Ok(Delivery::Message(2)));
+    /// assert_eq!(again.try_recv(), Ok(Delivery::Message(3)));
+    /// ```
+    pub const fn since(mut self, position: Position) -> Self {
+        self.begin = Some(Begin::Behind(position));
+        self
+    }
+
+    /// Begins with the last messages that were published, as many as are kept and at most so many, and goes on with what is
+    /// published. As [`since`](Self::since), but what is not kept is not told as a gap.
+    pub const fn last(mut self, messages: usize) -> Self {
+        self.begin = Some(Begin::Last(messages));
+        self
+    }
+
     pub(crate) fn policy(self, policy: Policy<M>) -> Self {
         Self { policy, ..self }
     }
@@ -149,6 +198,7 @@ impl<M> Clone for ChannelOptions<M> {
                 Policy::LatestPerKey(keyer) => Policy::LatestPerKey(keyer.clone()),
                 Policy::End => Policy::End,
             },
+            begin: self.begin,
         }
     }
 }
@@ -164,6 +214,7 @@ impl<M> fmt::Debug for ChannelOptions<M> {
         f.debug_struct("ChannelOptions")
             .field("capacity", &self.capacity)
             .field("policy", &policy)
+            .field("begin", &self.begin)
             .finish()
     }
 }

@@ -15,16 +15,25 @@ const MAX_TEXT: usize = 35;
 
 /// The place of a message in its topic's history: where to go on later.
 ///
-/// As text it is short, at most 35 of the letters `0-9`, `A-Z`, `a-z` and `-`: it can go to a browser and come back in a
-/// URL. What comes back need not be trusted: any text is an error, or a position that is there, or one that is not, which
-/// a channel tells as a gap.
+/// [`Channel::position`](crate::Channel::position) tells it, and [`Topic::subscribe_from`](crate::Topic::subscribe_from)
+/// goes on behind it. As text it is short, at most 35 of the letters `0-9`, `A-Z`, `a-z` and `-`: it can go to a browser
+/// and come back in a URL. What comes back need not be trusted: any text is an error, or a position that is there, or
+/// one that is not, which a channel tells as a gap.
+///
+/// Nothing else can be read from it. Positions of one topic on one broker are the same on all nodes.
 ///
 /// ```
-/// # use dreamsocket_broadcaster::Position;
-/// let position = Position::new(7, 1_000);
-/// assert_eq!(position.to_string(), "7-G8");
-/// assert_eq!("7-G8".parse(), Ok(position));
-/// assert!("hello".parse::<Position>().is_err());
+/// # use dreamsocket_broadcaster::{Broadcaster, History, Position};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let topic = Broadcaster::with_history(History::last(100)).topic("lobby");
+/// let mut channel = topic.subscribe();
+/// topic.publish("hello")?;
+/// let _ = channel.try_recv()?;
+/// let position = channel.position().expect("the topic keeps history");
+/// let text = position.to_string();
+/// assert_eq!(text.parse::<Position>()?, position);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
@@ -152,14 +161,14 @@ impl fmt::Display for InvalidPosition {
 
 impl Error for InvalidPosition {}
 
-#[cfg(feature = "remote")]
+#[cfg(feature = "serde")]
 impl serde::Serialize for Position {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-#[cfg(feature = "remote")]
+#[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Position {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

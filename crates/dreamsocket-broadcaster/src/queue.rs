@@ -18,6 +18,7 @@ use crate::keyer::{Keyer, Keys};
 use crate::lock::Lock;
 use crate::options::{ChannelOptions, Policy};
 use crate::parcel::Parcel;
+use crate::ring::Replay;
 
 /// Room for this many messages (8 bytes each) is kept when the queue is empty, so that a steady flow allocates nothing.
 const KEPT: usize = 16;
@@ -39,6 +40,8 @@ pub(crate) struct State<M> {
     /// That of a reader who has no use for messages now, but wants to know of the end. Few have one.
     end_waker: Option<Box<Waker>>,
     ended: Option<End>,
+    /// What comes before everything else. Few have it for long.
+    beginning: Option<Box<Beginning<M>>>,
     received_ever: u64,
     missed_ever: u64,
 }
@@ -70,6 +73,13 @@ struct Latest<M> {
     keys: VecDeque<Option<Fingerprint>>,
     numbers: HashMap<Fingerprint, u64, BuildHasherDefault<Prehashed>>,
     coalesced_ever: u64,
+}
+
+/// What a queue begins with that was not delivered to it.
+enum Beginning<M> {
+    /// It is still to come, and what is delivered meanwhile will be in it.
+    Awaited,
+    Here(Replay<M>),
 }
 
 /// What was taken out of the queue.
@@ -105,6 +115,7 @@ impl<M> Queue<M> {
             waker: None,
             end_waker: None,
             ended: None,
+            beginning: options.begin.map(|_| Box::new(Beginning::Awaited)),
             received_ever: 0,
             missed_ever: 0,
         };
@@ -123,7 +134,7 @@ impl<M> Queue<M> {
                 WhenFull::LatestPerKey(latest) => latest.coalesced_ever,
                 WhenFull::DropOldest(_) | WhenFull::DropNewest(_) | WhenFull::End(_) => 0,
             },
-            waiting: state.waiting.len(),
+            waiting: state.replayed() + state.waiting.len(),
         }
     }
 
@@ -227,7 +238,7 @@ impl<M> Queue<M> {
         impl<M> Drop for Unreceived<'_, M> {
             fn drop(&mut self) {
                 let mut state = self.0.state.lock();
-                state.missed.add(Gap::ONE);
+                state.next_gap().add(Gap::ONE);
                 state.missed_ever += 1;
                 state.received_ever -= 1;
             }
@@ -242,11 +253,54 @@ impl<M> Queue<M> {
 
 impl<M> State<M> {
     fn end(&self) -> Option<End> {
-        self.ended
-            .filter(|_| self.missed.is_none() && self.waiting.is_empty())
+        let is_empty = self.missed.is_none() && self.waiting.is_empty();
+        let is_empty = is_empty && !matches!(self.beginning.as_deref(), Some(Beginning::Here(_)));
+        self.ended.filter(|_| is_empty)
+    }
+
+    /// How many messages of the beginning wait.
+    fn replayed(&self) -> usize {
+        match self.beginning.as_deref() {
+            Some(Beginning::Here(replay)) => replay.messages.len(),
+            Some(Beginning::Awaited) | None => 0,
+        }
+    }
+
+    /// What is missing before all that waits.
+    fn next_gap(&mut self) -> &mut Gap {
+        match self.beginning.as_deref_mut() {
+            Some(Beginning::Here(replay)) => replay.gap_before(),
+            Some(Beginning::Awaited) | None => &mut self.missed,
+        }
+    }
+
+    const fn is_awaiting(&self) -> bool {
+        matches!(&self.beginning, Some(beginning) if matches!(**beginning, Beginning::Awaited))
+    }
+
+    /// The next one of the beginning. When that is over, nothing is remembered of it.
+    fn take_replayed(&mut self) -> Option<Taken<M>> {
+        let Some(Beginning::Here(replay)) = self.beginning.as_deref_mut() else {
+            return None;
+        };
+        let gap = replay.gap_before();
+        let taken = if gap.is_none() {
+            let message = replay.messages.pop_front();
+            self.received_ever += u64::from(message.is_some());
+            message.map(|(_, message)| Taken::Message(message))
+        } else {
+            Some(Taken::Missed(mem::take(gap)))
+        };
+        if replay.is_empty() {
+            self.beginning = None;
+        }
+        taken
     }
 
     fn take(&mut self) -> Take<M> {
+        if let Some(taken) = self.take_replayed() {
+            return Take::Some(taken);
+        }
         if !self.missed.is_none() {
             return Take::Some(Taken::Missed(mem::take(&mut self.missed)));
         }
@@ -359,7 +413,10 @@ impl<M> State<M> {
         self.ended = Some(End::Lagged);
         self.missed = Gap::NONE;
         self.when_full = WhenFull::End(None);
-        let waiting = mem::take(&mut self.waiting);
+        let mut waiting = mem::take(&mut self.waiting);
+        if let Some(Beginning::Here(replay)) = self.beginning.take().map(|beginning| *beginning) {
+            waiting.extend(replay.messages.into_iter().map(|(_, message)| message));
+        }
         let missed = waiting.len() as u64;
         for message in waiting {
             deferred.discard(message);
@@ -417,6 +474,13 @@ impl Gaps {
 impl<M: Send + Sync> Sink<M> for Queue<M> {
     fn deliver(&self, message: Arc<Parcel<M>>, keys: &Keys, deferred: &mut Deferred<M>) -> Outcome {
         let mut state = self.state.lock();
+        if state.is_awaiting() {
+            deferred.discard(message);
+            return Outcome {
+                missed: 0,
+                is_done: state.ended.is_some(),
+            };
+        }
         let missed = state.push(message, keys, self.capacity, deferred);
         state.missed_ever += missed;
         state.wake(deferred);
@@ -426,10 +490,28 @@ impl<M: Send + Sync> Sink<M> for Queue<M> {
         }
     }
 
+    fn replay(&self, replay: Replay<M>, deferred: &mut Deferred<M>) {
+        let mut state = self.state.lock();
+        if !state.is_awaiting() {
+            for (_, message) in replay.messages {
+                deferred.discard(message);
+            }
+            return;
+        }
+        state.beginning = if replay.is_empty() {
+            None
+        } else {
+            Some(Box::new(Beginning::Here(replay)))
+        };
+        if state.beginning.is_some() {
+            state.wake(deferred);
+        }
+    }
+
     #[cfg(feature = "remote")]
     fn miss(&self, gap: Gap, deferred: &mut Deferred<M>) {
         let mut state = self.state.lock();
-        if state.ended.is_none() {
+        if state.ended.is_none() && !state.is_awaiting() {
             state.miss(gap);
             state.wake(deferred);
         }

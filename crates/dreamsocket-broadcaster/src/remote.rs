@@ -33,6 +33,7 @@ use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe}
 use crate::error::PublishError;
 use crate::gap::Gap;
 use crate::health::Health;
+use crate::history::Begin;
 use crate::link::{Link, Node};
 use crate::local::Local;
 use crate::remote::encoding::Coder;
@@ -244,9 +245,14 @@ impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
         })
     }
 
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>) -> SubscriberId {
+    fn subscribe(
+        &self,
+        topic: &Name,
+        sink: Arc<dyn Sink<M>>,
+        begin: Option<Begin>,
+    ) -> SubscriberId {
         self.exchange
-            .subscribe(topic, || self.local.subscribe(topic, sink))
+            .subscribe(topic, || self.local.subscribe(topic, sink, begin))
     }
 
     fn subscribers(&self, topic: &Name) -> usize {

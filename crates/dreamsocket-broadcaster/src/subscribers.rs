@@ -269,6 +269,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Outcome;
+    use crate::ring::Replay;
 
     fn parcel() -> Arc<Parcel<()>> {
         Arc::new(Parcel::new((), None))
@@ -285,6 +286,8 @@ mod tests {
                 is_done: false,
             }
         }
+
+        fn replay(&self, _: Replay<()>, _: &mut Deferred<()>) {}
 
         #[cfg(feature = "remote")]
         fn miss(&self, _: Gap, _: &mut Deferred<()>) {
@@ -389,6 +392,8 @@ mod tests {
                     is_done: false,
                 }
             }
+
+            fn replay(&self, _: Replay<()>, _: &mut Deferred<()>) {}
 
             #[cfg(feature = "remote")]
             fn miss(&self, _: Gap, _: &mut Deferred<()>) {}

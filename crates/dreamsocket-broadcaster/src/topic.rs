@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::broadcaster::Handle;
-use crate::channel::Channel;
+use crate::channel::{Channel, Reached};
 use crate::counts::Counts;
 use crate::engine::{Name, Sink, SubscriberId};
 use crate::error::PublishError;
 use crate::options::ChannelOptions;
+use crate::position::Position;
 use crate::queue::Queue;
 
 /// A named topic of a [`Broadcaster`](crate::Broadcaster).
@@ -144,11 +145,38 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
     /// ```
     #[must_use = "dropping a channel unsubscribes it"]
     pub fn subscribe_with(&self, options: ChannelOptions<M>) -> Channel<M> {
+        let begin = options.begin;
+        let reached = Reached::at_first(&options);
         let queue = Arc::new(Queue::new(options));
-        let id = self
-            .handle
-            .subscribe(&self.name, Arc::clone(&queue) as Arc<dyn Sink<M>>);
-        Channel::new(queue, self.name.clone(), id, self.handle.engine())
+        let sink = Arc::clone(&queue) as Arc<dyn Sink<M>>;
+        let id = self.handle.subscribe(&self.name, sink, begin);
+        Channel::new(queue, self.name.clone(), id, self.handle.engine(), reached)
+    }
+
+    /// Subscribes, and begins behind that position: see [`ChannelOptions::since`].
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::{Broadcaster, Delivery, History, Missed, Position};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let topic = Broadcaster::with_history(History::last(100)).topic("lobby");
+    /// topic.publish("hello")?;
+    /// // A browser sends what it was sent, or anything else.
+    /// let position: Position = "7-G8".parse()?;
+    /// let mut channel = topic.subscribe_from(&position);
+    /// assert_eq!(channel.try_recv(), Ok(Delivery::Missed(Missed::new("lobby", None))));
+    /// assert_eq!(channel.try_recv(), Ok(Delivery::Message("hello")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "dropping a channel unsubscribes it"]
+    pub fn subscribe_from(&self, position: &Position) -> Channel<M> {
+        self.subscribe_with(ChannelOptions::new().since(*position))
+    }
+
+    /// Subscribes, and begins with the last messages: see [`ChannelOptions::last`].
+    #[must_use = "dropping a channel unsubscribes it"]
+    pub fn subscribe_last(&self, messages: usize) -> Channel<M> {
+        self.subscribe_with(ChannelOptions::new().last(messages))
     }
 }
 

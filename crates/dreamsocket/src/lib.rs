@@ -40,9 +40,10 @@ mod undecodable;
 mod upgrade;
 
 pub use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health,
-    InvalidPosition, Member, Missed, Person, Position, Presence, PresenceChannel, PresenceEvent,
-    PublishError, Published, Shared, SubscriberId, Topic, TryRecvError, WatchOptions,
+    Broadcaster, Channel, ChannelCounts, ChannelOptions, Counts, Delivery, End, Health, History,
+    InvalidPosition, Member, Missed, Person, Position, Positioned, PositionedChannel, Presence,
+    PresenceChannel, PresenceEvent, PublishError, Published, Shared, SubscriberId, Topic,
+    TryRecvError, WatchOptions,
 };
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use dreamsocket_broadcaster::{BrokerError, Encoding, RemoteOptions};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use dreamsocket_broadcaster::{Channel, Delivery, End, Missed};
+use dreamsocket_broadcaster::{Channel, Delivery, End, Missed, Positioned, PositionedChannel};
 use futures_core::Stream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -312,6 +312,14 @@ impl<C: Clone + Send + Sync + 'static> From<Channel<C>> for Selector<C> {
     }
 }
 
+/// A topic's channel, under the topic's name as its key, with the place of each message in the topic's history.
+impl<C: Clone + Send + Sync + 'static> From<PositionedChannel<C>> for Selector<Positioned<C>> {
+    fn from(channel: PositionedChannel<C>) -> Self {
+        let key = Key::Topic(channel.channel().shared_topic_name());
+        Self::of(Some(key), SubscribedPositions(Some(channel)))
+    }
+}
+
 impl<C: Send + 'static> From<mpsc::Receiver<C>> for Selector<C> {
     fn from(mut receiver: mpsc::Receiver<C>) -> Self {
         Self::of(
@@ -385,6 +393,34 @@ impl<C: Clone> Stream for Subscribed<C> {
 }
 
 impl<C> Unpin for Subscribed<C> {}
+
+/// As [`Subscribed`], with positions.
+struct SubscribedPositions<C>(Option<PositionedChannel<C>>);
+
+impl<C: Clone> Stream for SubscribedPositions<C> {
+    type Item = Selected<Positioned<C>>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Selected<Positioned<C>>>> {
+        let Some(channel) = self.0.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let selected = match ready!(channel.poll_recv(context)) {
+            Some(Delivery::Message(message)) => Some(Selected::Message(message)),
+            Some(Delivery::Missed(missed)) => Some(Selected::Missed(missed)),
+            None => {
+                let end = channel.channel().end();
+                self.0 = None;
+                (end == Some(End::Lagged)).then_some(Selected::Lagged)
+            }
+        };
+        Poll::Ready(selected)
+    }
+}
+
+impl<C> Unpin for SubscribedPositions<C> {}
 
 /// A stream whose items are all messages.
 struct Messages<S>(Pin<Box<S>>);
@@ -516,6 +552,8 @@ mod properties;
 mod tests {
     use std::future::poll_fn;
 
+    use dreamsocket_broadcaster::{Broadcaster, History};
+
     use super::*;
 
     async fn next<C: Send + 'static>(selector: &mut Selector<C>) -> Selected<C> {
@@ -611,6 +649,23 @@ mod tests {
         assert_eq!(message(&mut selector).await, 3);
         assert!(old.is_closed() && new.is_closed() && !kept.is_closed());
         assert!(pending(&mut selector));
+    }
+
+    #[tokio::test]
+    async fn b5_a_topics_messages_come_with_their_positions() {
+        let topic = Broadcaster::with_history(History::last(10)).topic("lobby");
+        topic.publish(1).unwrap();
+        topic.publish(2).unwrap();
+        let mut selector = Selector::from(topic.subscribe_last(2).positioned());
+        let first = message(&mut selector).await;
+        assert_eq!(first.message, 1);
+        let again = topic.subscribe_from(&first.position.unwrap());
+        let mut again = Selector::from(again.positioned());
+        assert_eq!(message(&mut again).await.message, 2);
+        drop(topic);
+        assert_eq!(message(&mut selector).await.message, 2);
+        assert!(pending(&mut selector));
+        assert_eq!(selector.len(), 0, "it ends with its channel");
     }
 
     #[tokio::test]

@@ -23,10 +23,11 @@ const lengthOf = (text) => [...text].length;
 let chat = null; // { connection, name, rooms, current, typedAt } while in the chat
 let slowed = null;
 
-/// `isWanted` until the room is left; `isIn` between the server's word and the loss of the connection.
+/// `isWanted` until the room is left; `isIn` between the server's word and the loss of the connection. `position` is that of
+/// the last message: from there the server goes on when the room is entered again.
 function newRoom(name) {
   return {
-    name, isWanted: true, isIn: false, hasBeenIn: false, awaySince: null,
+    name, isWanted: true, isIn: false, hasBeenIn: false, awaySince: null, enteredAt: 0, isCatchingUp: false, position: undefined,
     people: new Map(), typing: new Map(), unread: 0, draft: "",
   };
 }
@@ -60,7 +61,7 @@ function onState(change) {
       room.isIn = false;
       room.awaySince = Date.now();
     }
-    if (change.state === "open" && room.isWanted) send("enter", room);
+    if (change.state === "open" && room.isWanted) sendEnter(room);
   }
   chat.hasBeenOpen ||= change.state === "open";
   view.showState(change, chat.hasBeenOpen);
@@ -68,6 +69,10 @@ function onState(change) {
 
 function send(type, room, more = {}) {
   return chat.connection.send(JSON.stringify({ type, room: room.name, ...more }));
+}
+
+function sendEnter(room) {
+  return send("enter", room, { since: room.position });
 }
 
 /// Enters a room, or goes back to one; the connection stays as it is.
@@ -80,7 +85,7 @@ function enter(name) {
     room ??= newRoom(name);
     room.isWanted = true;
     chat.rooms.set(name, room);
-    send("enter", room); // Without a connection yet, `onState` does it.
+    sendEnter(room); // Without a connection yet, `onState` does it.
   }
   if (chat.current) chat.current.draft = sayField.value;
   chat.current = room;
@@ -122,21 +127,21 @@ function setTyping(room, name, isTyping) {
 
 // One function for each type of message that the server sends; see `Event` and `Notice` in event.rs.
 const told = {
-  entered({ people }, room) {
-    room.isIn = true;
-    setPeople(room, people);
-    if (room.hasBeenIn) {
-      const seconds = Math.max(1, Math.round((Date.now() - room.awaySince) / 1000));
-      view.showNote(room, [`Connected again: you were away for ${seconds} s, messages may be missing.`], Date.now(), "warning");
-    } else {
-      view.showNote(room, ["You are in ", { name: room.name }, "."]);
-    }
-    room.hasBeenIn = true;
+  entered({ at }, room) {
+    const seconds = Math.max(1, Math.round((Date.now() - room.awaySince) / 1000));
+    const parts = room.hasBeenIn ? [`Connected again: you were away for ${seconds} s.`] : ["You are in ", { name: room.name }, "."];
+    view.showEntered(room, parts);
+    Object.assign(room, { isIn: true, hasBeenIn: true, enteredAt: at, isCatchingUp: true });
   },
-  said({ name, text, at }, room) {
+  people({ people }, room) {
+    setPeople(room, people);
+  },
+  said({ name, text, at, position }, room) {
     const isOwn = name === chat.name;
+    room.position = position ?? room.position;
+    room.isCatchingUp &&= at <= room.enteredAt;
     setTyping(room, name, false);
-    view.showMessage(room, { name, text, at }, isOwn);
+    view.showMessage(room, { name, text, at }, isOwn, room.isCatchingUp);
     if (isOwn || (room === chat.current && !document.hidden)) return;
     room.unread += 1;
     view.showRooms(chat);
@@ -148,7 +153,7 @@ const told = {
     if (room.people.has(name)) return;
     room.people.set(name, 1);
     view.showPeople(chat, room);
-    view.showNote(room, [{ name }, " joined."], at);
+    view.showNote(room, [{ name }, " joined."], { at });
   },
   tabs({ name, tabs }, room) {
     room.people.set(name, tabs);
@@ -158,12 +163,11 @@ const told = {
     if (!room.people.delete(name)) return;
     setTyping(room, name, false);
     view.showPeople(chat, room);
-    view.showNote(room, [{ name }, " left."], at);
+    view.showNote(room, [{ name }, " left."], { at });
   },
-  missed({ count, people }, room) {
-    setPeople(room, people);
-    const what = count === null ? "Some messages" : count === 1 ? "1 message" : `${count} messages`;
-    view.showNote(room, [`${what} came faster than this page could take them, and are not shown.`], Date.now(), "warning");
+  missed({ count }, room) {
+    const text = count === null ? "Some messages are missing here." : count === 1 ? "1 message is missing here." : `${count} messages are missing here.`;
+    view.showNote(room, [text], { tone: "warning", isEarlier: room.isCatchingUp });
   },
 };
 

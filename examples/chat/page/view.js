@@ -8,7 +8,9 @@ const AT_END = 80; // Pixels from the end within which the list follows new mess
 const SAME_GROUP = 5 * 60_000; // One person's messages within this time share one name and avatar.
 const MOST_MESSAGES = 500; // Older ones leave the page.
 
-const logs = new Map(); // By the room's name: { frame, list, lastGroup, isFollowing, scrollTop }
+// By the room's name: { frame, list, lastGroup, earlier, isFollowing, scrollTop }; `earlier` is the place for what was said
+// before the room was entered, { before, lastGroup }.
+const logs = new Map();
 const links = new Map(); // By the room's name: its line in the list of rooms
 let shown = null; // The log that is seen now.
 
@@ -62,13 +64,14 @@ function logOf(room) {
   const list = element("ol", "messages");
   frame.append(list);
   find("scroller").append(frame);
-  const log = { frame, list, lastGroup: null, isFollowing: true, scrollTop: 0 };
+  const log = { frame, list, lastGroup: null, earlier: null, isFollowing: true, scrollTop: 0 };
   logs.set(room.name, log);
   return log;
 }
 
-function append(log, item, isOwn) {
-  log.list.append(item);
+function append(log, item, isOwn, isEarlier = false) {
+  if (isEarlier) log.earlier.before.before(item);
+  else log.list.append(item);
   while (log.list.childElementCount > MOST_MESSAGES) log.list.firstElementChild.remove();
   if (isOwn) log.isFollowing = true;
   if (log !== shown) return;
@@ -94,9 +97,10 @@ export function followMessages() {
   new ResizeObserver(() => shown?.isFollowing && scrollToEnd()).observe(scroller);
 }
 
-export function showMessage(room, { name, text, at }, isOwn) {
+export function showMessage(room, { name, text, at }, isOwn, isEarlier) {
   const log = logOf(room);
-  const isNewGroup = log.lastGroup?.name !== name || at - log.lastGroup.at > SAME_GROUP;
+  const place = isEarlier ? log.earlier : log;
+  const isNewGroup = place.lastGroup?.name !== name || at - place.lastGroup.at > SAME_GROUP;
   const item = element("li", isOwn ? "message own" : "message");
   item.classList.toggle("first", isNewGroup);
   if (isNewGroup && !isOwn) item.append(avatar(name));
@@ -109,20 +113,26 @@ export function showMessage(room, { name, text, at }, isOwn) {
   bubble.title = date.format(at);
   body.append(head, bubble);
   item.append(body);
-  log.lastGroup = { name, at };
-  append(log, item, isOwn);
+  place.lastGroup = { name, at };
+  append(log, item, isOwn, isEarlier);
 }
 
 /// A line about the room rather than from it: `parts` are strings, or `{ name }` for what a person chose.
-export function showNote(room, parts, at = Date.now(), tone = "") {
+export function showNote(room, parts, { at = Date.now(), tone = "", isEarlier = false } = {}) {
   const log = logOf(room);
   const item = element("li", `note ${tone}`);
   const line = element("p");
   for (const part of parts) line.append(typeof part === "string" ? part : element("bdi", "", part.name));
   line.append(" ", timeOf(at));
   item.append(line);
-  log.lastGroup = null;
-  append(log, item, false);
+  (isEarlier ? log.earlier : log).lastGroup = null;
+  append(log, item, false, isEarlier);
+  return item;
+}
+
+/// Says that the room was entered. What was said before that comes behind it, and is shown above it.
+export function showEntered(room, parts) {
+  logOf(room).earlier = { before: showNote(room, parts), lastGroup: null };
 }
 
 export function clearRooms() {

@@ -1,5 +1,6 @@
 //! The chat: an upgrade, and the three handlers of a connection. `/chat?user=Ada` connects; from then on the client sends
-//! a [`Command`], and is told what happens in its rooms ([`Event`]) and what concerns it alone ([`Notice`]).
+//! a [`Command`], and is told what is said in its rooms, what else happens there ([`Event`]) and what concerns it alone
+//! ([`Notice`]). What is said goes to connections by itself; the rest comes by way of `on_message`.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,21 +9,21 @@ use std::time::Instant;
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use dreamsocket::{
-    Action, BoxError, Broadcaster, Close, CloseCode, Connection, Member, Message, Selector, Topic,
-    continue_connection, continue_connection_adding, continue_connection_removing,
-    upgrade_websocket,
+    Action, BoxError, ChannelOptions, Close, CloseCode, CodedTopic, Connection, Forward, Member,
+    Message, Position, Selector, Topic, WatchOptions, continue_connection,
+    continue_connection_adding, continue_connection_removing, upgrade_websocket,
 };
 use serde::Deserialize;
 
-use crate::event::{Command, Event, Notice, People, Present, now};
-use crate::limits::{MOST_ROOMS, check_message, check_name};
+use crate::event::{Command, Event, Notice, Present, Said, Typing, encode, missed, now};
+use crate::limits::{KEPT, MOST_ROOMS, check_message, check_name};
 use crate::pace::Pace;
+use crate::shared::Shared;
 
-/// What the whole program shares.
+/// What the whole program has.
 #[derive(Clone)]
 pub(crate) struct App {
-    pub(crate) rooms: Broadcaster<Event>,
-    pub(crate) people: People,
+    pub(crate) shared: Shared,
     pub(crate) pace: NonZeroU32,
 }
 
@@ -46,12 +47,14 @@ struct Chat {
 
 /// A room that the connection is in. The member leaves when it is dropped, whatever drops it.
 struct Stay {
-    topic: Topic<Event>,
+    said: Topic<Said>,
+    typing: Topic<Typing>,
+    _forward: Forward,
     _member: Member<String, String>,
 }
 
-/// What a command comes to: the next step, and perhaps a word about it; or why nothing was done.
-type Answer = Result<(Action<Event>, Option<Notice>), String>;
+/// What a command comes to: the next step, or why nothing was done.
+type Answer = Result<Action<Event>, String>;
 
 pub(crate) async fn chat(
     Query(who): Query<Who>,
@@ -84,24 +87,24 @@ async fn on_message(
     match message {
         Message::Text(text) => {
             slow_down(&mut state.pace, connection).await?;
-            let (action, notice) = obey(state, &text, dependencies)
-                .unwrap_or_else(|reason| (continue_connection(), Some(Notice::Refused { reason })));
-            if let Some(notice) = notice {
-                connection.send_json(&notice).await?;
-            }
+            let action = match obey(state, &text, connection, dependencies).await? {
+                Ok(action) => action,
+                Err(reason) => {
+                    connection.send_json(&Notice::Refused { reason }).await?;
+                    continue_connection()
+                }
+            };
             return Ok(action);
         }
         Message::Custom(event) => connection.send_json(&event).await?,
+        // More people came and went than wait in a channel.
         Message::Missed(missed) => {
-            let (room, count) = (missed.source.into_owned(), missed.count);
-            let people = dependencies.app.people.people(&room);
+            let room = missed.source.into_owned();
+            let people = dependencies.app.shared.people.people(room.as_str());
             let people = people.into_iter().map(Present::from).collect();
-            let notice = Notice::Missed {
-                room,
-                count,
-                people,
-            };
-            connection.send_json(&notice).await?;
+            connection
+                .send_json(&Notice::People { room, people })
+                .await?;
         }
         Message::Binary(_) | Message::ConnectionClosed(_) => {}
     }
@@ -127,74 +130,125 @@ async fn slow_down(pace: &mut Pace, connection: &Connection) -> Result<(), BoxEr
     Ok(())
 }
 
-fn obey(state: &mut Chat, text: &str, dependencies: &Dependencies) -> Answer {
-    let command = serde_json::from_str(text)
-        .map_err(|error| format!("The server does not understand this page: {error}."))?;
-    match command {
-        Command::Enter { room } => return enter(state, room.trim(), dependencies),
+async fn obey(
+    state: &mut Chat,
+    text: &str,
+    connection: &Connection,
+    dependencies: &Dependencies,
+) -> Result<Answer, BoxError> {
+    let command = match serde_json::from_str(text) {
+        Ok(command) => command,
+        Err(error) => {
+            let reason = format!("The server does not understand this page: {error}.");
+            return Ok(Err(reason));
+        }
+    };
+    let done = match command {
+        Command::Enter { room, since } => {
+            let room = room.trim();
+            if let Err(reason) = check_enter(state, room) {
+                return Ok(Err(reason));
+            }
+            let action = enter(state, room.to_owned(), since, connection, dependencies).await?;
+            return Ok(Ok(action));
+        }
         Command::Leave { room } => {
             state.rooms.remove(&room);
-            return Ok((continue_connection_removing(room), None));
+            return Ok(Ok(continue_connection_removing(room)));
         }
-        Command::Say { room, text } => say(state, room, text.trim(), dependencies)?,
-        Command::Typing { room } => {
-            let name = dependencies.name.clone();
-            publish(state, &room.clone(), Event::Typing { room, name })?;
-        }
-    }
-    Ok((continue_connection(), None))
+        Command::Say { room, text } => say(state, room, text.trim(), dependencies),
+        Command::Typing { room } => type_in(state, room, dependencies),
+    };
+    Ok(done.map(|()| continue_connection()))
 }
 
-/// Enters a room: what is said there and who comes and goes are one source from now on, under the room's name.
-fn enter(state: &mut Chat, name: &str, Dependencies { name: user, app }: &Dependencies) -> Answer {
-    check_name("room", name)?;
-    let room = name.to_owned();
-    if !state.rooms.contains_key(&room) && state.rooms.len() >= MOST_ROOMS {
+fn check_enter(state: &Chat, room: &str) -> Result<(), String> {
+    check_name("room", room)?;
+    if !state.rooms.contains_key(room) && state.rooms.len() >= MOST_ROOMS {
         return Err(format!("At most {MOST_ROOMS} rooms at a time; leave one."));
     }
-    let topic = app.rooms.topic(name);
-    let said = topic.subscribe();
+    Ok(())
+}
+
+/// Enters a room: what is said there is forwarded from now on; who comes and goes and who types are one source, under the
+/// room's name.
+async fn enter(
+    state: &mut Chat,
+    room: String,
+    since: Option<Position>,
+    connection: &Connection,
+    Dependencies { name: user, app }: &Dependencies,
+) -> Result<Action<Event>, BoxError> {
+    let said = app.shared.said.topic(&*room);
+    let typing = app.shared.typing.topic(&*room);
     // In this order: the list has the client itself, and the channel whatever changes after the list.
-    let member = app.people.enter(name, user.clone(), room.clone());
-    let (people, changes) = app.people.watch(name);
+    let member = app.shared.people.enter(&*room, user.clone(), room.clone());
+    let latest = WatchOptions::new().latest_per_person();
+    let (people, changes) = app.shared.people.watch_with(&*room, latest);
+    let who_types = ChannelOptions::new().latest_per_key(|typing: &Typing| typing.name.clone());
+    // Under keys, since both come under the room's name.
+    let typists = Selector::new().select_map(typing.subscribe_with(who_types), Event::Typing);
+    let changes = Selector::new().select_map(changes, Event::from);
     let source = Selector::new()
-        .select_as("said", said)
-        .select_as("people", Selector::new().select_map(changes, Event::from));
-    state.rooms.insert(
-        room.clone(),
-        Stay {
-            topic,
-            _member: member,
-        },
-    );
-    let people = people.into_iter().map(Present::from).collect();
-    let action = continue_connection_adding(Selector::new().select_as(room.clone(), source));
-    Ok((action, Some(Notice::Entered { room, people })))
+        .select_as("typing", typists)
+        .select_as("people", changes);
+    let entered = Notice::Entered {
+        room: room.clone(),
+        at: now(),
+    };
+    connection.send_json(&entered).await?;
+    let people = Notice::People {
+        room: room.clone(),
+        people: people.into_iter().map(Present::from).collect(),
+    };
+    connection.send_json(&people).await?;
+
+    let unheard = match since {
+        Some(position) => ChannelOptions::new().since(position),
+        None => ChannelOptions::new().last(KEPT),
+    };
+    let coded = CodedTopic::new(said.clone(), encode);
+    let forward = connection.forward(coded.subscribe_with(unheard), missed);
+    let stay = Stay {
+        said,
+        typing,
+        _forward: forward,
+        _member: member,
+    };
+    state.rooms.insert(room.clone(), stay);
+    Ok(continue_connection_adding(
+        Selector::new().select_as(room, source),
+    ))
 }
 
 fn say(state: &Chat, room: String, text: &str, dependencies: &Dependencies) -> Result<(), String> {
     check_message(text)?;
+    let stay = stay(state, &room)?;
     if text.is_empty() {
         return Ok(());
     }
-    let (name, text) = (dependencies.name.clone(), text.to_owned());
-    let at = now();
-    publish(
-        state,
-        &room.clone(),
-        Event::Said {
-            room,
-            name,
-            text,
-            at,
-        },
-    )
+    let said = Said {
+        room,
+        name: dependencies.name.clone(),
+        text: text.to_owned(),
+        at: now(),
+    };
+    stay.said
+        .publish(said)
+        .map_err(|error| format!("The message was not sent: {error}."))?;
+    Ok(())
 }
 
-/// Publishes in a room that the client is in.
-fn publish(state: &Chat, room: &str, event: Event) -> Result<(), String> {
-    let stay = state.rooms.get(room).ok_or("You are not in this room.")?;
-    let published = stay.topic.publish(event);
-    published.map_err(|error| format!("The message was not sent: {error}."))?;
+fn type_in(state: &Chat, room: String, dependencies: &Dependencies) -> Result<(), String> {
+    let stay = stay(state, &room)?;
+    let name = dependencies.name.clone();
+    // Nobody is told that somebody types while the others cannot be reached: that is no loss.
+    let _ = stay.typing.publish(Typing { room, name });
     Ok(())
+}
+
+/// A room that the client is in.
+fn stay<'a>(state: &'a Chat, room: &str) -> Result<&'a Stay, String> {
+    let stay = state.rooms.get(room);
+    stay.ok_or_else(|| "You are not in this room.".to_owned())
 }

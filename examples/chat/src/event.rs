@@ -1,8 +1,11 @@
-//! What goes over the wire, as JSON: a [`Command`] of the client, an [`Event`] of a room, a [`Notice`] to one client.
+//! What goes over the wire, as JSON: a [`Command`] of the client, what was [`Said`] and other [`Event`]s of a room, a
+//! [`Notice`] to one client. What is said and who types travels between nodes, too.
 
 use std::time::SystemTime;
 
-use dreamsocket::{Person, Presence, PresenceEvent};
+use dreamsocket::{
+    BoxError, Missed, OnMissed, Person, Position, Prepared, Presence, PresenceEvent,
+};
 use serde::{Deserialize, Serialize};
 
 /// Who is in which room. People are told apart by their names. What is shown of them is where they are, since a
@@ -13,26 +16,44 @@ pub(crate) type People = Presence<String, String>;
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Command {
-    Enter { room: String },
-    Leave { room: String },
-    Say { room: String, text: String },
-    Typing { room: String },
-}
-
-/// What happens in a room, told to everybody in it.
-#[derive(Clone, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum Event {
-    Said {
+    /// `since` is the position of the last message that the client has of this room, if it has any.
+    Enter {
         room: String,
-        name: String,
+        since: Option<Position>,
+    },
+    Leave {
+        room: String,
+    },
+    Say {
+        room: String,
         text: String,
-        at: u64,
     },
     Typing {
         room: String,
-        name: String,
     },
+}
+
+/// What somebody said in a room, as it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) room: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) at: u64,
+}
+
+/// Somebody is writing: of no use to whoever was not there.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Typing {
+    pub(crate) room: String,
+    pub(crate) name: String,
+}
+
+/// What else happens in a room, told to everybody in it.
+#[derive(Clone, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Event {
+    Typing(Typing),
     Joined {
         room: String,
         name: String,
@@ -55,14 +76,12 @@ pub(crate) enum Event {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Notice {
-    /// The client is in the room, with these people.
-    Entered { room: String, people: Vec<Present> },
-    /// The client was so slow that this many events of the room passed it by; who is there now.
-    Missed {
-        room: String,
-        count: Option<u64>,
-        people: Vec<Present>,
-    },
+    /// The client is in the room. What it has not heard comes behind this; all of it was said before `at`.
+    Entered { room: String, at: u64 },
+    /// Who is in the room: after it was entered, and when a client was so slow that it missed who came and went.
+    People { room: String, people: Vec<Present> },
+    /// This many messages of the room are missing here, or nobody knows how many.
+    Missed { room: String, count: Option<u64> },
     /// The client is too fast: what it sent waits this many milliseconds before it is looked at.
     Slowed { wait: u64 },
     /// What the client sent was not done.
@@ -102,6 +121,27 @@ impl From<PresenceEvent<String, String>> for Event {
             },
         }
     }
+}
+
+/// What was said, as it goes to every connection on this node: made once for all of them.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "said")]
+struct Told<'a> {
+    #[serde(flatten)]
+    said: &'a Said,
+    /// Where a client that comes back goes on.
+    position: Option<Position>,
+}
+
+pub(crate) fn encode(said: &Said, position: Option<Position>) -> Result<Prepared, BoxError> {
+    Ok(Prepared::json(&Told { said, position })?)
+}
+
+/// What is sent in the place of messages that a client has missed.
+pub(crate) fn missed(missed: Missed) -> OnMissed {
+    let (room, count) = (missed.source.into_owned(), missed.count);
+    let notice = Prepared::json(&Notice::Missed { room, count });
+    notice.map_or(OnMissed::End, OnMissed::Notice)
 }
 
 /// Milliseconds since 1970, as JavaScript counts time.

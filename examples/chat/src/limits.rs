@@ -1,5 +1,7 @@
 //! What people may write: how long, and with which characters. The page holds to the same limits, and tells sooner.
 
+/// Messages of a room that are kept for whoever comes.
+pub(crate) const KEPT: usize = 50;
 /// Rooms that one connection is in at a time.
 pub(crate) const MOST_ROOMS: usize = 8;
 /// Characters of a name, of a person as of a room.

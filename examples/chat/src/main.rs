@@ -6,16 +6,20 @@ mod event;
 mod limits;
 mod pace;
 mod page;
+mod shared;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use axum::Router;
-use axum::routing::any;
-use dreamsocket::{BoxError, Broadcaster, Config, Presence, Server};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+use dreamsocket::{BoxError, Config, Server};
 
 use crate::args::Args;
 use crate::chat::App;
+use crate::shared::Shared;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -35,12 +39,12 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), BoxError> {
     let args = Args::parse()?;
     let app = App {
-        rooms: Broadcaster::new(),
-        people: Presence::new(),
+        shared: Shared::open(&args.broker).await?,
         pace: args.pace,
     };
     let router = page::router()
         .route("/chat", any(chat::chat))
+        .route("/ready", get(ready))
         .with_state(app);
     let config = Config::default()
         .with_max_message(16 * 1024)
@@ -58,6 +62,18 @@ async fn run() -> Result<(), BoxError> {
     let report = server.run().await?;
     println!("{report}");
     Ok(())
+}
+
+/// Asked by whoever sends clients here: without the broker this node hears and tells nothing.
+async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
+    if app.shared.health().is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no connection to the broker\n",
+        )
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -8,5 +8,7 @@
 )]
 
 mod faults;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod nodes;
 mod program;
 mod talking;

@@ -106,14 +106,22 @@ impl Client {
             .await;
     }
 
+    /// Enters a room as if for the first time, and gives back who is there.
     pub(crate) async fn enter(&mut self, room: &str) -> Value {
-        self.send(json!({"type": "enter", "room": room})).await;
-        let entered = self.receive().await;
+        self.enter_since(room, None).await
+    }
+
+    /// Enters a room, where all until this position has been heard already.
+    pub(crate) async fn enter_since(&mut self, room: &str, position: Option<&str>) -> Value {
+        self.send(json!({"type": "enter", "room": room, "since": position}))
+            .await;
+        self.expect(json!({"type": "entered", "room": room})).await;
+        let people = self.receive().await;
         assert_eq!(
-            (&entered["type"], &entered["room"]),
-            (&json!("entered"), &json!(room))
+            (&people["type"], &people["room"]),
+            (&json!("people"), &json!(room))
         );
-        entered["people"].clone()
+        people["people"].clone()
     }
 
     pub(crate) async fn receive_any(&mut self) -> Message {
@@ -128,19 +136,31 @@ impl Client {
         serde_json::from_str(self.receive_any().await.to_text().unwrap()).unwrap()
     }
 
+    /// What was said, and at which position.
+    pub(crate) async fn expect_said(&mut self, text: &str) -> String {
+        let message = self.receive().await;
+        assert_eq!(
+            (&message["type"], &message["text"]),
+            (&json!("said"), &json!(text))
+        );
+        message["position"].as_str().unwrap().to_owned()
+    }
+
     pub(crate) async fn expect_refusal(&mut self, reason: &str) {
         let refused = json!({"type": "refused", "reason": reason});
         assert_eq!(self.receive().await, refused);
     }
 
-    /// The next message is this one, but for the time that it bears.
+    /// The next message is this one, but for its time, and its position if it has one.
     pub(crate) async fn expect(&mut self, expected: Value) {
         let mut message = self.receive().await;
         assert!(
             message["at"].as_u64() > Some(1_700_000_000_000),
             "{message}"
         );
-        message.as_object_mut().unwrap().remove("at");
+        let fields = message.as_object_mut().unwrap();
+        fields.remove("at");
+        fields.remove("position");
         assert_eq!(message, expected);
     }
 

@@ -209,12 +209,79 @@ async fn a_client_that_was_too_slow_is_told_what_passed_it_by() {
     };
     assert_eq!(missed["room"], "garden");
     assert!(missed["count"].as_u64() > Some(0), "{missed}");
-    assert_eq!(
-        missed["people"],
-        json!([{"name": "Grace", "tabs": 1}, {"name": "Ada", "tabs": 1}])
-    );
     ada.say("garden", "Still there?").await;
     while grace.receive().await["text"] != "Still there?" {}
+}
+
+#[tokio::test]
+async fn whoever_comes_hears_the_last_fifty() {
+    let chat = Chat::start().await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    for number in 0..60 {
+        ada.say("garden", &number.to_string()).await;
+        ada.expect_said(&number.to_string()).await;
+    }
+    let (mut grace, _) = chat.enter("garden", "Grace").await;
+    for number in 10..60 {
+        grace.expect_said(&number.to_string()).await;
+    }
+    ada.say("garden", "Welcome.").await;
+    grace.expect_said("Welcome.").await;
+}
+
+#[tokio::test]
+async fn b5_whoever_comes_back_hears_what_was_said_meanwhile_once_and_in_order() {
+    let chat = Chat::start().await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    ada.say("garden", "Before").await;
+    ada.expect_said("Before").await;
+    let (mut grace, _) = chat.enter("garden", "Grace").await;
+    let position = grace.expect_said("Before").await;
+    drop(grace);
+    for number in 0..20 {
+        ada.say("garden", &number.to_string()).await;
+    }
+    let mut grace = chat.connect("user=Grace").await;
+    grace.enter_since("garden", Some(&position)).await;
+    for number in 0..20 {
+        grace.expect_said(&number.to_string()).await;
+    }
+    ada.say("garden", "After").await;
+    grace.expect_said("After").await;
+}
+
+#[tokio::test]
+async fn b5_whoever_was_away_for_too_long_is_told_that_some_is_missing() {
+    let chat = Chat::start().await;
+    let (mut ada, _) = chat.enter("garden", "Ada").await;
+    ada.say("garden", "Before").await;
+    let position = ada.expect_said("Before").await;
+    for number in 0..70 {
+        ada.say("garden", &number.to_string()).await;
+        ada.expect_said(&number.to_string()).await;
+    }
+    // A position of another life of the server is not there, either.
+    let other = Chat::start().await;
+    let (mut foreign, _) = other.enter("garden", "Ada").await;
+    foreign.say("garden", "Elsewhere").await;
+    let elsewhere = foreign.expect_said("Elsewhere").await;
+    for position in [position, elsewhere] {
+        let mut grace = chat.connect("user=Grace").await;
+        grace.enter_since("garden", Some(&position)).await;
+        let missed = grace.receive().await;
+        assert_eq!(
+            (&missed["type"], &missed["room"]),
+            (&json!("missed"), &json!("garden"))
+        );
+        for number in 20..70 {
+            grace.expect_said(&number.to_string()).await;
+        }
+    }
+    let mut mallory = chat.connect("user=Mallory").await;
+    mallory
+        .send(json!({"type": "enter", "room": "garden", "since": "../../etc"}))
+        .await;
+    assert_eq!(mallory.receive().await["type"], "refused");
 }
 
 #[tokio::test]
@@ -286,6 +353,43 @@ async fn an_address_in_use_is_one_clear_line_and_a_failure() {
         error.contains(&chat.address) && error.contains("in use"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_had_is_one_clear_line_and_a_failure() {
+    // Port 1 of the loopback address, where nobody listens.
+    let away = |feature, url| if feature { "" } else { url };
+    for (flags, words) in [
+        (
+            vec![
+                "--nats",
+                "nats://127.0.0.1:1",
+                "--redis",
+                "redis://127.0.0.1:1",
+            ],
+            "exclude each other",
+        ),
+        (
+            vec!["--nats", "nats://127.0.0.1:1"],
+            away(cfg!(feature = "nats"), "--features nats"),
+        ),
+        (
+            vec!["--redis", "redis://127.0.0.1:1"],
+            away(cfg!(feature = "redis"), "--features redis"),
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_chat"))
+            .args(flags)
+            .output();
+        let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        let last = error.lines().last().unwrap();
+        assert!(
+            last.starts_with("chat: ") && last.contains(words),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

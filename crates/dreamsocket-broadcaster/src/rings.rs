@@ -1,0 +1,273 @@
+//! The rings of all topics that keep history, and which of them go when they are too many or too old.
+//!
+//! **Locks**, in the order in which they may be held together: a topic's turn, its ring's state, the locks of subscribers.
+//! What orders the topics comes before a ring's state, and is never asked for by whoever holds one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::deferred::Deferred;
+use crate::directory::Directory;
+use crate::engine::Name;
+use crate::history::History;
+use crate::lock::Lock;
+use crate::ring::Ring;
+
+/// One message in so many has a look at what has become too old elsewhere, and at so many topics at most.
+const SWEEP: u64 = 64;
+const SWEPT: usize = 8;
+
+pub(crate) struct Rings<M> {
+    pub(crate) history: History,
+    topics: Directory<Kept<M>>,
+    /// Counts the messages of all topics: what is later has a greater one.
+    next: AtomicU64,
+    recency: Lock<Recency>,
+}
+
+/// What is kept of one topic.
+pub(crate) struct Kept<M> {
+    /// Whoever publishes holds it for the whole walk: the order of the ring is the order of the subscribers.
+    pub(crate) turn: Lock<()>,
+    pub(crate) state: Lock<State<M>>,
+}
+
+pub(crate) struct State<M> {
+    pub(crate) ring: Ring<M>,
+    /// The number of the last message.
+    pub(crate) touched: u64,
+    /// Set when it is let go: see [`Directory`].
+    pub(crate) is_retired: bool,
+}
+
+/// The topics by their last message. A ring that has had one since then has a place that is too early: it is put where it
+/// belongs when its turn to go has come. So publishing to a topic that has a ring does not touch this.
+#[derive(Default)]
+struct Recency {
+    by_last: BTreeMap<u64, Name>,
+    /// All before it are empty, if they are in their places.
+    swept: u64,
+}
+
+impl<M> Rings<M> {
+    pub(crate) fn new(history: History) -> Self {
+        Self {
+            history,
+            topics: Directory::new(),
+            next: AtomicU64::new(1),
+            recency: Lock::default(),
+        }
+    }
+
+    pub(crate) fn find(&self, topic: &Name) -> Option<Arc<Kept<M>>> {
+        self.topics.find(topic)
+    }
+
+    /// The ring, or what is done while there is none.
+    pub(crate) fn find_or<R>(
+        &self,
+        topic: &Name,
+        otherwise: impl FnOnce() -> R,
+    ) -> Result<Arc<Kept<M>>, R> {
+        self.topics.find_or(topic, otherwise)
+    }
+
+    pub(crate) fn find_or_insert(&self, topic: &Name) -> Arc<Kept<M>> {
+        self.topics.find_or_insert(topic, || Kept {
+            turn: Lock::new(()),
+            state: Lock::new(State {
+                ring: Ring::new(),
+                touched: 0,
+                is_retired: false,
+            }),
+        })
+    }
+
+    /// Takes a retired ring out.
+    pub(crate) fn remove(&self, topic: &Name, retired: &Arc<Kept<M>>) {
+        self.topics.remove(topic, retired);
+    }
+
+    /// The next message's number. Drawn with the ring's state locked, so that those of a ring grow.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A message has got that number, in a ring that may be new. Lets go of topics that are too many, and of what is too
+    /// old. Not to be called with any lock held.
+    pub(crate) fn settle(
+        &self,
+        topic: &Name,
+        number: u64,
+        is_new: bool,
+        now: Instant,
+        deferred: &mut Deferred<M>,
+    ) {
+        if !is_new && !number.is_multiple_of(SWEEP) {
+            return;
+        }
+        let mut recency = self.recency.lock();
+        if is_new {
+            recency.by_last.insert(number, topic.clone());
+        }
+        while recency.by_last.len() > self.history.max_topics {
+            let Some((place, name)) = recency.by_last.pop_first() else {
+                break;
+            };
+            let Some(kept) = self.find(&name) else {
+                continue;
+            };
+            let mut state = kept.state.lock();
+            if state.touched > place {
+                recency.by_last.insert(state.touched, name);
+                continue;
+            }
+            state.is_retired = true;
+            state.ring.clear(deferred);
+            drop(state);
+            self.remove(&name, &kept);
+        }
+        for _ in 0..SWEPT {
+            let swept = recency.swept;
+            let Some((&place, name)) = recency.by_last.range(swept..).next() else {
+                break;
+            };
+            let Some(kept) = self.find(name) else {
+                break;
+            };
+            let mut state = kept.state.lock();
+            if state.touched > place {
+                let touched = state.touched;
+                drop(state);
+                if let Some(name) = recency.by_last.remove(&place) {
+                    recency.by_last.insert(touched, name);
+                }
+                continue;
+            }
+            state.ring.expire(now, self.history.max_age, deferred);
+            if !state.ring.is_empty() {
+                break;
+            }
+            recency.swept = place + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::local::Local;
+    use crate::options::ChannelOptions;
+    use crate::queue::{Queue, Take, Taken};
+
+    struct Fixture {
+        local: Local<u32>,
+    }
+
+    impl Fixture {
+        fn new(history: History) -> Self {
+            let local = Local::with_history(history);
+            Self { local }
+        }
+
+        fn publish(&self, topic: &str, message: u32) {
+            let topic = self.local.name(topic.into());
+            self.local.publish(&topic, message, None).unwrap();
+        }
+
+        /// What a subscriber gets that asks for the last ones.
+        fn kept(&self, topic: &str) -> Vec<u32> {
+            let topic = self.local.name(topic.into());
+            let options = ChannelOptions::new().last(1_000);
+            let begin = options.begin;
+            let queue = Arc::new(Queue::new(options));
+            let id = self.local.subscribe(&topic, Arc::clone(&queue) as _, begin);
+            let kept = std::iter::from_fn(|| match queue.take() {
+                Take::Some(Taken::Message(message)) => Some(**message),
+                _ => None,
+            });
+            let kept = kept.collect();
+            crate::engine::Unsubscribe::unsubscribe(&self.local, &topic, id);
+            kept
+        }
+
+        fn rings(&self) -> &Rings<u32> {
+            self.local.rings().unwrap()
+        }
+    }
+
+    #[test]
+    fn b5_the_topic_goes_whose_last_message_is_the_oldest() {
+        let fixture = Fixture::new(History::last(10).max_topics(3));
+        for (topic, message) in [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("d", 5)] {
+            fixture.publish(topic, message);
+        }
+        assert_eq!(fixture.kept("a"), [1, 4]);
+        assert!(fixture.kept("b").is_empty());
+        assert_eq!(fixture.kept("c"), [3]);
+        fixture.publish("e", 6);
+        assert!(fixture.kept("c").is_empty());
+        assert_eq!(fixture.kept("a"), [1, 4], "asking makes nothing younger");
+        fixture.publish("b", 7);
+        assert!(fixture.kept("a").is_empty());
+        assert_eq!(fixture.kept("b"), [7], "what was let go does not come back");
+        assert_eq!(fixture.rings().topics.len(), 3);
+    }
+
+    #[test]
+    fn b5_asking_for_names_takes_no_room() {
+        let fixture = Fixture::new(History::last(10).max_topics(3));
+        fixture.publish("a", 1);
+        for name in 0..1_000 {
+            assert!(fixture.kept(&name.to_string()).is_empty());
+        }
+        assert_eq!(fixture.kept("a"), [1]);
+        assert_eq!(fixture.rings().topics.len(), 1);
+    }
+
+    #[test]
+    fn b5_what_is_too_old_goes_though_nobody_asks_for_its_topic() {
+        let fixture = Fixture::new(History::last(10));
+        for topic in 0..100 {
+            fixture.publish(&topic.to_string(), topic);
+        }
+        let rings = fixture.rings();
+        let later = Instant::now() + Duration::from_secs(25 * 60 * 60);
+        let topic = fixture.local.name("0".into());
+        // Each is one of those that look around.
+        for _ in 0..100 / SWEPT + 1 {
+            rings.settle(&topic, SWEEP, false, later, &mut Deferred::new());
+        }
+        for topic in 0..100 {
+            let topic = fixture.local.name(topic.to_string().into());
+            assert!(rings.find(&topic).unwrap().state.lock().ring.is_empty());
+        }
+        assert_eq!(rings.recency.lock().by_last.len(), 100, "they stay known");
+    }
+
+    #[test]
+    fn a_retired_ring_takes_nothing_in() {
+        let fixture = Fixture::new(History::last(10));
+        fixture.publish("a", 1);
+        let topic = fixture.local.name("a".into());
+        let retired = fixture.rings().find(&topic).unwrap();
+        retired.state.lock().is_retired = true;
+        assert!(fixture.kept("a").is_empty());
+        fixture.publish("a", 2);
+        assert_eq!(fixture.kept("a"), [2]);
+    }
+
+    #[test]
+    fn b5_topics_that_keep_nothing_have_no_ring() {
+        let fixture = Fixture::new(History::last(10).only(|name| name == "a"));
+        fixture.publish("a", 1);
+        fixture.publish("b", 2);
+        assert_eq!(fixture.rings().topics.len(), 1);
+        assert!(fixture.kept("b").is_empty());
+    }
+}
