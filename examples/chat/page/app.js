@@ -1,6 +1,6 @@
 // The chat: what is typed goes to the server, what the server tells goes to the view.
 
-import { connect } from "./connection.js";
+import { connect } from "./chat.js";
 import * as view from "./view.js";
 
 // The server holds to the same limits; here they are told before anything is sent.
@@ -68,7 +68,7 @@ function onState(change) {
 }
 
 function send(type, room, more = {}) {
-  return chat.connection.send(JSON.stringify({ type, room: room.name, ...more }));
+  return chat.connection.send({ type, room: room.name, ...more });
 }
 
 function sendEnter(room) {
@@ -125,7 +125,7 @@ function setTyping(room, name, isTyping) {
   view.showTyping(chat, room);
 }
 
-// One function for each type of message that the server sends; see `Event` and `Notice` in event.rs.
+// One function for each type of message that the server sends; see `Tell` in chat.d.ts.
 const told = {
   entered({ at }, room) {
     const seconds = Math.max(1, Math.round((Date.now() - room.awaySince) / 1000));

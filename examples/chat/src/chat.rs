@@ -1,6 +1,6 @@
 //! The chat: an upgrade, and the three handlers of a connection. `/chat?user=Ada` connects; from then on the client sends
-//! a [`Command`], and is told what is said in its rooms, what else happens there ([`Event`]) and what concerns it alone
-//! ([`Notice`]). What is said goes to connections by itself; the rest comes by way of `on_message`.
+//! a [`Command`], and is told ([`Tell`]) what happens in its rooms and what concerns it alone. What is said goes to connections by
+//! itself; the rest comes by way of `on_message`.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use axum::extract::{Query, Request, State};
 use axum::response::Response;
+use dreamsocket::typed::{self, Connection, Message};
 use dreamsocket::{
-    Action, BoxError, ChannelOptions, Close, CloseCode, CodedTopic, Connection, Forward, Member,
-    Message, Position, Selector, Topic, WatchOptions, continue_connection,
-    continue_connection_adding, continue_connection_removing, upgrade_websocket,
+    Action, BoxError, ChannelOptions, Close, CloseCode, CodedTopic, Forward, Member, Position,
+    Selector, Topic, WatchOptions, continue_connection, continue_connection_adding,
+    continue_connection_removing,
 };
 use serde::Deserialize;
 
-use crate::event::{Command, Event, Notice, Present, Said, Typing, encode, missed, now};
+use crate::event::{Command, Present, Said, Tell, Typing, encode, missed, now};
 use crate::limits::{KEPT, MOST_ROOMS, check_message, check_name};
 use crate::pace::Pace;
 use crate::shared::Shared;
@@ -54,7 +55,7 @@ struct Stay {
 }
 
 /// What a command comes to: the next step, or why nothing was done.
-type Answer = Result<Action<Event>, String>;
+type Answer = Result<Action<Tell>, String>;
 
 pub(crate) async fn chat(
     Query(who): Query<Who>,
@@ -63,13 +64,13 @@ pub(crate) async fn chat(
 ) -> Response {
     let name = who.user.trim().to_owned();
     let dependencies = Dependencies { name, app };
-    upgrade_websocket(request, dependencies, on_init, on_message, on_close)
+    typed::upgrade_websocket(request, dependencies, on_init, on_message, on_close)
 }
 
 async fn on_init(
-    _: &Connection,
+    _: &Connection<Tell>,
     Dependencies { name, app }: &Dependencies,
-) -> Result<(Chat, Option<Selector<Event>>), BoxError> {
+) -> Result<(Chat, Option<Selector<Tell>>), BoxError> {
     check_name("name", name).map_err(|reason| Close::new(CloseCode::POLICY, reason))?;
     let chat = Chat {
         rooms: HashMap::new(),
@@ -80,33 +81,36 @@ async fn on_init(
 
 async fn on_message(
     state: &mut Chat,
-    message: Message<Event>,
-    connection: &Connection,
+    message: Message<Command, Tell>,
+    connection: &Connection<Tell>,
     dependencies: &Dependencies,
-) -> Result<Action<Event>, BoxError> {
+) -> Result<Action<Tell>, BoxError> {
     match message {
-        Message::Text(text) => {
+        Message::Received(command) => {
             slow_down(&mut state.pace, connection).await?;
-            let action = match obey(state, &text, connection, dependencies).await? {
+            let action = match obey(state, command, connection, dependencies).await? {
                 Ok(action) => action,
                 Err(reason) => {
-                    connection.send_json(&Notice::Refused { reason }).await?;
+                    connection.send(&Tell::Refused { reason }).await?;
                     continue_connection()
                 }
             };
             return Ok(action);
         }
-        Message::Custom(event) => connection.send_json(&event).await?,
+        Message::Undecodable(why) => {
+            slow_down(&mut state.pace, connection).await?;
+            let reason = format!("The server does not understand this page: {why}.");
+            connection.send(&Tell::Refused { reason }).await?;
+        }
+        Message::Custom(tell) => connection.send(&tell).await?,
         // More people came and went than wait in a channel.
         Message::Missed(missed) => {
             let room = missed.source.into_owned();
             let people = dependencies.app.shared.people.people(room.as_str());
             let people = people.into_iter().map(Present::from).collect();
-            connection
-                .send_json(&Notice::People { room, people })
-                .await?;
+            connection.send(&Tell::People { room, people }).await?;
         }
-        Message::Binary(_) | Message::ConnectionClosed(_) => {}
+        Message::ConnectionClosed(_) => {}
     }
     Ok(continue_connection())
 }
@@ -118,13 +122,11 @@ async fn on_close(state: Chat, dependencies: &Dependencies) {
 }
 
 /// Lets a client that is too fast wait, and says so. Nothing of it is read meanwhile, so TCP holds it back.
-async fn slow_down(pace: &mut Pace, connection: &Connection) -> Result<(), BoxError> {
+async fn slow_down(pace: &mut Pace, connection: &Connection<Tell>) -> Result<(), BoxError> {
     let wait = pace.take(Instant::now());
     if !wait.is_zero() {
         let millis = u64::try_from(wait.as_millis())?;
-        connection
-            .send_json(&Notice::Slowed { wait: millis })
-            .await?;
+        connection.send(&Tell::Slowed { wait: millis }).await?;
         tokio::time::sleep(wait).await;
     }
     Ok(())
@@ -132,17 +134,10 @@ async fn slow_down(pace: &mut Pace, connection: &Connection) -> Result<(), BoxEr
 
 async fn obey(
     state: &mut Chat,
-    text: &str,
-    connection: &Connection,
+    command: Command,
+    connection: &Connection<Tell>,
     dependencies: &Dependencies,
 ) -> Result<Answer, BoxError> {
-    let command = match serde_json::from_str(text) {
-        Ok(command) => command,
-        Err(error) => {
-            let reason = format!("The server does not understand this page: {error}.");
-            return Ok(Err(reason));
-        }
-    };
     let done = match command {
         Command::Enter { room, since } => {
             let room = room.trim();
@@ -176,9 +171,9 @@ async fn enter(
     state: &mut Chat,
     room: String,
     since: Option<Position>,
-    connection: &Connection,
+    connection: &Connection<Tell>,
     Dependencies { name: user, app }: &Dependencies,
-) -> Result<Action<Event>, BoxError> {
+) -> Result<Action<Tell>, BoxError> {
     let said = app.shared.said.topic(&*room);
     let typing = app.shared.typing.topic(&*room);
     // In this order: the list has the client itself, and the channel whatever changes after the list.
@@ -187,21 +182,21 @@ async fn enter(
     let (people, changes) = app.shared.people.watch_with(&*room, latest);
     let who_types = ChannelOptions::new().latest_per_key(|typing: &Typing| typing.name.clone());
     // Under keys, since both come under the room's name.
-    let typists = Selector::new().select_map(typing.subscribe_with(who_types), Event::Typing);
-    let changes = Selector::new().select_map(changes, Event::from);
+    let typists = Selector::new().select_map(typing.subscribe_with(who_types), Tell::Typing);
+    let changes = Selector::new().select_map(changes, Tell::from);
     let source = Selector::new()
         .select_as("typing", typists)
         .select_as("people", changes);
-    let entered = Notice::Entered {
+    let entered = Tell::Entered {
         room: room.clone(),
         at: now(),
     };
-    connection.send_json(&entered).await?;
-    let people = Notice::People {
+    connection.send(&entered).await?;
+    let people = Tell::People {
         room: room.clone(),
         people: people.into_iter().map(Present::from).collect(),
     };
-    connection.send_json(&people).await?;
+    connection.send(&people).await?;
 
     let unheard = match since {
         Some(position) => ChannelOptions::new().since(position),

@@ -12,9 +12,9 @@ const FILES: [(&str, &str, &str); 6] = [
     ("/style.css", "text/css", include_str!("../page/style.css")),
     ("/app.js", "text/javascript", include_str!("../page/app.js")),
     (
-        "/connection.js",
+        "/chat.js",
         "text/javascript",
-        include_str!("../page/connection.js"),
+        include_str!("../page/chat.js"),
     ),
     (
         "/view.js",

@@ -111,7 +111,7 @@ impl Nats {
         Self::start_with("").await
     }
 
-    /// With `JetStream`, which keeps what it has in its folder.
+    /// With JetStream, which keeps what it has in its folder.
     pub async fn start_with_jetstream() -> Self {
         Self::start_with("-js -sd FOLDER/jetstream").await
     }

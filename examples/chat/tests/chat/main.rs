@@ -11,4 +11,6 @@ mod faults;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod nodes;
 mod program;
+#[cfg(feature = "schema")]
+mod protocol;
 mod talking;

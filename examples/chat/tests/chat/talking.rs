@@ -311,8 +311,8 @@ async fn the_page_comes_with_a_policy_that_lets_nothing_else_in() {
     for (path, kind, content) in [
         ("/", "text/html", "<title>Dreamsocket chat</title>"),
         ("/style.css", "text/css", "prefers-color-scheme"),
-        ("/app.js", "text/javascript", "./connection.js"),
-        ("/connection.js", "text/javascript", "new WebSocket"),
+        ("/app.js", "text/javascript", "./chat.js"),
+        ("/chat.js", "text/javascript", "new WebSocket"),
         ("/view.js", "text/javascript", "textContent"),
         ("/icon.svg", "image/svg+xml", "<svg"),
     ] {

@@ -1,4 +1,4 @@
-// A WebSocket that comes back by itself. It knows nothing of chats or of the page.
+// The chat protocol, version 1.0.0. Written by dreamsocket-schema from the Rust types: change those, and run it again.
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 30_000;
@@ -8,7 +8,7 @@ const STEADY_TIME = 5_000; // A connection that lived this long starts the waits
 /// Connects to `url` and stays connected until `close()`, or until the server refuses with 1008.
 ///
 /// `handlers.onState({ state, retryAt, reason })` is called with 'connecting', 'open', 'waiting' or 'refused';
-/// `handlers.onMessage(value)` with each message, parsed as JSON.
+/// `handlers.onMessage(message)` with each message.
 export function connect(url, handlers) {
   let socket = null;
   let timer = null;
@@ -18,14 +18,14 @@ export function connect(url, handlers) {
 
   function open() {
     clearTimeout(timer);
-    handlers.onState({ state: "connecting" });
+    handlers.onState?.({ state: "connecting" });
     const opening = new WebSocket(url);
     socket = opening;
     timer = setTimeout(() => opening.close(), OPENING_TIME);
     opening.onopen = () => {
       clearTimeout(timer);
       openedAt = Date.now();
-      handlers.onState({ state: "open" });
+      handlers.onState?.({ state: "open" });
     };
     opening.onmessage = ({ data }) => {
       if (socket === opening) handlers.onMessage(JSON.parse(data));
@@ -41,7 +41,7 @@ export function connect(url, handlers) {
     if (ended) return;
     if (code === 1008) {
       end();
-      handlers.onState({ state: "refused", reason });
+      handlers.onState?.({ state: "refused", reason });
       return;
     }
     if (openedAt > 0 && Date.now() - openedAt > STEADY_TIME) attempts = 0;
@@ -51,7 +51,7 @@ export function connect(url, handlers) {
     const wait = longest / 2 + (longest / 2) * Math.random();
     attempts += 1;
     timer = setTimeout(open, wait);
-    handlers.onState({ state: "waiting", retryAt: Date.now() + wait, reason });
+    handlers.onState?.({ state: "waiting", retryAt: Date.now() + wait, reason });
   }
 
   function retry() {
@@ -84,10 +84,10 @@ export function connect(url, handlers) {
   open();
 
   return {
-    /// Sends a text; false if there is no connection now.
-    send(text) {
+    /// Sends a message; false if there is no connection now.
+    send(message) {
       if (socket?.readyState !== WebSocket.OPEN) return false;
-      socket.send(text);
+      socket.send(JSON.stringify(message));
       return true;
     },
     retry,

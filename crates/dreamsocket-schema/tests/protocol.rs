@@ -1,0 +1,226 @@
+//! What is made of types, and what of a change breaks.
+
+#![allow(dead_code, reason = "of the types only the shape is of interest")]
+
+use std::collections::HashMap;
+
+use dreamsocket_schema::{Protocol, changes};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a client asks for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Ask {
+    /// Two numbers.
+    Add {
+        a: i64,
+        b: Option<i64>,
+    },
+    Search(Query),
+    Stop,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Query {
+    text: String,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(rename = "max-results")]
+    most: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Tag {
+    Old,
+    New,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Tell {
+    Sum {
+        sum: i64,
+        took: f64,
+    },
+    Found {
+        pages: Vec<Page>,
+        by_tag: HashMap<String, u32>,
+        place: (f64, f64),
+    },
+    Nothing {
+        query: Query,
+    },
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Page {
+    name: String,
+    /// Those that it leads to.
+    links: Vec<Self>,
+    kind: Kind,
+}
+
+#[derive(Serialize, JsonSchema)]
+enum Kind {
+    Plain,
+    Shop { items: u32 },
+    Two(u8, String),
+}
+
+fn protocol() -> Protocol {
+    Protocol::new::<Ask, Tell>("search", "1.0.0").with_path("/search")
+}
+
+#[test]
+fn types_become_typescript() {
+    let typescript = protocol().typescript();
+    let expected = include_str!("search.d.ts");
+    if std::env::var_os("BLESS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search.d.ts");
+        std::fs::write(path, &typescript).unwrap();
+    } else {
+        assert_eq!(typescript, expected, "BLESS=1 writes it anew");
+    }
+}
+
+#[test]
+fn the_client_is_small_and_needs_nothing() {
+    let javascript = protocol().javascript();
+    let lines = javascript.lines().map(str::trim);
+    let code: Vec<_> = lines.filter(|line| !line.starts_with("//")).collect();
+    let code = code.join("\n");
+    assert!(code.len() < 4 * 1024, "{} bytes", code.len());
+    assert!(!code.contains("import "));
+}
+
+#[test]
+fn files_are_written_and_found_stale() {
+    let folder = std::env::temp_dir().join(format!("dreamsocket-schema-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(protocol().stale(&folder).unwrap().len(), 3);
+    protocol().write(&folder).unwrap();
+    assert_eq!(protocol().stale(&folder).unwrap().len(), 0);
+    std::fs::write(folder.join("search.d.ts"), "other").unwrap();
+    assert_eq!(
+        protocol().stale(&folder).unwrap(),
+        [folder.join("search.d.ts")]
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_document_is_asyncapi_3() {
+    let document = protocol().asyncapi();
+    assert_eq!(document["asyncapi"], "3.0.0");
+    assert_eq!(document["channels"]["socket"]["address"], "/search");
+    assert_eq!(document["operations"]["receive"]["action"], "receive");
+    let message = "/channels/socket/messages/received/payload/schema/oneOf";
+    assert_eq!(
+        document.pointer(message).unwrap().as_array().unwrap().len(),
+        3
+    );
+}
+
+/// The changes between two protocols: breaking ones begin with `!`.
+fn between(old: &Protocol, new: &Protocol) -> Vec<String> {
+    let changes = changes(&old.asyncapi(), &new.asyncapi());
+    let told = changes.iter().map(|change| {
+        let mark = if change.is_breaking { "!" } else { "" };
+        format!("{mark}{}", change.what)
+    });
+    told.collect()
+}
+
+macro_rules! versions {
+    ($(#[$attributes:meta])* $old:ident { $($before:tt)* } $new:ident { $($after:tt)* }) => {{
+        #[derive(Serialize, Deserialize, JsonSchema)]
+        $(#[$attributes])*
+        enum $old { $($before)* }
+        #[derive(Serialize, Deserialize, JsonSchema)]
+        $(#[$attributes])*
+        enum $new { $($after)* }
+        let received = between(&Protocol::new::<$old, ()>("p", "1"), &Protocol::new::<$new, ()>("p", "1"));
+        let sent = between(&Protocol::new::<(), $old>("p", "1"), &Protocol::new::<(), $new>("p", "1"));
+        (received, sent)
+    }};
+}
+
+#[test]
+fn what_is_the_same_changes_nothing() {
+    assert!(between(&protocol(), &protocol()).is_empty());
+}
+
+#[test]
+fn a_message_more_or_less() {
+    let (received, sent) =
+        versions!(#[serde(tag = "type")] Old { A { x: u8 }, B } New { A { x: u8 }, C });
+    assert_eq!(
+        received,
+        [
+            "!what clients send: type \"B\" is gone",
+            "what clients send: type \"C\" is new"
+        ]
+    );
+    assert_eq!(
+        sent,
+        [
+            "what clients are sent: type \"B\" is gone",
+            "what clients are sent: type \"C\" is new"
+        ]
+    );
+}
+
+#[test]
+fn a_field_more_or_less() {
+    let (received, sent) =
+        versions!(#[serde(tag = "type")] Old { A { x: u8, y: u8 } } New { A { x: u8, z: u8 } });
+    let (of_received, of_sent) = (
+        "what clients send, type \"A\"",
+        "what clients are sent, type \"A\"",
+    );
+    assert_eq!(
+        received,
+        [
+            format!("{of_received}, field `y` is gone"),
+            format!("!{of_received}, field `z` is new")
+        ]
+    );
+    assert_eq!(
+        sent,
+        [
+            format!("!{of_sent}, field `y` is gone"),
+            format!("{of_sent}, field `z` is new")
+        ]
+    );
+}
+
+#[test]
+fn a_field_that_may_be_left_out() {
+    let (received, sent) = versions!(Old { A { x: u8 } } New { A { x: Option<u8> } });
+    assert!(
+        received.iter().all(|change| !change.starts_with('!')),
+        "{received:?}"
+    );
+    assert!(
+        sent.iter().any(|change| change.starts_with('!')),
+        "{sent:?}"
+    );
+    let (received, _) = versions!(Old { A { x: Option<u8> } } New { A { x: u8 } });
+    assert!(
+        received.iter().any(|change| change.starts_with('!')),
+        "{received:?}"
+    );
+}
+
+#[test]
+fn a_field_of_another_type() {
+    let (received, sent) = versions!(Old { A { x: u8 } } New { A { x: String } });
+    for changes in [received, sent] {
+        assert!(
+            changes.iter().any(|change| change.starts_with('!')),
+            "{changes:?}"
+        );
+    }
+}
