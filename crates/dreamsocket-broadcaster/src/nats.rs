@@ -186,6 +186,7 @@ impl Nats {
                     Command::Unsubscribe(topic) => {
                         let _ = changes.send(Change::Removed(topic));
                     }
+                    Command::SubscribeKept(_) | Command::PublishKept { .. } => {}
                     Command::Publish { topic, frame } => {
                         let published = self.client.publish(subject(prefix, &topic), frame).await;
                         let kind = published.err().map(|error| error.kind());

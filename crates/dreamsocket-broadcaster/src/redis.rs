@@ -227,6 +227,7 @@ fn pipeline(prefix: &str, commands: Vec<Command>) -> redis::Pipeline {
                 .cmd("PUBLISH")
                 .arg(channel(prefix, &topic))
                 .arg(&*frame),
+            Command::SubscribeKept(_) | Command::PublishKept { .. } => continue,
         };
         pipeline.ignore();
     }

@@ -6,14 +6,21 @@ mod broker;
 mod servers;
 
 use broker::Broker;
-use dreamsocket_broadcaster::conformance::{self, Note, Report, Space};
-use dreamsocket_broadcaster::{Broadcaster, RemoteOptions};
+use dreamsocket_broadcaster::conformance::{self, KEPT, Note, Report, Space};
+use dreamsocket_broadcaster::{Broadcaster, History, RemoteOptions};
 
-struct InProcess(Broadcaster<Note>);
+struct InProcess {
+    plain: Broadcaster<Note>,
+    keeping: Broadcaster<Note>,
+}
 
 impl Space for InProcess {
     async fn node(&self) -> Broadcaster<Note> {
-        self.0.clone()
+        self.plain.clone()
+    }
+
+    async fn history_node(&self) -> Option<Broadcaster<Note>> {
+        Some(self.keeping.clone())
     }
 }
 
@@ -30,6 +37,20 @@ impl Space for InMemory {
         self.0.start();
         true
     }
+
+    async fn history_node(&self) -> Option<Broadcaster<Note>> {
+        Some(self.0.connected(options()).await)
+    }
+
+    async fn lose_history(&self) -> bool {
+        self.0.lose_history();
+        true
+    }
+}
+
+/// Of a node that keeps history.
+fn options() -> RemoteOptions {
+    RemoteOptions::new().history(History::last(KEPT))
 }
 
 #[track_caller]
@@ -41,8 +62,12 @@ fn check(report: &Report, left_out: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process() {
-    let report = conformance::run(&InProcess(Broadcaster::new())).await;
-    check(&report, 8);
+    let space = InProcess {
+        plain: Broadcaster::new(),
+        keeping: Broadcaster::with_history(History::last(KEPT)),
+    };
+    let report = conformance::run(&space).await;
+    check(&report, 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
