@@ -121,6 +121,16 @@ mod redis {
             node.expect("redis-server is there")
         }
 
+        async fn history_node(&self) -> Option<Broadcaster<Note>> {
+            let node = Broadcaster::connect_redis(&self.0.url(), options()).await;
+            Some(node.expect("redis-server is there"))
+        }
+
+        async fn lose_history(&self) -> bool {
+            self.0.flush().await;
+            true
+        }
+
         async fn interrupt(&self) -> bool {
             self.0.restart().await;
             true

@@ -175,6 +175,24 @@ impl Redis {
             .unwrap();
     }
 
+    /// Deletes all that is in it.
+    pub(crate) async fn flush(&self) {
+        let mut connection = self.connection().await;
+        let flushed = redis::cmd("FLUSHALL").exec_async(&mut connection).await;
+        flushed.unwrap();
+    }
+
+    /// What a command gives.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split_whitespace();
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        let asked = command.query_async(&mut self.connection().await).await;
+        asked.unwrap()
+    }
+
     /// The channels that somebody is subscribed to, by a pattern.
     pub(crate) async fn channels(&self, pattern: &str) -> Vec<String> {
         let mut command = redis::cmd("PUBSUB");
