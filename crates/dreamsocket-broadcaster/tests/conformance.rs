@@ -92,6 +92,16 @@ mod nats {
             node.expect("nats-server is there")
         }
 
+        async fn history_node(&self) -> Option<Broadcaster<Note>> {
+            let node = Broadcaster::connect_nats(&self.0.url(), options()).await;
+            Some(node.expect("nats-server is there"))
+        }
+
+        async fn lose_history(&self) -> bool {
+            self.0.delete_stream("dreamsocket_kept").await;
+            true
+        }
+
         async fn interrupt(&self) -> bool {
             self.0.restart().await;
             true
@@ -100,7 +110,7 @@ mod nats {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn over_nats() {
-        let report = conformance::run(&OverNats(Nats::start().await)).await;
+        let report = conformance::run(&OverNats(Nats::start_with("-js -sd FOLDER").await)).await;
         check(&report, 0);
     }
 }
