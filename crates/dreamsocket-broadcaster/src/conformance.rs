@@ -1,6 +1,6 @@
 //! Cases that every engine has to pass: run them on one of your own, a [`Link`](crate::link::Link) to another broker, say.
 //!
-//! They are the contract's promises B1 to B3 and B7, seen from outside: what is published on one node is received, or told
+//! They are the contract's promises B1 to B3, B5 and B7, seen from outside: what is published on one node is received, or told
 //! as missed, on all of them. Whoever runs them says how nodes are made, by [`Space`], and gets a [`Report`].
 //!
 //! ```
@@ -26,6 +26,7 @@
 
 mod channels;
 mod faults;
+mod history;
 mod messages;
 mod nodes;
 mod ordering;
@@ -50,7 +51,22 @@ pub trait Space: Send + Sync {
     fn interrupt(&self) -> impl Future<Output = bool> + Send {
         async { false }
     }
+
+    /// A new node of the same topics whose topics keep the last [`KEPT`] messages. `None`: they cannot, and the cases that
+    /// need it are left out.
+    fn history_node(&self) -> impl Future<Output = Option<Broadcaster<Note>>> + Send {
+        async { None }
+    }
+
+    /// Loses what is kept, as a broker does that has it in memory only. `false`: that cannot happen, and the case that needs
+    /// it is left out.
+    fn lose_history(&self) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
 }
+
+/// How many messages of a topic a node keeps that [`Space::history_node`] gives.
+pub const KEPT: usize = 1_000;
 
 /// What the cases publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +135,7 @@ fn cases<S: Space>() -> Vec<Case<S>> {
     cases.extend(messages::cases());
     cases.extend(nodes::cases());
     cases.extend(faults::cases());
+    cases.extend(history::cases());
     cases
 }
 

@@ -60,6 +60,7 @@
 
 mod broadcaster;
 mod channel;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod counts;

@@ -17,6 +17,17 @@
 //!   again, [`Node::connected`] gives a new one, with all subscriptions anew. Frames of the old one that come late are
 //!   not received any more.
 //!
+//! History is optional. A link that can keep what is published says so by [`Link::KEEPS_HISTORY`]; only then it is given
+//! [`Command::SubscribeKept`] and [`Command::PublishKept`], and only if the broadcaster was made with a
+//! [history](crate::RemoteOptions::history), which [`Node::history`] tells. It then has to keep, too:
+//!
+//! - Each message that is kept has a [`Position`], the same on all nodes. Those of a topic grow from message to message, as
+//!   long as their life is the same; when the broker has lost what it kept, there is another life.
+//! - After [`Command::SubscribeKept`] everything that is kept of the topic comes to [`Inbox::receive_kept`], in order, then
+//!   [`Inbox::replayed`] is called, once in a session, and then what is published comes in the same order. Nothing is missing
+//!   where the one ends and the other begins. What was published by this node behind the command comes after `replayed`.
+//! - What is published to [`Node::own_topic`] comes back when all that was to be kept before it is kept.
+//!
 //! ```
 //! use dreamsocket_broadcaster::link::{Command, Link, Node};
 //!
@@ -36,6 +47,8 @@
 //!                         inbox.receive(&topic, frame);
 //!                     }
 //!                     Command::Publish { .. } => {}
+//!                     // It says nothing of keeping history.
+//!                     Command::SubscribeKept(_) | Command::PublishKept { .. } => {}
 //!                 }
 //!             }
 //!         }
@@ -57,14 +70,19 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::position::Position;
 use crate::remote::Arrivals;
 use crate::remote::exchange::Exchange;
 
 /// A client of a broker.
 pub trait Link: Send + 'static {
+    /// Whether it can keep what is published. If not, topics keep nothing, whatever the options say.
+    const KEEPS_HISTORY: bool = false;
+
     /// Connects, carries out the commands of each session, and connects again when the connection is lost, until
     /// [`Session::next`] gives `None`.
     ///
@@ -109,6 +127,25 @@ pub enum Command {
         /// The bytes to bring, as they are.
         frame: Bytes,
     },
+    /// From now on, bring what is kept of this topic, and then what is published to it.
+    SubscribeKept(Arc<str>),
+    /// Keep this, and bring it to whoever is subscribed.
+    PublishKept {
+        /// As for [`Publish`](Self::Publish).
+        topic: Arc<str>,
+        /// The bytes to keep and to bring.
+        frame: Bytes,
+    },
+}
+
+/// What is to be kept of a topic, see [`History`](crate::History).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// The last messages, as many. One more is of use: then who has everything but these is known to miss nothing.
+    pub count: usize,
+    /// How long.
+    pub max_age: Duration,
 }
 
 impl Node {
@@ -121,6 +158,22 @@ impl Node {
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.exchange.prefix()
+    }
+
+    /// What is to be kept of topics that keep history, if any do.
+    #[must_use]
+    pub fn history(&self) -> Option<Retention> {
+        let history = self.exchange.options().history.as_ref();
+        history.map(|history| Retention {
+            count: history.count,
+            max_age: history.max_age,
+        })
+    }
+
+    /// The topic that only this node subscribes to and publishes to. What comes back there confirms what went before it.
+    #[must_use]
+    pub fn own_topic(&self) -> Arc<str> {
+        self.exchange.own_topic()
     }
 
     /// There is a connection, on which nothing is subscribed yet.
@@ -162,7 +215,21 @@ impl Inbox {
     /// Takes a frame that has come for a topic. Never waits; hands the message to all subscribers in this process.
     pub fn receive(&mut self, topic: &str, frame: Bytes) {
         if let Some(arrivals) = self.arrivals.upgrade() {
-            arrivals.arrive(self.session, topic, frame);
+            arrivals.arrive(self.session, topic, None, frame);
+        }
+    }
+
+    /// As [`receive`](Self::receive), a frame that is kept at that position, since so long.
+    pub fn receive_kept(&mut self, topic: &str, position: Position, age: Duration, frame: Bytes) {
+        if let Some(arrivals) = self.arrivals.upgrade() {
+            arrivals.arrive(self.session, topic, Some((position, age)), frame);
+        }
+    }
+
+    /// All that was kept of the topic when it was subscribed has come: what comes now is published now.
+    pub fn replayed(&mut self, topic: &str) {
+        if let Some(arrivals) = self.arrivals.upgrade() {
+            arrivals.replayed(self.session, topic);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! message reaches those who were on the list when its turn came, except who has left before its batch. Topics that keep
 //! history are in `local/kept.rs`.
 
-mod kept;
+pub(crate) mod kept;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -52,7 +52,14 @@ impl<M> Local<M> {
     }
 
     pub(crate) fn with_history(history: History) -> Self {
-        Self::with_rings(Some(Box::new(Rings::new(history))))
+        Self::with_rings(Some(Box::new(Rings::new(history, false))))
+    }
+
+    /// Of an engine whose history is a broker's.
+    #[cfg(feature = "remote")]
+    pub(crate) fn with_remote_history(history: Option<History>) -> Self {
+        let rings = history.map(|history| Box::new(Rings::new(history, true)));
+        Self::with_rings(rings)
     }
 
     #[cfg(test)]
@@ -88,7 +95,7 @@ impl<M> Local<M> {
     ) -> u64 {
         let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
         if let Some(rings) = self.rings.as_deref().filter(|_| topic.is_kept()) {
-            return self.publish_kept(rings, topic, message, except, deferred);
+            return self.publish_kept(rings, topic, message, except, None, deferred);
         }
         let counts = &self.counts[shard_of(topic)];
         let Some(entry) = self.topics.find(topic) else {
@@ -175,9 +182,17 @@ impl<M> Local<M> {
     #[cfg(feature = "remote")]
     pub(crate) fn miss(&self, topic: &Name, gap: Gap) {
         let mut deferred = Deferred::new();
+        let rings = self.rings.as_deref().filter(|_| topic.is_kept());
+        let kept = rings.and_then(|rings| rings.find(topic));
+        let mut state = kept.as_ref().map(|kept| kept.state.lock());
+        if let Some(state) = &mut state {
+            // Who joins from here on is told by the ring.
+            state.ring.miss(gap);
+        }
         if let Some(entry) = self.topics.find(topic) {
             let turn = entry.turn.lock();
             let end = entry.subscribers.lock().end_number();
+            drop(state);
             let mut from = Some(0);
             while let Some(number) = from {
                 let subscribers = entry.subscribers.lock();
@@ -232,7 +247,14 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
     ) -> SubscriberId {
         match begin {
             Some(begin) => self.subscribe_with_replay(topic, &sink, begin),
-            None => self.add(topic, sink),
+            None => {
+                let rings = self.rings.as_deref();
+                if let Some(rings) = rings.filter(|rings| rings.is_remote && topic.is_kept()) {
+                    // What the broker brings has a place to go to.
+                    rings.find_or_insert(topic);
+                }
+                self.add(topic, sink)
+            }
         }
     }
 

@@ -8,7 +8,10 @@
 //! A subscription is a bounded channel of the client's; what comes when it is full is dropped there. That is a hole in the
 //! numbers, and told as a gap like any other.
 
+mod kept;
+
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,11 +30,15 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
 use crate::link::{Command, Inbox, Link, Node, Session};
+use crate::nats::kept::{Arriving, Kept, Lost, Store, Unacknowledged};
 use crate::remote::backoff;
 use crate::remote::options::RemoteOptions;
 
 /// How often the client is asked whether it is connected, when nothing comes.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// One look in so many is for what keeps history.
+const LOOKS: u32 = 20;
 
 /// How many commands may wait in the client. They outlast a lost connection, and are sent over the next one; what is lost
 /// with a connection is what the client was writing.
@@ -84,7 +91,7 @@ where
             };
         }
         let client = client.connect(servers).await.map_err(BrokerError::new)?;
-        Ok(Self::with_nats(client, options).await)
+        Self::with_nats(client, options).await
     }
 
     /// As [`connect_nats`](Self::connect_nats), with a client of one's own: credentials, TLS, bounds and when to connect
@@ -92,8 +99,17 @@ where
     ///
     /// A lost connection is noticed when the client notices it: its `ping_interval` is a minute unless it was set. It must
     /// not be made with `no_echo`, which keeps a node's own messages from it.
-    pub async fn with_nats(client: Client, options: RemoteOptions) -> Self {
-        Self::connect_link(Nats { client }, options).await
+    ///
+    /// # Errors
+    ///
+    /// When topics are to keep history and JetStream is not there, or keeps it otherwise already.
+    pub async fn with_nats(client: Client, options: RemoteOptions) -> Result<Self, BrokerError> {
+        let history = options.history.as_ref();
+        let store = history.map(|history| Store::new(&client, history, &options));
+        if let Some(store) = &store {
+            store.ensure().await.map_err(BrokerError::new)?;
+        }
+        Ok(Self::connect_link(Nats { client, store }, options).await)
     }
 }
 
@@ -104,6 +120,16 @@ fn decode(text: &str) -> String {
 
 struct Nats {
     client: Client,
+    /// Where history is kept, if it is.
+    store: Option<Store>,
+}
+
+/// What the sending half needs for a session.
+struct Sending<'a> {
+    prefix: &'a str,
+    own_topic: &'a Arc<str>,
+    kept: Option<&'a Kept>,
+    changes: UnboundedSender<Change>,
 }
 
 /// What the sending half tells the receiving half.
@@ -118,30 +144,77 @@ enum Sent {
     All,
     /// The client has been closed for good.
     ClientClosed,
+    /// What keeps history does not go on.
+    Lost,
 }
 
 impl Link for Nats {
+    const KEEPS_HISTORY: bool = true;
+
     async fn run(self, node: Node) {
         let prefix = subject_prefix(node.prefix());
         // Outlives a session: what was not handed to the client goes out in the next one.
         let mut commands = VecDeque::new();
+        let mut unacknowledged = Unacknowledged::default();
+        let own_topic = node.own_topic();
+        let mut attempts = 0;
         loop {
             let connects = self.when_connected().await;
+            let kept = match &self.store {
+                Some(store) => {
+                    let own = Arc::clone(&own_topic);
+                    match Kept::begin(store, own, mem::take(&mut unacknowledged)).await {
+                        Ok(begun) => Some(begun),
+                        Err((error, left)) => {
+                            tracing::warn!(%error, "no connection to what keeps history");
+                            unacknowledged = left;
+                            attempts += 1;
+                            time::sleep(backoff::pause(attempts)).await;
+                            continue;
+                        }
+                    }
+                }
+                None => None,
+            };
+            let (kept, arriving) = kept.unzip();
             let server = self.client.server_info();
-            let (mut session, mut inbox) = node.connected(server.server_id, server.max_payload);
+            let max_frame = match &kept {
+                Some(_) => server.max_payload.saturating_sub(kept::OVERHEAD),
+                None => server.max_payload,
+            };
+            let (mut session, mut inbox) = node.connected(server.server_id, max_frame);
             let (changes, changed) = unbounded_channel();
+            let sending = Sending {
+                prefix: &prefix,
+                own_topic: &own_topic,
+                kept: kept.as_ref(),
+                changes,
+            };
             tokio::select! {
-                sent = self.send(&mut session, &prefix, &mut commands, &changes) => {
-                    if let Sent::ClientClosed = sent {
-                        tracing::error!("the NATS client was closed; nothing is published any more");
+                sent = self.send(&mut session, &sending, &mut commands) => {
+                    match sent {
+                        Sent::Lost => {
+                            attempts += 1;
+                            drop(session);
+                            commands.retain(is_published);
+                            unacknowledged = kept.map(Kept::end).unwrap_or_default();
+                            time::sleep(backoff::pause(attempts)).await;
+                            continue;
+                        }
+                        Sent::ClientClosed => {
+                            tracing::error!("the NATS client was closed; nothing is published any more");
+                        }
+                        Sent::All => {}
                     }
                     // Bounded by the second that is left.
                     let _ = self.client.flush().await;
                     return;
                 }
-                () = self.receive(&mut inbox, changed, connects) => {}
+                () = self.receive(&mut inbox, changed, connects, kept.as_ref(), arriving) => {}
             }
-            commands.retain(|command| matches!(command, Command::Publish { .. }));
+            commands.retain(is_published);
+            unacknowledged = kept.map(Kept::end).unwrap_or_default();
+            attempts = 0;
         }
     }
 }
@@ -167,10 +240,20 @@ impl Nats {
     async fn send(
         &self,
         session: &mut Session,
-        prefix: &str,
+        sending: &Sending<'_>,
         commands: &mut VecDeque<Command>,
-        changes: &UnboundedSender<Change>,
     ) -> Sent {
+        let Sending {
+            prefix,
+            own_topic,
+            kept,
+            changes,
+        } = sending;
+        if let Some(kept) = kept
+            && let Err(Lost) = kept.publish_again().await
+        {
+            return Sent::Lost;
+        }
         loop {
             // This may be dropped wherever it waits: a command is there until the client has it.
             while let Some(command) = commands.front().cloned() {
@@ -184,9 +267,44 @@ impl Nats {
                         let _ = changes.send(Change::Added(topic, subscriber));
                     }
                     Command::Unsubscribe(topic) => {
-                        let _ = changes.send(Change::Removed(topic));
+                        let is_left = match kept {
+                            Some(kept) => kept.unsubscribe(&topic).await,
+                            None => false,
+                        };
+                        if !is_left {
+                            let _ = changes.send(Change::Removed(topic));
+                        }
+                    }
+                    Command::SubscribeKept(topic) => {
+                        if let Some(kept) = kept
+                            && let Err(Lost) = kept.subscribe(topic).await
+                        {
+                            return Sent::Lost;
+                        }
+                    }
+                    Command::PublishKept { topic, frame } => {
+                        let Some(kept) = kept else {
+                            commands.pop_front();
+                            continue;
+                        };
+                        if let Err(Lost) = kept.when_room().await {
+                            return Sent::Lost;
+                        }
+                        // From here on it is in one place only.
+                        let number = kept.take(&topic, &frame);
+                        commands.pop_front();
+                        if let Err(Lost) = kept.send(number, &topic, frame).await {
+                            return Sent::ClientClosed;
+                        }
+                        continue;
                     }
                     Command::Publish { topic, frame } => {
+                        if let Some(kept) = kept
+                            && topic == **own_topic
+                            && let Err(Lost) = kept.when_done().await
+                        {
+                            return Sent::Lost;
+                        }
                         let published = self.client.publish(subject(prefix, &topic), frame).await;
                         let kind = published.err().map(|error| error.kind());
                         // One that is too large for a server that allows less than it said is lost: a hole.
@@ -210,8 +328,11 @@ impl Nats {
         inbox: &mut Inbox,
         mut changed: UnboundedReceiver<Change>,
         connects: u64,
+        kept: Option<&Kept>,
+        mut arriving: Option<Arriving>,
     ) {
         let mut subscriptions = Subscriptions::default();
+        let mut looks = 0_u32;
         let mut look = time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -220,6 +341,22 @@ impl Nats {
                 _ = look.tick() => {
                     let is_lost = self.client.connection_state() != State::Connected;
                     if is_lost || self.connects() != connects {
+                        return;
+                    }
+                    looks = looks.wrapping_add(1);
+                    if let Some(kept) = kept.filter(|_| looks.is_multiple_of(LOOKS))
+                        && let Err(Lost) = kept.look().await
+                    {
+                        return;
+                    }
+                }
+                Some(message) = next_arriving(&mut arriving) => {
+                    if self.connects() != connects {
+                        return;
+                    }
+                    if let Some(kept) = kept
+                        && let Err(Lost) = kept.receive(inbox, message).await
+                    {
                         return;
                     }
                 }
@@ -233,6 +370,19 @@ impl Nats {
             }
         }
     }
+}
+
+async fn next_arriving(
+    arriving: &mut Option<Arriving>,
+) -> Option<(Option<u64>, async_nats::Message)> {
+    arriving.as_mut()?.next().await
+}
+
+fn is_published(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Publish { .. } | Command::PublishKept { .. }
+    )
 }
 
 type Frames = Pin<Box<dyn Stream<Item = (Arc<str>, Bytes)> + Send>>;

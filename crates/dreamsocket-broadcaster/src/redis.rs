@@ -7,6 +7,9 @@
 //! The server ends the connection of a client that reads too slowly (`client-output-buffer-limit pubsub`): a lost
 //! connection like any other, whose gap is told. What comes is handed on where it is read, so nothing piles up here.
 
+mod kept;
+
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +26,9 @@ use tokio::time::{self, MissedTickBehavior};
 
 use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
-use crate::link::{Command, Inbox, Link, Node, Session};
+use crate::link::{Command, Inbox, Link, Node, Retention, Session};
 use crate::lock::Lock;
+use crate::redis::kept::{Entry, Id, KeptTopics};
 use crate::remote::backoff;
 use crate::remote::options::RemoteOptions;
 
@@ -74,7 +78,8 @@ where
     ///
     /// As [`connect_redis`](Self::connect_redis).
     pub async fn with_redis(client: &Client, options: RemoteOptions) -> Result<Self, BrokerError> {
-        let link = Redis::new(client).await.map_err(BrokerError::new)?;
+        let link = Redis::new(client, options.history.is_some());
+        let link = link.await.map_err(BrokerError::new)?;
         Ok(Self::connect_link(link, options).await)
     }
 }
@@ -83,12 +88,15 @@ struct Redis {
     client: Client,
     /// The connection that showed that there can be one.
     first: Option<Connection>,
+    is_keeping: bool,
 }
 
 struct Connection {
     commands: MultiplexedConnection,
     /// One life of one server.
     run_id: String,
+    /// The name of the script that keeps what is published, if anything is kept.
+    script: Option<String>,
     pushes: Arc<Pushes>,
 }
 
@@ -96,26 +104,33 @@ struct Connection {
 #[derive(Default)]
 struct Pushes {
     /// Set when the session begins; nothing is subscribed before.
-    inbox: Lock<Option<(Inbox, String)>>,
+    receiving: Lock<Option<Receiving>>,
     is_lost: Notify,
 }
 
+struct Receiving {
+    inbox: Inbox,
+    prefix: String,
+    kept: Option<KeptTopics>,
+}
+
 impl Redis {
-    async fn new(client: &Client) -> RedisResult<Self> {
+    async fn new(client: &Client, is_keeping: bool) -> RedisResult<Self> {
         let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone();
         let settings = settings.set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings))?;
-        let first = Connection::open(&client).await?;
+        let first = Connection::open(&client, is_keeping).await?;
         Ok(Self {
             client,
             first: Some(first),
+            is_keeping,
         })
     }
 }
 
 impl Connection {
-    async fn open(client: &Client) -> RedisResult<Self> {
+    async fn open(client: &Client, is_keeping: bool) -> RedisResult<Self> {
         let pushes = Arc::<Pushes>::default();
         let receiver = Arc::clone(&pushes);
         let config = AsyncConnectionConfig::new()
@@ -133,12 +148,23 @@ impl Connection {
         info.arg("server");
         let info: RedisResult<String> = info.query_async(&mut commands).await;
         let run_id = info.as_deref().ok().and_then(run_id);
+        let script = match is_keeping {
+            true => Some(load_script(&mut commands).await?),
+            false => None,
+        };
         Ok(Self {
             commands,
+            script,
             run_id: run_id.unwrap_or("unknown").to_owned(),
             pushes,
         })
     }
+}
+
+async fn load_script(commands: &mut MultiplexedConnection) -> RedisResult<String> {
+    let mut load = redis::cmd("SCRIPT");
+    load.arg("LOAD").arg(kept::SCRIPT);
+    load.query_async(commands).await
 }
 
 fn run_id(info: &str) -> Option<&str> {
@@ -146,29 +172,37 @@ fn run_id(info: &str) -> Option<&str> {
 }
 
 impl Link for Redis {
+    const KEEPS_HISTORY: bool = true;
+
     async fn run(mut self, node: Node) {
         let prefix = format!("{}:", node.prefix());
+        let retention = node.history();
         let mut unanswered = Vec::new();
         let mut attempts = 0;
         loop {
             let opened = match self.first.take() {
                 Some(first) => Ok(first),
-                None => Connection::open(&self.client).await,
+                None => Connection::open(&self.client, self.is_keeping).await,
             };
             match opened {
                 Ok(mut connection) => {
                     attempts = 0;
                     let run_id = connection.run_id.clone();
                     let (mut session, inbox) = node.connected(run_id, MAX_FRAME);
-                    *connection.pushes.inbox.lock() = Some((inbox, prefix.clone()));
+                    let kept = retention.map(|kept| KeptTopics::new(prefix.clone(), kept));
+                    *connection.pushes.receiving.lock() = Some(Receiving {
+                        inbox,
+                        prefix: prefix.clone(),
+                        kept,
+                    });
                     match connection
-                        .serve(&mut session, &prefix, &mut unanswered)
+                        .serve(&mut session, &prefix, retention, &mut unanswered)
                         .await
                     {
                         Ok(()) => return,
                         Err(error) => tracing::info!(%error, "the connection to Redis is lost"),
                     }
-                    connection.pushes.inbox.lock().take();
+                    connection.pushes.receiving.lock().take();
                 }
                 Err(error) => tracing::debug!(%error, "no connection to Redis"),
             }
@@ -186,11 +220,12 @@ impl Connection {
         &mut self,
         session: &mut Session,
         prefix: &str,
+        retention: Option<Retention>,
         unanswered: &mut Vec<Command>,
     ) -> RedisResult<()> {
         if !unanswered.is_empty() {
-            let again = pipeline(prefix, mem::take(unanswered));
-            again.exec_async(&mut self.commands).await?;
+            let again = mem::take(unanswered);
+            self.carry_out(prefix, retention, &again).await?;
         }
         let mut ping = time::interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -200,11 +235,13 @@ impl Connection {
                     let Some(commands) = commands else {
                         return Ok(());
                     };
-                    let is_published = |command: &&Command| matches!(command, Command::Publish { .. });
+                    let is_published = |command: &&Command| {
+                        matches!(command, Command::Publish { .. } | Command::PublishKept { .. })
+                    };
                     unanswered.extend(commands.iter().filter(is_published).cloned());
-                    let pipeline = pipeline(prefix, commands);
-                    pipeline.exec_async(&mut self.commands).await?;
+                    let replies = self.carry_out(prefix, retention, &commands).await?;
                     unanswered.clear();
+                    self.replay(prefix, &commands, replies).await?;
                 }
                 _ = ping.tick() => redis::cmd("PING").exec_async(&mut self.commands).await?,
                 () = self.pushes.is_lost.notified() => {
@@ -216,28 +253,166 @@ impl Connection {
     }
 }
 
-/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel.
-fn pipeline(prefix: &str, commands: Vec<Command>) -> redis::Pipeline {
+impl Connection {
+    /// Carries out commands, and gives what was asked for of each topic's stream, in order.
+    async fn carry_out(
+        &mut self,
+        prefix: &str,
+        retention: Option<Retention>,
+        commands: &[Command],
+    ) -> RedisResult<Vec<Value>> {
+        self.pushes.note(commands);
+        let script = self.script.as_deref().unwrap_or_default();
+        let carried_out = pipeline(prefix, retention, script, commands);
+        let replies = carried_out.query_async(&mut self.commands).await;
+        match replies {
+            // Somebody has had the server forget its scripts. What was carried out nevertheless is a double.
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                let script = load_script(&mut self.commands).await?;
+                let again = pipeline(prefix, retention, &script, commands);
+                again.query_async(&mut self.commands).await
+            }
+            replies => replies,
+        }
+    }
+
+    /// Brings what was kept of the topics that were subscribed.
+    async fn replay(
+        &mut self,
+        prefix: &str,
+        commands: &[Command],
+        replies: Vec<Value>,
+    ) -> RedisResult<()> {
+        let topics = commands.iter().filter_map(|command| match command {
+            Command::SubscribeKept(topic) => Some(topic),
+            _ => None,
+        });
+        for (topic, mut reply) in topics.zip(replies) {
+            let mut last = None;
+            loop {
+                let mut entries = VecDeque::from(Entry::all(reply));
+                let is_full = entries.len() >= kept::PAGE;
+                last = entries.back().map(|entry| entry.id).or(last);
+                while self.pushes.replay(topic, &mut entries) {
+                    // What is published meanwhile is put aside in time.
+                    tokio::task::yield_now().await;
+                }
+                let Some(last) = last.filter(|_| is_full) else {
+                    break;
+                };
+                let range = range(prefix, topic, &last.behind());
+                reply = range.query_async(&mut self.commands).await?;
+            }
+            self.pushes.replayed(topic, last);
+        }
+        Ok(())
+    }
+}
+
+/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel. Gives
+/// the answers to what was asked for of streams only.
+fn pipeline(
+    prefix: &str,
+    retention: Option<Retention>,
+    script: &str,
+    commands: &[Command],
+) -> redis::Pipeline {
     let mut pipeline = redis::Pipeline::with_capacity(commands.len());
     for command in commands {
         match command {
-            Command::Subscribe(topic) => pipeline.cmd("SUBSCRIBE").arg(channel(prefix, &topic)),
-            Command::Unsubscribe(topic) => pipeline.cmd("UNSUBSCRIBE").arg(channel(prefix, &topic)),
+            Command::Subscribe(topic) | Command::SubscribeKept(topic) => {
+                pipeline.cmd("SUBSCRIBE").arg(channel(prefix, topic))
+            }
+            Command::Unsubscribe(topic) => pipeline.cmd("UNSUBSCRIBE").arg(channel(prefix, topic)),
             Command::Publish { topic, frame } => pipeline
                 .cmd("PUBLISH")
-                .arg(channel(prefix, &topic))
-                .arg(&*frame),
+                .arg(channel(prefix, topic))
+                .arg(&**frame),
+            Command::PublishKept { topic, frame } => {
+                let (count, max_age) = retention.map_or((1, Duration::MAX), |retention| {
+                    (retention.count, retention.max_age)
+                });
+                let max_age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+                pipeline
+                    .cmd("EVALSHA")
+                    .arg(script)
+                    .arg(1)
+                    .arg(kept::key(prefix, topic))
+                    .arg(&**frame)
+                    .arg(channel(prefix, topic))
+                    .arg(count + 1)
+                    // A hundred years; the server counts in 64 bits, and its script in 53.
+                    .arg(max_age.min(100 * 365 * 24 * 60 * 60 * 1_000))
+            }
         };
         pipeline.ignore();
+        if let Command::SubscribeKept(topic) = command {
+            pipeline.add_command(range(prefix, topic, "-"));
+        }
     }
     pipeline
+}
+
+/// A page of a topic's stream.
+fn range(prefix: &str, topic: &str, from: &str) -> redis::Cmd {
+    let mut range = redis::cmd("XRANGE");
+    let key = kept::key(prefix, topic);
+    range
+        .arg(key)
+        .arg(from)
+        .arg("+")
+        .arg("COUNT")
+        .arg(kept::PAGE);
+    range
 }
 
 fn channel(prefix: &str, topic: &str) -> String {
     prefix.to_owned() + topic
 }
 
+fn topic<'a>(channel: &'a [u8], prefix: &str) -> Option<&'a str> {
+    std::str::from_utf8(channel).ok()?.strip_prefix(prefix)
+}
+
 impl Pushes {
+    /// These are about to be carried out.
+    fn note(&self, commands: &[Command]) {
+        let mut receiving = self.receiving.lock();
+        let Some(kept) = receiving.as_mut().and_then(|it| it.kept.as_mut()) else {
+            return;
+        };
+        for command in commands {
+            match command {
+                Command::SubscribeKept(topic) => kept.ask(Arc::clone(topic)),
+                Command::Unsubscribe(topic) => kept.leave(topic),
+                Command::Subscribe(_) | Command::Publish { .. } | Command::PublishKept { .. } => {}
+            }
+        }
+    }
+
+    /// Hands on some of what was kept, and tells whether there is more of it.
+    fn replay(&self, topic: &str, entries: &mut VecDeque<Entry>) -> bool {
+        match &mut *self.receiving.lock() {
+            Some(Receiving {
+                inbox,
+                kept: Some(kept),
+                ..
+            }) => kept.replay(inbox, topic, entries),
+            _ => false,
+        }
+    }
+
+    fn replayed(&self, topic: &str, last: Option<Id>) {
+        if let Some(Receiving {
+            inbox,
+            kept: Some(kept),
+            ..
+        }) = &mut *self.receiving.lock()
+        {
+            kept.replayed(inbox, topic, last);
+        }
+    }
+
     fn receive(&self, push: PushInfo) {
         match push.kind {
             PushKind::Message => {
@@ -247,11 +422,26 @@ impl Pushes {
                 else {
                     return;
                 };
-                if let Some((inbox, prefix)) = &mut *self.inbox.lock()
-                    && let Ok(channel) = std::str::from_utf8(&channel)
-                    && let Some(topic) = channel.strip_prefix(prefix.as_str())
+                if let Some(receiving) = &mut *self.receiving.lock()
+                    && let Some(topic) = topic(&channel, &receiving.prefix)
                 {
-                    inbox.receive(topic, Bytes::from(frame));
+                    let frame = Bytes::from(frame);
+                    match (kept::published(&frame), &mut receiving.kept) {
+                        (Some(entry), Some(kept)) => {
+                            kept.receive(&mut receiving.inbox, topic, entry);
+                        }
+                        (Some(entry), None) => receiving.inbox.receive(topic, entry.into_frame()),
+                        (None, _) => receiving.inbox.receive(topic, frame),
+                    }
+                }
+            }
+            PushKind::Unsubscribe => {
+                if let Some(Value::BulkString(channel)) = push.data.into_iter().next()
+                    && let Some(receiving) = &mut *self.receiving.lock()
+                    && let Some(topic) = topic(&channel, &receiving.prefix)
+                    && let Some(kept) = &mut receiving.kept
+                {
+                    kept.left(topic);
                 }
             }
             PushKind::Disconnection => self.is_lost.notify_one(),

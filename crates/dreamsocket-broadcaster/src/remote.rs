@@ -9,6 +9,7 @@
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub(crate) mod backoff;
+mod bridging;
 pub(crate) mod encoding;
 pub(crate) mod exchange;
 mod frame;
@@ -21,6 +22,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,6 +30,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::{self, Instant};
 
+use crate::clock;
 use crate::counts::Counts;
 use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::error::PublishError;
@@ -36,6 +39,9 @@ use crate::health::Health;
 use crate::history::Begin;
 use crate::link::{Link, Node};
 use crate::local::Local;
+use crate::local::kept::Arrival;
+use crate::position::Position;
+use crate::remote::bridging::Place;
 use crate::remote::encoding::Coder;
 use crate::remote::exchange::Exchange;
 use crate::remote::frame::{Draft, Frame};
@@ -56,16 +62,24 @@ pub(crate) struct Remote<M> {
 /// The part of an engine that a link needs.
 pub(crate) trait Arrivals: Send + Sync {
     /// Takes a frame that came for a topic in a session. Called by one thread at a time for each session.
-    fn arrive(&self, session: u64, topic: &str, frame: Bytes);
+    fn arrive(&self, session: u64, topic: &str, kept: Option<(Position, Duration)>, frame: Bytes);
+
+    /// All that was kept of a topic has come in a session.
+    fn replayed(&self, session: u64, topic: &str);
 }
 
 impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
     /// Starts the link as a task of the current runtime.
-    pub(crate) fn start(link: impl Link, options: RemoteOptions) -> Arc<Self> {
-        let local = Local::new();
+    pub(crate) fn start<L: Link>(link: L, mut options: RemoteOptions) -> Arc<Self> {
+        if !L::KEEPS_HISTORY && options.history.take().is_some() {
+            tracing::warn!("this link keeps no history; who asks for it is told a gap");
+        }
+        let has_history = options.history.is_some();
+        let local = Local::with_remote_history(options.history.clone());
         // A life of this node: whoever comes after it under the same address is somebody else.
         let id = local.id();
         let echo_topic = local.name(format!("$node/{id:016x}").into());
+        let echo_topic = echo_topic.keeping(false);
         let coder = Coder::new(options.encoding);
         let remote = Arc::new(Self {
             exchange: Arc::new(Exchange::new(id, echo_topic, options)),
@@ -76,11 +90,13 @@ impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
         });
         let exchange = Arc::clone(&remote.exchange);
         let arrivals = Arc::downgrade(&remote) as Weak<dyn Arrivals>;
+        let waited_for = Arc::downgrade(&remote);
         tokio::spawn(async move {
             let running = link.run(Node::new(Arc::clone(&exchange), arrivals));
             tokio::select! {
                 () = running => {}
                 () = exchange.keep_time() => {}
+                () = give_up_waiting(waited_for), if has_history => {}
                 () = exchange.when_over() => {}
             }
         });
@@ -115,7 +131,8 @@ impl<M: Send + Sync + 'static> Remote<M> {
 
     fn handle(&self, session: u64, topic: &str, frame: Bytes) {
         let now = Instant::now();
-        let topic = self.local.name(topic.into());
+        // What comes this way is not kept, whatever is kept of the topic.
+        let topic = self.local.name(topic.into()).keeping(false);
         let tally = &self.exchange.tally;
         match Frame::decode(frame) {
             Ok(Frame::Message {
@@ -126,7 +143,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
             }) => {
                 let look = self
                     .exchange
-                    .track(&topic, session, |tracking| tracking.message(stamp, now));
+                    .track(&topic, session, |tracking, _| tracking.message(stamp, now));
                 match look {
                     Some(Verdict::Deliver(mut gap)) => match self.decode(encoding, &payload) {
                         Ok(message) => {
@@ -147,7 +164,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 }
             }
             Ok(Frame::Announcement(stamp)) => {
-                let look = self.exchange.track(&topic, session, |tracking| {
+                let look = self.exchange.track(&topic, session, |tracking, _| {
                     tracking.announcement(stamp, now)
                 });
                 self.tell(&topic, look.unwrap_or_default());
@@ -159,7 +176,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
             }
             Err(error) => {
                 // Somebody said something here that this node cannot make out.
-                if self.exchange.track(&topic, session, |_| ()).is_some() {
+                if self.exchange.track(&topic, session, |_, _| ()).is_some() {
                     self.tell(&topic, Gap::UNKNOWN);
                     self.note_unreadable(&topic, &error);
                 }
@@ -167,11 +184,111 @@ impl<M: Send + Sync + 'static> Remote<M> {
         }
     }
 
+    /// Takes a frame that the broker has kept.
+    fn handle_kept(
+        &self,
+        session: u64,
+        topic: &str,
+        position: Position,
+        age: Duration,
+        frame: Bytes,
+    ) {
+        let now = Instant::now();
+        let topic = self.local.name(topic.into());
+        if !topic.is_kept() {
+            // Other nodes keep what this one does not.
+            return self.handle(session, topic.as_str(), frame);
+        }
+        let frame = Frame::decode(frame);
+        let look = self
+            .exchange
+            .track(&topic, session, |tracking, bridging| {
+                let place = bridging.place(position);
+                if let Place::Known { is_bridge: true } = place {
+                    tracking.bridge();
+                }
+                let is_past = match place {
+                    Place::Known { .. } => return None,
+                    Place::Past => true,
+                    Place::New => false,
+                };
+                let verdict = match &frame {
+                    Ok(Frame::Message { stamp, .. }) if is_past => tracking.past(*stamp, now),
+                    Ok(Frame::Message { stamp, .. }) => tracking.message(*stamp, now),
+                    Ok(_) => Verdict::Drop,
+                    Err(_) => Verdict::Deliver(Gap::UNKNOWN),
+                };
+                Some((verdict, is_past))
+            })
+            .flatten();
+        let Some((verdict, is_past)) = look else {
+            return;
+        };
+        let Verdict::Deliver(mut gap) = verdict else {
+            let tally = &self.exchange.tally;
+            tally.doubles.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let read = match frame {
+            Ok(Frame::Message {
+                except,
+                encoding,
+                payload,
+                ..
+            }) => match self.decode(encoding, &payload) {
+                Ok(message) => Ok((message, except)),
+                Err(error) => {
+                    gap.add(Gap::ONE);
+                    Err(error)
+                }
+            },
+            Ok(_) => return,
+            Err(error) => Err(error.into()),
+        };
+        if is_past {
+            self.local.miss_past(&topic, gap);
+        } else {
+            self.tell(&topic, gap);
+        }
+        match read {
+            Ok((message, except)) => {
+                let arrival = Arrival {
+                    position,
+                    age,
+                    is_past,
+                };
+                self.local.arrive(&topic, message, except, arrival);
+            }
+            Err(error) => self.note_unreadable(&topic, &*error),
+        }
+    }
+
+    /// All that was kept of a topic has come.
+    fn handle_replayed(&self, session: u64, topic: &str) {
+        let now = Instant::now();
+        let topic = self.local.name(topic.into());
+        let look = self.exchange.track(&topic, session, |tracking, bridging| {
+            (bridging.replayed(), tracking.confirm(now))
+        });
+        let Some((is_first, owed)) = look else {
+            return;
+        };
+        // Who waits for the first replay misses nothing, and what is in the ring has no gap behind it.
+        if is_first {
+            self.tell(&topic.clone().keeping(false), owed);
+        } else {
+            self.tell(&topic, owed);
+        }
+        self.local.complete(&topic);
+    }
+
     fn confirm(&self, session: u64, number: u64, now: Instant) {
-        for topic in self.exchange.echoed(number) {
+        // Of those that keep history the replay confirms.
+        let topics = self.exchange.echoed(number).into_iter();
+        for topic in topics.filter(|topic| !topic.is_kept()) {
             let look = self
                 .exchange
-                .track(&topic, session, |tracking| tracking.confirm(now));
+                .track(&topic, session, |tracking, _| tracking.confirm(now));
             self.tell(&topic, look.unwrap_or_default());
         }
     }
@@ -207,14 +324,24 @@ impl<M: Send + Sync + 'static> Remote<M> {
 }
 
 impl<M: Send + Sync + 'static> Arrivals for Remote<M> {
-    fn arrive(&self, session: u64, topic: &str, frame: Bytes) {
+    fn arrive(&self, session: u64, topic: &str, kept: Option<(Position, Duration)>, frame: Bytes) {
         // What runs of the user's in there, key functions, drops and wakers, must not end the link.
-        let handling = AssertUnwindSafe(|| self.handle(session, topic, frame));
+        let handling = AssertUnwindSafe(|| match kept {
+            Some((position, age)) => self.handle_kept(session, topic, position, age, frame),
+            None => self.handle(session, topic, frame),
+        });
         if catch_unwind(handling).is_err() {
             tracing::error!(
                 topic,
                 "code of the application panicked as a message was handed on"
             );
+        }
+    }
+
+    fn replayed(&self, session: u64, topic: &str) {
+        let handling = AssertUnwindSafe(|| self.handle_replayed(session, topic));
+        if catch_unwind(handling).is_err() {
+            tracing::error!(topic, "code of the application panicked in a replay");
         }
     }
 }
@@ -285,7 +412,22 @@ impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
 impl<M: Send + Sync> Unsubscribe for Remote<M> {
     fn unsubscribe(&self, topic: &Name, id: SubscriberId) {
         self.local.unsubscribe(topic, id);
-        self.exchange.unsubscribe(topic);
+        let forgotten = self
+            .exchange
+            .unsubscribe(topic, || self.local.forget(topic));
+        drop(forgotten);
+    }
+}
+
+/// Looks, every tenth of a second, who has waited for too long for what is kept; until the engine is gone, and longer.
+async fn give_up_waiting<M>(remote: Weak<Remote<M>>) {
+    loop {
+        time::sleep(Duration::from_millis(100)).await;
+        if let Some(remote) = remote.upgrade() {
+            let giving_up = AssertUnwindSafe(|| remote.local.give_up_waiting(clock::now()));
+            // Only wakers run in it that are the user's.
+            let _ = catch_unwind(giving_up);
+        }
     }
 }
 

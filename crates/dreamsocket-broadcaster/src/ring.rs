@@ -50,10 +50,14 @@ impl<M> Ring<M> {
     }
 
     /// The last position that is known.
-    #[cfg(test)]
-    pub(crate) fn last(&self) -> Option<Position> {
+    fn last(&self) -> Option<Position> {
         let last = self.kept.back().and_then(|kept| kept.parcel.position());
         last.or(self.floor)
+    }
+
+    /// Of the messages; `None` if there never was one.
+    pub(crate) fn life(&self) -> Option<u64> {
+        self.last().map(|last| last.life())
     }
 
     /// Keeps a message, whose position is behind all others', and lets go of what is too much.
@@ -75,7 +79,7 @@ impl<M> Ring<M> {
     }
 
     /// Notes that something is missing behind the last message.
-    #[cfg(all(test, feature = "remote"))]
+    #[cfg(feature = "remote")]
     pub(crate) const fn miss(&mut self, gap: Gap) {
         self.behind.add(gap);
     }

@@ -3,15 +3,15 @@
 //! **Locks**, in the order in which they may be held together: a topic's turn, its ring's state, the locks of subscribers.
 //! What orders the topics comes before a ring's state, and is never asked for by whoever holds one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::deferred::Deferred;
 use crate::directory::Directory;
-use crate::engine::Name;
-use crate::history::History;
+use crate::engine::{Name, Sink};
+use crate::history::{Begin, History};
 use crate::lock::Lock;
 use crate::ring::Ring;
 
@@ -21,10 +21,14 @@ const SWEPT: usize = 8;
 
 pub(crate) struct Rings<M> {
     pub(crate) history: History,
+    /// Rings are filled by a broker, and last as long as their topics have subscribers.
+    pub(crate) is_remote: bool,
     topics: Directory<Kept<M>>,
     /// Counts the messages of all topics: what is later has a greater one.
     next: AtomicU64,
     recency: Lock<Recency>,
+    /// The topics that somebody began to wait for, and when.
+    awaited: Lock<VecDeque<(Instant, Name)>>,
 }
 
 /// What is kept of one topic.
@@ -40,6 +44,15 @@ pub(crate) struct State<M> {
     pub(crate) touched: u64,
     /// Set when it is let go: see [`Directory`].
     pub(crate) is_retired: bool,
+    /// Who waits for what a broker has kept; `None` when that is here.
+    pub(crate) waiting: Option<Vec<Waiting<M>>>,
+}
+
+/// A subscriber that is to begin with what a broker has kept.
+pub(crate) struct Waiting<M> {
+    pub(crate) since: Instant,
+    pub(crate) begin: Begin,
+    pub(crate) sink: Weak<dyn Sink<M>>,
 }
 
 /// The topics by their last message. A ring that has had one since then has a place that is too early: it is put where it
@@ -52,12 +65,14 @@ struct Recency {
 }
 
 impl<M> Rings<M> {
-    pub(crate) fn new(history: History) -> Self {
+    pub(crate) fn new(history: History, is_remote: bool) -> Self {
         Self {
             history,
+            is_remote,
             topics: Directory::new(),
             next: AtomicU64::new(1),
             recency: Lock::default(),
+            awaited: Lock::default(),
         }
     }
 
@@ -81,8 +96,25 @@ impl<M> Rings<M> {
                 ring: Ring::new(),
                 touched: 0,
                 is_retired: false,
+                waiting: self.is_remote.then(Vec::new),
             }),
         })
+    }
+
+    /// Somebody waits for what a broker has kept of the topic.
+    pub(crate) fn note_waiting(&self, topic: &Name, since: Instant) {
+        self.awaited.lock().push_back((since, topic.clone()));
+    }
+
+    /// The next topic that somebody began to wait for at that time or earlier.
+    #[cfg(feature = "remote")]
+    pub(crate) fn next_awaited(&self, until: Instant) -> Option<Name> {
+        let mut awaited = self.awaited.lock();
+        let (_, topic) = awaited.pop_front_if(|(since, _)| *since <= until)?;
+        if awaited.is_empty() {
+            awaited.shrink_to_fit();
+        }
+        Some(topic)
     }
 
     /// Takes a retired ring out.

@@ -112,7 +112,8 @@ async fn b10_a_nats_client_brings_tls() {
         .connect(format!("tls://localhost:{}", server.address().port()))
         .await
         .unwrap();
-    check(&Broadcaster::with_nats(client, RemoteOptions::new()).await).await;
+    let broadcaster = Broadcaster::with_nats(client, RemoteOptions::new()).await;
+    check(&broadcaster.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

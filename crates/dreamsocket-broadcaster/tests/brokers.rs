@@ -280,7 +280,9 @@ async fn b2_what_a_nats_client_drops_is_a_gap_with_its_count() {
         .connect(server.url())
         .await
         .unwrap();
-    let slow = Broadcaster::<u32>::with_nats(client, options()).await;
+    let slow = Broadcaster::<u32>::with_nats(client, options())
+        .await
+        .unwrap();
     let fast = connect(&server.url(), options()).await;
     let capacity = ChannelOptions::new().capacity(MESSAGES as usize);
     let mut channel = slow.topic("lobby").subscribe_with(capacity);

@@ -6,14 +6,21 @@ mod broker;
 mod servers;
 
 use broker::Broker;
-use dreamsocket_broadcaster::conformance::{self, Note, Report, Space};
-use dreamsocket_broadcaster::{Broadcaster, RemoteOptions};
+use dreamsocket_broadcaster::conformance::{self, KEPT, Note, Report, Space};
+use dreamsocket_broadcaster::{Broadcaster, History, RemoteOptions};
 
-struct InProcess(Broadcaster<Note>);
+struct InProcess {
+    plain: Broadcaster<Note>,
+    keeping: Broadcaster<Note>,
+}
 
 impl Space for InProcess {
     async fn node(&self) -> Broadcaster<Note> {
-        self.0.clone()
+        self.plain.clone()
+    }
+
+    async fn history_node(&self) -> Option<Broadcaster<Note>> {
+        Some(self.keeping.clone())
     }
 }
 
@@ -30,6 +37,20 @@ impl Space for InMemory {
         self.0.start();
         true
     }
+
+    async fn history_node(&self) -> Option<Broadcaster<Note>> {
+        Some(self.0.connected(options()).await)
+    }
+
+    async fn lose_history(&self) -> bool {
+        self.0.lose_history();
+        true
+    }
+}
+
+/// Of a node that keeps history.
+fn options() -> RemoteOptions {
+    RemoteOptions::new().history(History::last(KEPT))
 }
 
 #[track_caller]
@@ -41,8 +62,12 @@ fn check(report: &Report, left_out: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process() {
-    let report = conformance::run(&InProcess(Broadcaster::new())).await;
-    check(&report, 8);
+    let space = InProcess {
+        plain: Broadcaster::new(),
+        keeping: Broadcaster::with_history(History::last(KEPT)),
+    };
+    let report = conformance::run(&space).await;
+    check(&report, 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,6 +92,16 @@ mod nats {
             node.expect("nats-server is there")
         }
 
+        async fn history_node(&self) -> Option<Broadcaster<Note>> {
+            let node = Broadcaster::connect_nats(&self.0.url(), options()).await;
+            Some(node.expect("nats-server is there"))
+        }
+
+        async fn lose_history(&self) -> bool {
+            self.0.delete_stream("dreamsocket_kept").await;
+            true
+        }
+
         async fn interrupt(&self) -> bool {
             self.0.restart().await;
             true
@@ -75,7 +110,7 @@ mod nats {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn over_nats() {
-        let report = conformance::run(&OverNats(Nats::start().await)).await;
+        let report = conformance::run(&OverNats(Nats::start_with("-js -sd FOLDER").await)).await;
         check(&report, 0);
     }
 }
@@ -94,6 +129,16 @@ mod redis {
             let url = self.0.url();
             let node = Broadcaster::connect_redis(&url, RemoteOptions::new()).await;
             node.expect("redis-server is there")
+        }
+
+        async fn history_node(&self) -> Option<Broadcaster<Note>> {
+            let node = Broadcaster::connect_redis(&self.0.url(), options()).await;
+            Some(node.expect("redis-server is there"))
+        }
+
+        async fn lose_history(&self) -> bool {
+            self.0.flush().await;
+            true
         }
 
         async fn interrupt(&self) -> bool {

@@ -63,6 +63,15 @@ impl<'a, S: Space> Stage<'a, S> {
         self.space.node().await
     }
 
+    /// A node that keeps history, if there can be one.
+    pub(crate) async fn history_node(&self) -> Option<Broadcaster<Note>> {
+        self.space.history_node().await
+    }
+
+    pub(crate) async fn lose_history(&self) -> bool {
+        self.space.lose_history().await
+    }
+
     /// A name that no other case uses.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)

@@ -5,19 +5,35 @@
 //! ring and gets onto the list with the ring locked. So a message is either in the copy or delivered, and not both.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::counts::Counts;
 use crate::deferred::Deferred;
 use crate::directory::shard_of;
 use crate::engine::{Name, Sink, SubscriberId};
+#[cfg(feature = "remote")]
+use crate::gap::Gap;
 use crate::history::Begin;
 use crate::keyer::Keys;
 use crate::local::Local;
 use crate::parcel::Parcel;
 use crate::position::Position;
 use crate::ring::Replay;
-use crate::rings::Rings;
+use crate::rings::{Rings, Waiting};
+
+/// A message that a broker has brought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) position: Position,
+    pub(crate) age: Duration,
+    /// It goes into the ring only.
+    pub(crate) is_past: bool,
+}
+
+/// How long who is to begin with what a broker has kept waits for it.
+#[cfg(feature = "remote")]
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl<M> Local<M> {
     /// Publishes to a topic that keeps history. Leaves what runs foreign code to the caller, except the subscribers' key
@@ -28,12 +44,23 @@ impl<M> Local<M> {
         topic: &Name,
         message: M,
         except: Option<u64>,
+        arrival: Option<Arrival>,
         deferred: &mut Deferred<M>,
     ) -> u64 {
         let counts = &self.counts[shard_of(topic)];
         let mut keys = Keys::new();
         loop {
-            let kept = rings.find_or_insert(topic);
+            let kept = match arrival {
+                None => rings.find_or_insert(topic),
+                Some(_) => match rings.find(topic) {
+                    Some(kept) => kept,
+                    None => {
+                        // Nobody is subscribed any more.
+                        deferred.discard_unshared(message);
+                        return 0;
+                    }
+                },
+            };
             let turn = kept.turn.lock();
             let mut state = kept.state.lock();
             if state.is_retired {
@@ -42,7 +69,8 @@ impl<M> Local<M> {
                 continue;
             }
             // Looked for with the ring locked: who joins with a replay is on the list now, or will find the message.
-            let entry = self.topics.find(topic);
+            let is_past = arrival.is_some_and(|arrival| arrival.is_past);
+            let entry = self.topics.find(topic).filter(|_| !is_past);
             let subscribers = entry.as_ref().map(|entry| entry.subscribers.lock());
             let unknown = subscribers.as_ref();
             let unknown = unknown.map_or_else(Vec::new, |list| list.keyers_missing_in(&keys));
@@ -56,16 +84,29 @@ impl<M> Local<M> {
                 continue;
             }
 
-            let now = Instant::now();
+            let now = clock::now();
             let number = rings.next_number();
             let is_new = state.touched == 0;
             state.touched = number;
-            let position = Position::new(self.id, u128::from(number));
+            let (position, at) = match arrival {
+                Some(Arrival { position, age, .. }) => (position, now.checked_sub(age)),
+                None => (Position::new(self.id, u128::from(number)), None),
+            };
+            if state
+                .ring
+                .life()
+                .is_some_and(|life| life != position.life())
+            {
+                // The broker has lost what it kept: what is here is of no use elsewhere.
+                state.ring.clear(deferred);
+            }
             let parcel = Arc::new(Parcel::new(message, Some(position)));
             let history = &rings.history;
             state.ring.expire(now, history.max_age, deferred);
             let shared = Arc::clone(&parcel);
-            state.ring.push(shared, now, history.count, deferred);
+            state
+                .ring
+                .push(shared, at.unwrap_or(now), history.count, deferred);
             let walk = match subscribers {
                 Some(list) => Some((list.walk(parcel, &keys, except), list)),
                 None => {
@@ -76,7 +117,7 @@ impl<M> Local<M> {
             drop(state);
 
             let mut walked = Counts {
-                published: 1,
+                published: u64::from(!is_past),
                 ..Counts::default()
             };
             if let (Some((mut walk, mut subscribers)), Some(entry)) = (walk, &entry) {
@@ -92,7 +133,9 @@ impl<M> Local<M> {
                 }
             }
             drop(turn);
-            rings.settle(topic, number, is_new, now, deferred);
+            if !rings.is_remote {
+                rings.settle(topic, number, is_new, now, deferred);
+            }
             counts.add(walked);
             return walked.delivered;
         }
@@ -113,14 +156,18 @@ impl<M> Local<M> {
             return self.add(topic, Arc::clone(sink));
         };
         loop {
-            // A name that was never published to takes no room among those that were.
-            let kept = rings.find_or(topic, || {
-                sink.replay(Replay::of_nothing(begin), &mut deferred);
-                self.add(topic, Arc::clone(sink))
-            });
-            let kept = match kept {
-                Ok(kept) => kept,
-                Err(id) => return id,
+            let kept = if rings.is_remote {
+                rings.find_or_insert(topic)
+            } else {
+                // A name that was never published to takes no room among those that were.
+                let kept = rings.find_or(topic, || {
+                    sink.replay(Replay::of_nothing(begin), &mut deferred);
+                    self.add(topic, Arc::clone(sink))
+                });
+                match kept {
+                    Ok(kept) => kept,
+                    Err(id) => return id,
+                }
             };
             let mut state = kept.state.lock();
             if state.is_retired {
@@ -128,10 +175,117 @@ impl<M> Local<M> {
                 rings.remove(topic, &kept);
                 continue;
             }
-            let (now, max_age) = (Instant::now(), rings.history.max_age);
-            state.ring.expire(now, max_age, &mut deferred);
-            sink.replay(state.ring.replay(begin), &mut deferred);
+            let now = clock::now();
+            match &mut state.waiting {
+                Some(waiting) => {
+                    rings.note_waiting(topic, now);
+                    waiting.push(Waiting {
+                        since: now,
+                        begin,
+                        sink: Arc::downgrade(sink),
+                    });
+                }
+                None => {
+                    let max_age = rings.history.max_age;
+                    state.ring.expire(now, max_age, &mut deferred);
+                    sink.replay(state.ring.replay(begin), &mut deferred);
+                }
+            }
             return self.add(topic, Arc::clone(sink));
         }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl<M> Local<M> {
+    /// Takes what a broker has kept, for a topic that has subscribers.
+    pub(crate) fn arrive(
+        &self,
+        topic: &Name,
+        message: M,
+        except: Option<SubscriberId>,
+        arrival: Arrival,
+    ) {
+        let Some(rings) = self.rings.as_deref() else {
+            return;
+        };
+        let except = except.filter(|id| id.engine == self.id).map(|id| id.number);
+        let mut deferred = Deferred::new();
+        self.publish_kept(rings, topic, message, except, Some(arrival), &mut deferred);
+    }
+
+    /// Something is missing in what came before anybody here was subscribed.
+    pub(crate) fn miss_past(&self, topic: &Name, gap: Gap) {
+        if let Some(kept) = self.rings.as_deref().and_then(|rings| rings.find(topic)) {
+            kept.state.lock().ring.miss(gap);
+        }
+    }
+
+    /// All is in the ring that a broker has kept.
+    pub(crate) fn complete(&self, topic: &Name) {
+        let Some(kept) = self.rings.as_deref().and_then(|rings| rings.find(topic)) else {
+            return;
+        };
+        let mut deferred = Deferred::new();
+        let mut sinks = Vec::new();
+        let mut state = kept.state.lock();
+        for Waiting { begin, sink, .. } in state.waiting.take().into_iter().flatten() {
+            if let Some(sink) = sink.upgrade() {
+                sink.replay(state.ring.replay(begin), &mut deferred);
+                sinks.push(sink);
+            }
+        }
+        drop(state);
+        drop(deferred);
+        // One may be its channel's last by now.
+        drop(sinks);
+    }
+
+    /// Who has waited for too long is told a gap, and goes on with what is published.
+    pub(crate) fn give_up_waiting(&self, now: Instant) {
+        let Some(rings) = self.rings.as_deref() else {
+            return;
+        };
+        let Some(until) = now.checked_sub(PATIENCE) else {
+            return;
+        };
+        let mut deferred = Deferred::new();
+        let mut sinks = Vec::new();
+        while let Some(topic) = rings.next_awaited(until) {
+            let Some(kept) = rings.find(&topic) else {
+                continue;
+            };
+            let mut state = kept.state.lock();
+            let Some(waiting) = &mut state.waiting else {
+                continue;
+            };
+            let late = waiting.iter().take_while(|waiting| waiting.since <= until);
+            let late = late.count();
+            for waiting in waiting.drain(..late) {
+                if let Some(sink) = waiting.sink.upgrade() {
+                    let mut replay = Replay::of_nothing(Begin::Last(0));
+                    replay.miss_before(Gap::UNKNOWN);
+                    sink.replay(replay, &mut deferred);
+                    sinks.push(sink);
+                }
+            }
+        }
+        drop(deferred);
+        drop(sinks);
+    }
+
+    /// Nobody is subscribed any more: what is kept is the broker's. What it gives is to be dropped when no lock is held.
+    pub(crate) fn forget(&self, topic: &Name) -> Deferred<M> {
+        let mut deferred = Deferred::new();
+        if let Some(rings) = self.rings.as_deref()
+            && let Some(kept) = rings.find(topic)
+        {
+            let mut state = kept.state.lock();
+            state.is_retired = true;
+            state.ring.clear(&mut deferred);
+            drop(state);
+            rings.remove(topic, &kept);
+        }
+        deferred
     }
 }

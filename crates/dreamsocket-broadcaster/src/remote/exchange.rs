@@ -18,6 +18,7 @@ use crate::error::PublishError;
 use crate::health::Health;
 use crate::link::Command;
 use crate::lock::Lock;
+use crate::remote::bridging::Bridging;
 use crate::remote::frame::Draft;
 use crate::remote::options::RemoteOptions;
 use crate::remote::outgoing::{Confirm, Outgoing, TICKS_PER_SECOND, Taken};
@@ -59,6 +60,7 @@ struct Interest {
     /// In which session the broker was asked for it.
     asked: Option<u64>,
     tracking: Tracking,
+    bridging: Bridging,
 }
 
 impl Exchange {
@@ -76,6 +78,11 @@ impl Exchange {
 
     pub(crate) fn prefix(&self) -> &str {
         &self.options.prefix
+    }
+
+    /// The topic that only this node is subscribed to, by its name.
+    pub(crate) fn own_topic(&self) -> Arc<str> {
+        self.outgoing.lock().own_topic()
     }
 
     pub(crate) const fn options(&self) -> &RemoteOptions {
@@ -110,17 +117,16 @@ impl Exchange {
         }
     }
 
-    /// One subscriber less.
-    pub(crate) fn unsubscribe(&self, topic: &Name) {
-        let Some(entry) = self.topics.find(topic) else {
-            return;
-        };
+    /// One subscriber less; if it was the last one, gives what `leave` does.
+    pub(crate) fn unsubscribe<R>(&self, topic: &Name, leave: impl FnOnce() -> R) -> Option<R> {
+        let entry = self.topics.find(topic)?;
         let mut interest = entry.lock();
         interest.channels = interest.channels.saturating_sub(1);
         if interest.channels > 0 {
-            return;
+            return None;
         }
         interest.is_retired = true;
+        let left = leave();
         let mut outgoing = self.outgoing.lock();
         if interest.asked.is_some() && interest.asked == outgoing.session() {
             outgoing.unsubscribe(topic.clone());
@@ -129,6 +135,7 @@ impl Exchange {
         drop(interest);
         self.topics.remove(topic, &entry);
         self.news.notify_one();
+        Some(left)
     }
 
     pub(crate) fn publish(
@@ -176,6 +183,7 @@ impl Exchange {
                 continue;
             }
             interest.tracking.interrupt();
+            interest.bridging.interrupt();
             if first.len() < at_once.max(1) {
                 interest.asked = Some(session);
                 first.push(topic);
@@ -292,12 +300,15 @@ impl Exchange {
         &self,
         topic: &Name,
         session: u64,
-        look: impl FnOnce(&mut Tracking) -> R,
+        look: impl FnOnce(&mut Tracking, &mut Bridging) -> R,
     ) -> Option<R> {
         let entry = self.topics.find(topic)?;
         let mut interest = entry.lock();
         let is_wanted = !interest.is_retired && interest.asked == Some(session);
-        is_wanted.then(|| look(&mut interest.tracking))
+        let Interest {
+            tracking, bridging, ..
+        } = &mut *interest;
+        is_wanted.then(|| look(tracking, bridging))
     }
 
     pub(crate) fn health(&self) -> Health {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::history::History;
 use crate::remote::encoding::Encoding;
 
 /// How a broadcaster that reaches other machines behaves: the choices of one node.
@@ -16,6 +17,9 @@ use crate::remote::encoding::Encoding;
 /// | [`confirm_timeout`](Self::confirm_timeout) | 5 s | how long `publish_confirmed` waits |
 /// | [`resubscribe_rate`](Self::resubscribe_rate) | 10,000 topics a second | after a lost connection |
 /// | [`prefix`](Self::prefix) | `dreamsocket` | what the names at the broker begin with |
+/// | [`history`](Self::history) | none | what topics keep of what they have said |
+/// | [`history_bytes`](Self::history_bytes) | 256 MiB | of all topics together, NATS only |
+/// | [`history_in_memory`](Self::history_in_memory) | no: in files | NATS only |
 ///
 /// Of the two that say what happens without a connection, the one that was named last holds.
 #[derive(Debug, Clone)]
@@ -28,6 +32,9 @@ pub struct RemoteOptions {
     pub(crate) confirm_timeout: Duration,
     pub(crate) resubscribe_rate: usize,
     pub(crate) prefix: String,
+    pub(crate) history: Option<History>,
+    pub(crate) history_bytes: u64,
+    pub(crate) is_history_in_memory: bool,
 }
 
 impl RemoteOptions {
@@ -42,6 +49,9 @@ impl RemoteOptions {
             confirm_timeout: Duration::from_secs(5),
             resubscribe_rate: 10_000,
             prefix: "dreamsocket".to_owned(),
+            history: None,
+            history_bytes: 256 * 1024 * 1024,
+            is_history_in_memory: false,
         }
     }
 
@@ -97,6 +107,29 @@ impl RemoteOptions {
     /// different prefixes.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// The broker keeps the last of what topics have said: see [`History`]. All nodes of one prefix need the same.
+    ///
+    /// NATS keeps it by JetStream, which its server has to be started with; Redis (6.2 or later) in a stream for each topic.
+    /// A [`Link`](crate::link::Link) of one's own need not be able to: then nothing is kept, and who asks for it is told a
+    /// gap.
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// How much JetStream may keep of all topics of one prefix together, in bytes; past it the oldest messages go. Redis has
+    /// a bound for everything that is in it (`maxmemory`).
+    pub const fn history_bytes(mut self, bytes: u64) -> Self {
+        self.history_bytes = bytes;
+        self
+    }
+
+    /// JetStream keeps history in its memory, not in files: it is gone when the server is restarted.
+    pub const fn history_in_memory(mut self) -> Self {
+        self.is_history_in_memory = true;
         self
     }
 }

@@ -67,6 +67,7 @@ enum Entry {
     Publish {
         topic: Name,
         frame: Bytes,
+        is_kept: bool,
         confirm: Option<Confirm>,
     },
 }
@@ -107,6 +108,10 @@ impl Outgoing {
             echoes: 0,
             waiting: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn own_topic(&self) -> Arc<str> {
+        self.echo_topic.to_shared()
     }
 
     /// The current session, if there is a connection.
@@ -188,7 +193,7 @@ impl Outgoing {
     pub(crate) fn close(&mut self, now: Instant) {
         self.is_closed = true;
         for (topic, stamp) in self.numbering.farewell(now, BATCH) {
-            self.push(topic, frame::announcement(stamp), None);
+            self.push(topic, frame::announcement(stamp), false, None);
         }
     }
 
@@ -227,15 +232,17 @@ impl Outgoing {
             });
         }
         let stamp = self.numbering.next(topic, now);
-        self.push(topic.clone(), draft.stamp(stamp), confirm);
+        let is_kept = topic.is_kept();
+        self.push(topic.clone(), draft.stamp(stamp), is_kept, confirm);
         Ok(())
     }
 
-    fn push(&mut self, topic: Name, frame: Bytes, confirm: Option<Confirm>) {
+    fn push(&mut self, topic: Name, frame: Bytes, is_kept: bool, confirm: Option<Confirm>) {
         self.queued_bytes += cost(&topic, frame.len());
         self.queue.push_back(Entry::Publish {
             topic,
             frame,
+            is_kept,
             confirm,
         });
     }
@@ -247,7 +254,7 @@ impl Outgoing {
         }
         let limit = BATCH.max(self.numbering.len() / TICKS_PER_SECOND);
         for (topic, stamp) in self.numbering.announcements(now, limit) {
-            self.push(topic, frame::announcement(stamp), None);
+            self.push(topic, frame::announcement(stamp), false, None);
         }
     }
 
@@ -256,7 +263,7 @@ impl Outgoing {
         let late = self.waiting.back().and_then(|waiting| waiting.sent);
         if late.is_some_and(|sent| now.saturating_duration_since(sent) >= ECHO_LATE) {
             let (topic, frame) = self.echo(Waiting::default(), now);
-            self.push(topic, frame, None);
+            self.push(topic, frame, false, None);
         }
     }
 
@@ -281,7 +288,11 @@ impl Outgoing {
             };
             commands.push(match entry {
                 Entry::Subscribe(topic) => {
-                    let command = Command::Subscribe(topic.to_shared());
+                    let command = if topic.is_kept() {
+                        Command::SubscribeKept(topic.to_shared())
+                    } else {
+                        Command::Subscribe(topic.to_shared())
+                    };
                     waiting.subscribed.push(topic);
                     command
                 }
@@ -289,6 +300,7 @@ impl Outgoing {
                 Entry::Publish {
                     topic,
                     frame,
+                    is_kept,
                     confirm,
                 } => {
                     let cost = cost(&topic, frame.len());
@@ -296,7 +308,11 @@ impl Outgoing {
                     self.queued_bytes = self.queued_bytes.saturating_sub(cost);
                     waiting.confirms.extend(confirm);
                     let topic = topic.to_shared();
-                    Command::Publish { topic, frame }
+                    if is_kept {
+                        Command::PublishKept { topic, frame }
+                    } else {
+                        Command::Publish { topic, frame }
+                    }
                 }
             });
         }
@@ -404,6 +420,8 @@ mod tests {
             let short = commands.into_iter().map(|command| match command {
                 Command::Subscribe(topic) => format!("+{topic}"),
                 Command::Unsubscribe(topic) => format!("-{topic}"),
+                Command::SubscribeKept(topic) => format!("+{topic} kept"),
+                Command::PublishKept { topic, .. } => format!("!{topic} kept"),
                 Command::Publish { topic, frame } => match Frame::decode(frame) {
                     Ok(Frame::Message { stamp, .. }) => format!("!{topic} {}", stamp.number),
                     Ok(Frame::Announcement(stamp)) => format!("!{topic} ({})", stamp.number),

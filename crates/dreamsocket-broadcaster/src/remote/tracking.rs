@@ -69,25 +69,41 @@ impl Tracking {
     }
 
     pub(crate) fn message(&mut self, stamp: Stamp, now: Instant) -> Verdict {
-        // A message shows that the subscription is in force, be the confirmation still on its way or not.
-        let mut gap = self.take_owed();
+        // What is owed is told before a message, which shows that the subscription is in force, be the confirmation still on
+        // its way or not.
+        match self.past(stamp, now) {
+            Verdict::Deliver(mut gap) => {
+                gap.add(self.take_owed());
+                Verdict::Deliver(gap)
+            }
+            Verdict::Drop => Verdict::Drop,
+        }
+    }
+
+    /// As [`message`](Self::message), for one that is not handed on to those who are owed a gap.
+    pub(crate) fn past(&mut self, stamp: Stamp, now: Instant) -> Verdict {
         let subscribed = self.confirmed;
         let Some(publisher) = self.find(stamp.publisher) else {
-            if stamp.number > stamp.start && is_after(subscribed, stamp, now) {
-                gap.add(Gap::UNKNOWN);
-            }
+            let is_lost = stamp.number > stamp.start && is_after(subscribed, stamp, now);
             self.add(stamp, false, now);
-            return Verdict::Deliver(gap);
+            return Verdict::Deliver(if is_lost { Gap::UNKNOWN } else { Gap::NONE });
         };
         if stamp.number <= publisher.last {
-            // What is owed is told with the next message, or by the confirmation.
-            self.owes = !gap.is_none();
             return Verdict::Drop;
         }
-        gap.add(publisher.advance(stamp, stamp.number - 1, now));
+        let gap = publisher.advance(stamp, stamp.number - 1, now);
         publisher.last = stamp.number;
         publisher.is_final = false;
         Verdict::Deliver(gap)
+    }
+
+    /// The broker has kept what was published while there was no connection: nothing of it is missing, and what the numbers
+    /// show as missing is so.
+    pub(crate) fn bridge(&mut self) {
+        self.owes = false;
+        for publisher in &mut self.publishers {
+            publisher.is_stale = false;
+        }
     }
 
     /// A publisher says which number was its last. Gives the gap to tell now.

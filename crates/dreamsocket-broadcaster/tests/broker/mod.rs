@@ -2,13 +2,13 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dreamsocket_broadcaster::link::{Command, Link, Node};
-use dreamsocket_broadcaster::{Broadcaster, RemoteOptions};
+use dreamsocket_broadcaster::{Broadcaster, Position, RemoteOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -36,8 +36,14 @@ pub(crate) struct Broker {
     state: Arc<Mutex<State>>,
 }
 
-/// A topic and a frame that was published to it.
-type Brought = (Arc<str>, Bytes);
+/// A topic and what came for it.
+type Brought = (Arc<str>, What);
+
+enum What {
+    Frame(Bytes),
+    Kept(Position, Bytes),
+    Replayed,
+}
 
 type Filter = Box<dyn FnMut(usize, &str, Kind) -> Fate + Send>;
 
@@ -52,6 +58,17 @@ struct State {
     filter: Option<Filter>,
     /// By node, topic and publisher: whether the last announcement was lost. Unset: that is nobody's concern.
     lost_announcements: Option<HashSet<(usize, Arc<str>, Bytes)>>,
+    /// What is kept, by topic; with its positions' number.
+    kept: HashMap<Arc<str>, VecDeque<(u128, Bytes)>>,
+    /// How many messages of a topic.
+    retained: usize,
+    kept_ever: u128,
+    /// How often it has lost what it kept.
+    losses: u64,
+    /// Topics are not replayed.
+    is_withholding: bool,
+    /// How often a topic was replayed.
+    replays: usize,
     /// Frames that were brought, by node and topic.
     brought: Vec<(usize, Arc<str>, Kind)>,
 }
@@ -148,6 +165,23 @@ impl Broker {
         }
     }
 
+    /// Loses all that it keeps.
+    pub(crate) fn lose_history(&self) {
+        let mut state = self.state();
+        state.kept.clear();
+        state.losses += 1;
+    }
+
+    /// From now on who subscribes is brought nothing that is kept.
+    pub(crate) fn withhold(&self) {
+        self.state().is_withholding = true;
+    }
+
+    /// How often a topic was replayed.
+    pub(crate) fn replays(&self) -> usize {
+        self.state().replays
+    }
+
     /// How many messages were brought to a node.
     pub(crate) fn brought(&self, node: usize, kind: Kind) -> usize {
         let state = self.state();
@@ -205,7 +239,14 @@ impl Broker {
                 Command::Unsubscribe(topic) => {
                     assert!(client.topics.remove(&topic), "was not subscribed");
                 }
+                Command::SubscribeKept(topic) => {
+                    assert!(client.topics.insert(Arc::clone(&topic)), "subscribed twice");
+                    state.replay(node, &topic);
+                }
                 Command::Publish { topic, frame } => state.publish(&topic, &frame),
+                Command::PublishKept { topic, frame } => {
+                    state.keep(&topic, &frame);
+                }
             }
         }
     }
@@ -216,7 +257,41 @@ impl Broker {
 }
 
 impl State {
+    fn position(&self, number: u128) -> Position {
+        Position::new(self.losses + 1, number)
+    }
+
+    fn replay(&mut self, node: usize, topic: &Arc<str>) {
+        self.replays += 1;
+        if self.is_withholding {
+            return;
+        }
+        let Some(client) = self.clients.get(&node) else {
+            return;
+        };
+        for (number, frame) in self.kept.get(topic).into_iter().flatten() {
+            let kept = What::Kept(self.position(*number), frame.clone());
+            let _ = client.frames.send((Arc::clone(topic), kept));
+        }
+        let _ = client.frames.send((Arc::clone(topic), What::Replayed));
+    }
+
+    fn keep(&mut self, topic: &Arc<str>, frame: &Bytes) {
+        self.kept_ever += 1;
+        let number = self.kept_ever;
+        let kept = self.kept.entry(Arc::clone(topic)).or_default();
+        kept.push_back((number, frame.clone()));
+        while kept.len() > self.retained + 1 {
+            kept.pop_front();
+        }
+        self.bring(topic, frame, Some(self.position(number)));
+    }
+
     fn publish(&mut self, topic: &Arc<str>, frame: &Bytes) {
+        self.bring(topic, frame, None);
+    }
+
+    fn bring(&mut self, topic: &Arc<str>, frame: &Bytes, position: Option<Position>) {
         let kind = match frame.get(1) {
             Some(3) => Kind::Announcement,
             Some(4) => Kind::Echo,
@@ -246,7 +321,12 @@ impl State {
             };
             for _ in 0..copies {
                 self.brought.push((*node, Arc::clone(topic), kind));
-                let _ = client.frames.send((Arc::clone(topic), frame.clone()));
+                let frame = frame.clone();
+                let what = match position {
+                    Some(position) => What::Kept(position, frame),
+                    None => What::Frame(frame),
+                };
+                let _ = client.frames.send((Arc::clone(topic), what));
             }
         }
     }
@@ -263,6 +343,8 @@ impl Drop for Attached<'_> {
 }
 
 impl Link for MemoryLink {
+    const KEEPS_HISTORY: bool = true;
+
     async fn run(self, node: Node) {
         loop {
             let Some((life, mut frames, is_cut)) = self.broker.attach(self.node) else {
@@ -270,12 +352,21 @@ impl Link for MemoryLink {
                 continue;
             };
             let _attached = Attached(&self);
+            if let Some(history) = node.history() {
+                self.broker.state().retained = history.count;
+            }
             let (mut session, mut inbox) = node.connected(format!("life {life}"), 1 << 20);
             loop {
                 tokio::select! {
                     biased;
                     // What came before the cut is still there.
-                    Some((topic, frame)) = frames.recv() => inbox.receive(&topic, frame),
+                    Some((topic, what)) = frames.recv() => match what {
+                        What::Frame(frame) => inbox.receive(&topic, frame),
+                        What::Kept(position, frame) => {
+                            inbox.receive_kept(&topic, position, Duration::ZERO, frame);
+                        }
+                        What::Replayed => inbox.replayed(&topic),
+                    },
                     () = is_cut.notified() => break,
                     commands = session.next() => match commands {
                         Some(commands) => self.broker.carry_out(self.node, commands),

@@ -108,10 +108,11 @@ impl Nats {
         Self::start_with("").await
     }
 
-    /// With more arguments, where `PORT` stands for its port.
+    /// With more arguments, where `PORT` stands for its port and `FOLDER` for its folder.
     pub(crate) async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
             let arguments = format!("-a 127.0.0.1 -p PORT -P {folder}/pid {more}");
+            let arguments = arguments.replace("FOLDER", folder);
             words(&arguments.replace("PORT", &address.port().to_string()))
         };
         Self(Server::start("nats-server", arguments).await)
@@ -123,6 +124,13 @@ impl Nats {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.0.address)
+    }
+
+    /// Deletes a JetStream stream with all that is in it.
+    pub(crate) async fn delete_stream(&self, name: &str) {
+        let client = async_nats::connect(self.url()).await.unwrap();
+        let subject = format!("$JS.API.STREAM.DELETE.{name}");
+        client.request(subject, "".into()).await.unwrap();
     }
 
     /// Kills it, and starts it again with nothing that it knew.
@@ -173,6 +181,24 @@ impl Redis {
             .exec_async(&mut self.connection().await)
             .await
             .unwrap();
+    }
+
+    /// Deletes all that is in it.
+    pub(crate) async fn flush(&self) {
+        let mut connection = self.connection().await;
+        let flushed = redis::cmd("FLUSHALL").exec_async(&mut connection).await;
+        flushed.unwrap();
+    }
+
+    /// What a command gives.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split_whitespace();
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        let asked = command.query_async(&mut self.connection().await).await;
+        asked.unwrap()
     }
 
     /// The channels that somebody is subscribed to, by a pattern.

@@ -1,0 +1,260 @@
+//! History over Redis: a stream for each topic, which a script writes to and publishes from, so that the order of the one is
+//! that of the other. Redis 6.2 and later.
+//!
+//! What is published of a kept topic has the entry's id before the frame. Who subscribes asks for the stream behind the
+//! subscription: what is published meanwhile waits here, and what of it was in the stream is passed over.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::link::{Inbox, Retention};
+use crate::position::Position;
+
+/// Keys: the stream. Arguments: the frame, the channel, how many entries, how old in milliseconds.
+pub(super) const SCRIPT: &str = "\
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], '*', 'f', ARGV[1])
+local oldest = tonumber(string.match(id, '^%d+')) - tonumber(ARGV[4])
+redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest))
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])";
+
+/// So many entries are asked for at a time.
+pub(super) const PAGE: usize = 1_000;
+
+/// So many are handed on before what is published gets its turn to be put aside.
+const PIECE: usize = 64;
+
+/// The place of an entry: milliseconds of the server's clock, and a number within one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    ms: u64,
+    number: u64,
+}
+
+pub(super) struct Entry {
+    pub(super) id: Id,
+    frame: Bytes,
+}
+
+/// The topics of a session that are kept.
+pub(super) struct KeptTopics {
+    prefix: String,
+    retention: Retention,
+    topics: HashMap<Arc<str>, State>,
+}
+
+enum State {
+    /// The stream was asked for; what was published since then.
+    Asked(VecDeque<Entry>),
+    /// Everything up to there has been brought.
+    Live(Option<Id>),
+    /// What still comes is of no use.
+    Left,
+}
+
+impl Id {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (ms, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(Self {
+            ms: ms.parse().ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+
+    /// What begins behind it, as `XRANGE` takes it.
+    pub(super) fn behind(self) -> String {
+        format!("({}-{}", self.ms, self.number)
+    }
+
+    fn position(self, life: u64) -> Position {
+        Position::new(life, u128::from(self.ms) << 64 | u128::from(self.number))
+    }
+
+    /// By this machine's clock, which need not be the server's.
+    fn age(self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        now.saturating_sub(Duration::from_millis(self.ms))
+    }
+}
+
+pub(super) fn key(prefix: &str, topic: &str) -> String {
+    format!("{prefix}history:{topic}")
+}
+
+/// Ids are times, which do not come again when a stream is lost: the life of a history only tells topics apart. FNV-1a.
+fn life(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// An entry as it is published. Frames that are not kept begin with their version, which is no digit.
+pub(super) fn published(payload: &Bytes) -> Option<Entry> {
+    if !payload.first()?.is_ascii_digit() {
+        return None;
+    }
+    let end = payload.iter().take(48).position(|byte| *byte == b' ')?;
+    Some(Entry {
+        id: Id::parse(&payload[..end])?,
+        frame: payload.slice(end + 1..),
+    })
+}
+
+impl Entry {
+    pub(super) fn into_frame(self) -> Bytes {
+        self.frame
+    }
+
+    /// The entries that `XRANGE` has given. What is none of ours is left out.
+    pub(super) fn all(reply: Value) -> Vec<Self> {
+        let Value::Array(entries) = reply else {
+            return Vec::new();
+        };
+        entries.into_iter().filter_map(Self::read).collect()
+    }
+
+    fn read(entry: Value) -> Option<Self> {
+        let Value::Array(entry) = entry else {
+            return None;
+        };
+        let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()?
+        else {
+            return None;
+        };
+        let [_, Value::BulkString(frame)] = <[Value; 2]>::try_from(fields).ok()? else {
+            return None;
+        };
+        Some(Self {
+            id: Id::parse(&id)?,
+            frame: frame.into(),
+        })
+    }
+}
+
+impl KeptTopics {
+    pub(super) fn new(prefix: String, retention: Retention) -> Self {
+        Self {
+            prefix,
+            retention,
+            topics: HashMap::new(),
+        }
+    }
+
+    /// It is about to be subscribed, and its stream to be asked for.
+    pub(super) fn ask(&mut self, topic: Arc<str>) {
+        self.topics.insert(topic, State::Asked(VecDeque::new()));
+    }
+
+    pub(super) fn leave(&mut self, topic: &str) {
+        if let Some(state) = self.topics.get_mut(topic) {
+            *state = State::Left;
+        }
+    }
+
+    /// The server has carried out that it was left.
+    pub(super) fn left(&mut self, topic: &str) {
+        if let Some(State::Left) = self.topics.get(topic) {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Takes what was published.
+    pub(super) fn receive(&mut self, inbox: &mut Inbox, topic: &str, entry: Entry) {
+        match self.topics.get_mut(topic) {
+            Some(State::Asked(aside)) => {
+                // As many as the topic keeps: who would need more is told a gap by the numbers.
+                if aside.len() > self.retention.count {
+                    aside.pop_front();
+                }
+                aside.push_back(entry);
+            }
+            Some(State::Live(last)) => {
+                if last.is_none_or(|last| last < entry.id) {
+                    *last = Some(entry.id);
+                    self.bring(inbox, topic, entry);
+                }
+            }
+            Some(State::Left) => {}
+            // Others keep it, this node does not.
+            None => inbox.receive(topic, entry.frame),
+        }
+    }
+
+    /// Takes up to a piece of what was in the stream, and tells whether there is more of it.
+    pub(super) fn replay(
+        &mut self,
+        inbox: &mut Inbox,
+        topic: &str,
+        entries: &mut VecDeque<Entry>,
+    ) -> bool {
+        if !matches!(self.topics.get(topic), Some(State::Asked(_))) {
+            return false;
+        }
+        let piece = entries.len().min(PIECE);
+        for entry in entries.drain(..piece) {
+            self.bring(inbox, topic, entry);
+        }
+        !entries.is_empty()
+    }
+
+    /// All of the stream has been brought, up to there.
+    pub(super) fn replayed(&mut self, inbox: &mut Inbox, topic: &str, last: Option<Id>) {
+        let Some(state @ State::Asked(_)) = self.topics.get_mut(topic) else {
+            return;
+        };
+        inbox.replayed(topic);
+        if let State::Asked(aside) = std::mem::replace(state, State::Live(last)) {
+            for entry in aside {
+                self.receive(inbox, topic, entry);
+            }
+        }
+    }
+
+    fn bring(&self, inbox: &mut Inbox, topic: &str, entry: Entry) {
+        let Entry { id, frame } = entry;
+        let position = id.position(life(&key(&self.prefix, topic)));
+        inbox.receive_kept(topic, position, id.age(), frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b5_what_is_published_with_an_id_is_told_from_what_is_not() {
+        let read = |payload: &'static [u8]| {
+            let entry = published(&Bytes::from_static(payload))?;
+            Some((entry.id.ms, entry.id.number, entry.frame))
+        };
+        let frame = Bytes::from_static(b"\x01 frame");
+        assert_eq!(
+            read(b"1700000000000-3 \x01 frame"),
+            Some((1_700_000_000_000, 3, frame))
+        );
+        for other in [
+            &b"\x01\x01\x01"[..],
+            b"",
+            b"17",
+            b"17-3",
+            b"17-x frame",
+            b"17 frame",
+            &[b'1'; 100],
+        ] {
+            assert_eq!(read(other), None);
+        }
+    }
+
+    #[test]
+    fn b5_ids_grow_as_positions_do() {
+        let ids = [b"1-0", b"1-1", b"2-0"].map(|id| Id::parse(id).unwrap());
+        let numbers = ids.map(|id| id.position(7).number());
+        assert!(ids.is_sorted() && numbers.is_sorted());
+        assert_ne!(life("a"), life("b"));
+    }
+}

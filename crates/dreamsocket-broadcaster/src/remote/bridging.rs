@@ -1,0 +1,108 @@
+//! How the subscribers of a topic that keeps history get over a lost connection: by what the broker has kept meanwhile.
+//!
+//! After each connecting the link brings what is kept, then what is published. What is known already is passed over; if the
+//! message that came last is among it, nothing is missing between it and what follows. Plain data.
+
+use crate::position::Position;
+
+#[derive(Default)]
+pub(crate) struct Bridging {
+    /// The last message that came.
+    last: Option<Position>,
+    /// The first replay is over: what comes is for those who are subscribed.
+    has_begun: bool,
+    /// This session's replay is over.
+    is_live: bool,
+}
+
+/// What a kept message is to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It was here.
+    Known {
+        /// It was the last one, and what follows it has no gap before it.
+        is_bridge: bool,
+    },
+    /// It was published before anybody here was subscribed.
+    Past,
+    /// It is for those who are subscribed.
+    New,
+}
+
+impl Bridging {
+    /// A session begins: the topic will be replayed.
+    pub(crate) const fn interrupt(&mut self) {
+        self.is_live = false;
+    }
+
+    pub(crate) fn place(&mut self, position: Position) -> Place {
+        if let Some(last) = self.last
+            && last.life() == position.life()
+            && position.number() <= last.number()
+        {
+            let is_bridge = last == position && !self.is_live;
+            return Place::Known { is_bridge };
+        }
+        self.last = Some(position);
+        if self.has_begun {
+            Place::New
+        } else {
+            Place::Past
+        }
+    }
+
+    /// The replay is over. Tells whether it was the first one.
+    pub(crate) const fn replayed(&mut self) -> bool {
+        self.is_live = true;
+        let is_first = !self.has_begun;
+        self.has_begun = true;
+        is_first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Place = Place::Known { is_bridge: false };
+    const BRIDGE: Place = Place::Known { is_bridge: true };
+
+    fn position(number: u64) -> Position {
+        Position::new(1, u128::from(number))
+    }
+
+    #[test]
+    fn b5_the_first_replay_is_the_past_and_later_ones_go_on_behind_the_last_message() {
+        let mut bridging = Bridging::default();
+        assert_eq!(bridging.place(position(3)), Place::Past);
+        assert_eq!(bridging.place(position(5)), Place::Past);
+        assert!(bridging.replayed());
+        assert_eq!(bridging.place(position(6)), Place::New);
+        assert_eq!(bridging.place(position(6)), KNOWN);
+        bridging.interrupt();
+        assert_eq!(bridging.place(position(5)), KNOWN);
+        assert_eq!(bridging.place(position(6)), BRIDGE);
+        assert_eq!(bridging.place(position(9)), Place::New);
+        assert!(!bridging.replayed());
+    }
+
+    #[test]
+    fn b5_a_first_replay_that_was_cut_off_goes_on_as_the_past() {
+        let mut bridging = Bridging::default();
+        assert_eq!(bridging.place(position(3)), Place::Past);
+        bridging.interrupt();
+        assert_eq!(bridging.place(position(3)), BRIDGE);
+        assert_eq!(bridging.place(position(4)), Place::Past);
+        assert!(bridging.replayed());
+    }
+
+    #[test]
+    fn b5_another_life_is_new_whatever_its_numbers() {
+        let mut bridging = Bridging::default();
+        assert_eq!(bridging.place(position(9)), Place::Past);
+        assert!(bridging.replayed());
+        bridging.interrupt();
+        assert_eq!(bridging.place(Position::new(2, 9)), Place::New);
+        assert_eq!(bridging.place(Position::new(2, 10)), Place::New);
+    }
+}

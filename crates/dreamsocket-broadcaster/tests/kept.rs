@@ -1,0 +1,230 @@
+//! B5 over real servers: what they keep bridges their own restart, what they lost is told, and what they cannot keep is an
+//! error when connecting.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod servers;
+
+use std::error::Error;
+use std::time::Duration;
+
+use dreamsocket_broadcaster::{
+    Broadcaster, Channel, Delivery, History, Position, RemoteOptions, Topic,
+};
+use servers::{Nats, Redis};
+use tokio::time;
+
+/// How long anything may take that has to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A message, or a gap with its count.
+type Item = Result<u32, Option<u64>>;
+
+fn options() -> RemoteOptions {
+    RemoteOptions::new().history(History::last(10))
+}
+
+async fn next(channel: &mut Channel<u32>) -> Item {
+    let delivery = time::timeout(PATIENCE, channel.recv()).await;
+    match delivery.unwrap().unwrap() {
+        Delivery::Message(number) => Ok(number),
+        Delivery::Missed(missed) => Err(missed.count),
+    }
+}
+
+async fn expect(channel: &mut Channel<u32>, items: impl IntoIterator<Item = Item>) {
+    for item in items {
+        assert_eq!(next(channel).await, item);
+    }
+}
+
+/// Publishes as soon as the broker takes it.
+async fn publish(topic: &Topic<u32>, number: u32) {
+    let publishing = async {
+        while topic.publish(number).is_err() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    time::timeout(PATIENCE, publishing).await.unwrap();
+}
+
+/// A subscriber that has everything gets what comes after a restart without a gap, and positions hold.
+async fn check_bridge(here: &Broadcaster<u32>, there: &Broadcaster<u32>, restart: impl AsyncFn()) {
+    let (here, there) = (here.topic("lobby"), there.topic("lobby"));
+    let mut channel = there.subscribe_last(10);
+    publish(&here, 0).await;
+    publish(&here, 1).await;
+    expect(&mut channel, [Ok(0), Ok(1)]).await;
+    let position = channel.position().unwrap();
+    restart().await;
+    publish(&here, 2).await;
+    publish(&here, 3).await;
+    expect(&mut channel, [Ok(2), Ok(3)]).await;
+    let mut late = there.subscribe_from(&position);
+    expect(&mut late, [Ok(2), Ok(3)]).await;
+}
+
+async fn over_nats(nats: &Nats, options: RemoteOptions) -> Broadcaster<u32> {
+    Broadcaster::connect_nats(&nats.url(), options)
+        .await
+        .unwrap()
+}
+
+async fn over_redis(redis: &Redis) -> Broadcaster<u32> {
+    Broadcaster::connect_redis(&redis.url(), options())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_nats_bridges_its_restart_by_what_is_in_its_files() {
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let here = over_nats(&nats, options()).await;
+    let there = over_nats(&nats, options()).await;
+    check_bridge(&here, &there, async || nats.restart().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_nats_in_memory_loses_what_it_kept_by_a_restart() {
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let here = over_nats(&nats, options().history_in_memory()).await;
+    let topic = here.topic("lobby");
+    let mut channel = topic.subscribe_last(10);
+    publish(&topic, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    let position = channel.position().unwrap();
+    nats.restart().await;
+    expect(&mut channel, [Err(None)]).await;
+    publish(&topic, 1).await;
+    expect(&mut channel, [Ok(1)]).await;
+    expect(&mut topic.subscribe_from(&position), [Err(None), Ok(1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_stream_that_is_deleted_under_way_is_a_gap_and_another_one_is_made() {
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let here = over_nats(&nats, options()).await;
+    let topic = here.topic("lobby");
+    let mut channel = topic.subscribe_last(10);
+    publish(&topic, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    nats.delete_stream("dreamsocket_kept").await;
+    // This one finds out, and waits for the next stream.
+    publish(&topic, 1).await;
+    expect(&mut channel, [Err(None), Ok(1)]).await;
+    expect(&mut topic.subscribe_last(10), [Ok(1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_nats_server_that_cannot_keep_it_is_an_error_that_says_so() {
+    let reason = |error: &dyn Error| error.source().unwrap().to_string();
+    let plain = Nats::start().await;
+    let error = Broadcaster::<u32>::connect_nats(&plain.url(), options()).await;
+    let reason_given = reason(&error.unwrap_err());
+    assert!(reason_given.contains("-js"), "{reason_given}");
+
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let _here = over_nats(&nats, options()).await;
+    let _same = over_nats(&nats, options()).await;
+    let other = RemoteOptions::new().history(History::last(11));
+    let error = Broadcaster::<u32>::connect_nats(&nats.url(), other.clone()).await;
+    let reason_given = reason(&error.unwrap_err());
+    assert!(
+        reason_given.contains("different configuration"),
+        "{reason_given}"
+    );
+    let _elsewhere = over_nats(&nats, other.prefix("other")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_redis_bridges_lost_connections() {
+    let redis = Redis::start().await;
+    let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
+    check_bridge(&here, &there, async || {
+        for kind in ["normal", "pubsub"] {
+            let _: u64 = redis.ask(&format!("CLIENT KILL TYPE {kind}")).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_redis_without_a_log_loses_what_it_kept_by_a_restart() {
+    let redis = Redis::start().await;
+    let here = over_redis(&redis).await;
+    let topic = here.topic("lobby");
+    let mut channel = topic.subscribe_last(10);
+    publish(&topic, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    let position = channel.position().unwrap();
+    redis.restart().await;
+    expect(&mut channel, [Err(None)]).await;
+    publish(&topic, 1).await;
+    expect(&mut channel, [Ok(1)]).await;
+    drop(channel);
+    let there = over_redis(&redis).await.topic("lobby");
+    expect(&mut there.subscribe_from(&position), [Err(None), Ok(1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_redis_may_forget_its_scripts() {
+    let redis = Redis::start().await;
+    let here = over_redis(&redis).await;
+    let topic = here.topic("lobby");
+    let mut channel = topic.subscribe_last(10);
+    publish(&topic, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    let _: String = redis.ask("SCRIPT FLUSH").await;
+    publish(&topic, 1).await;
+    expect(&mut channel, [Ok(1)]).await;
+    assert_eq!(here.health().disconnections, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_redis_stream_is_bounded_by_count_and_age_and_expires() {
+    let redis = Redis::start().await;
+    let history = History::last(10).max_age(Duration::from_secs(2));
+    let options = RemoteOptions::new().history(history);
+    let here: Broadcaster<u32> = Broadcaster::connect_redis(&redis.url(), options)
+        .await
+        .unwrap();
+    let topic = here.topic("lobby");
+    for number in 0..50 {
+        topic.publish_confirmed(number).await.unwrap();
+    }
+    let length: u64 = redis.ask("XLEN dreamsocket:history:lobby").await;
+    assert_eq!(length, 11, "one more than asked for");
+    let left: i64 = redis.ask("PTTL dreamsocket:history:lobby").await;
+    assert!(left > 0 && left <= 2_000);
+    time::sleep(Duration::from_millis(2_100)).await;
+    let is_there: u64 = redis.ask("EXISTS dreamsocket:history:lobby").await;
+    assert_eq!(is_there, 0);
+    let mut channel = topic.subscribe_from(&Position::new(1, 1));
+    expect(&mut channel, [Err(None)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_pages_of_a_long_stream_come_whole() {
+    const COUNT: u32 = 2_500;
+    let redis = Redis::start().await;
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let options = || RemoteOptions::new().history(History::last(COUNT as usize));
+    for is_redis in [true, false] {
+        let node = async || -> Broadcaster<u32> {
+            if is_redis {
+                let node = Broadcaster::connect_redis(&redis.url(), options()).await;
+                node.unwrap()
+            } else {
+                over_nats(&nats, options()).await
+            }
+        };
+        let here = node().await.topic("lobby");
+        for number in 0..COUNT {
+            publish(&here, number).await;
+        }
+        here.publish_confirmed(COUNT).await.unwrap();
+        let there = node().await.topic("lobby");
+        let mut channel = there.subscribe_last(COUNT as usize);
+        expect(&mut channel, (1..=COUNT).map(Ok)).await;
+    }
+}

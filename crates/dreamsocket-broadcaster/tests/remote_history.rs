@@ -1,0 +1,302 @@
+//! B5 on engines that reach other machines, over a broker in memory that is cut, loses what it kept, or holds it back. Time
+//! is paused: it jumps to whatever is waited for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod broker;
+
+use std::time::Duration;
+
+use broker::Broker;
+use dreamsocket_broadcaster::link::{Link, Node};
+use dreamsocket_broadcaster::{
+    Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
+};
+use tokio::time::{self, Instant};
+
+/// A message, or a gap with its count.
+type Item = Result<u32, Option<u64>>;
+
+const UNKNOWN: Item = Err(None);
+
+fn item(delivery: Delivery<u32>) -> Item {
+    match delivery {
+        Delivery::Message(number) => Ok(number),
+        Delivery::Missed(missed) => Err(missed.count),
+    }
+}
+
+async fn settle() {
+    time::sleep(Duration::from_millis(150)).await;
+}
+
+/// All that has come a moment later.
+async fn drain(channel: &mut Channel<u32>) -> Vec<Item> {
+    settle().await;
+    std::iter::from_fn(|| channel.try_recv().ok().map(item)).collect()
+}
+
+fn options() -> RemoteOptions {
+    RemoteOptions::new().history(History::last(10))
+}
+
+async fn topic(broker: &Broker) -> Topic<u32> {
+    broker.connected(options()).await.topic("lobby")
+}
+
+async fn publish(topic: &Topic<u32>, numbers: impl IntoIterator<Item = u32>) {
+    for number in numbers {
+        topic.publish(number).unwrap();
+        settle().await;
+    }
+}
+
+/// Publishes, and gives the positions.
+async fn say(topic: &Topic<u32>, numbers: impl IntoIterator<Item = u32>) -> Vec<Position> {
+    let mut channel = topic.subscribe();
+    let mut positions = Vec::new();
+    for number in numbers {
+        topic.publish(number).unwrap();
+        assert_eq!(drain(&mut channel).await, [Ok(number)]);
+        positions.push(channel.position().unwrap());
+    }
+    positions
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_lost_connection_is_bridged_by_what_was_kept() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..3).await;
+    broker.bar(1);
+    publish(&here, 3..6).await;
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    // Who comes meanwhile goes on with what is here, and gets the rest like the others.
+    let mut late = there.subscribe_from(&channel.position().unwrap());
+    assert_eq!(drain(&mut late).await, []);
+    broker.admit(1);
+    settle().await;
+    publish(&here, 6..7).await;
+    for channel in [&mut channel, &mut late] {
+        assert_eq!(drain(channel).await, [Ok(3), Ok(4), Ok(5), Ok(6)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_what_cannot_be_bridged_is_one_gap_and_then_what_is_kept() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..2).await;
+    broker.bar(1);
+    publish(&here, 2..20).await;
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1)]);
+    broker.admit(1);
+    let expected: Vec<Item> = [UNKNOWN].into_iter().chain((9..20).map(Ok)).collect();
+    assert_eq!(
+        drain(&mut channel).await,
+        expected,
+        "one more than asked for is kept"
+    );
+    publish(&here, 20..21).await;
+    assert_eq!(drain(&mut channel).await, [Ok(20)]);
+    // The ring knows of the gap.
+    let mut late = there.subscribe_last(100);
+    assert_eq!(drain(&mut late).await, (11..21).map(Ok).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_broker_that_lost_what_it_kept_is_one_gap() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    let old = say(&here, 0..2).await;
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1)]);
+    broker.stop();
+    broker.lose_history();
+    broker.start();
+    assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+    publish(&here, 2..4).await;
+    assert_eq!(drain(&mut channel).await, [Ok(2), Ok(3)]);
+    // What is of the life before is nothing to anybody any more.
+    let mut late = there.subscribe_from(&old[0]);
+    assert_eq!(drain(&mut late).await, [UNKNOWN, Ok(2), Ok(3)]);
+    let mut late = here.subscribe_from(&old[0]);
+    assert_eq!(drain(&mut late).await, [UNKNOWN, Ok(2), Ok(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_many_who_come_back_cost_the_broker_one_replay() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    let positions = say(&here, 0..5).await;
+    let there = topic(&broker).await;
+    let before = broker.replays();
+    let mut channels: Vec<_> = (0..1_000)
+        .map(|_| there.subscribe_from(&positions[2]))
+        .collect();
+    for channel in &mut channels {
+        assert_eq!(drain(channel).await, [Ok(3), Ok(4)]);
+    }
+    assert_eq!(broker.replays() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_who_subscribes_and_then_publishes_gets_its_own_message() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    say(&here, 0..2).await;
+    let there = topic(&broker).await;
+    let mut plain = there.subscribe();
+    let mut last = there.subscribe_last(1);
+    there.publish(2).unwrap();
+    assert_eq!(drain(&mut plain).await, [Ok(2)]);
+    assert_eq!(drain(&mut last).await, [Ok(1), Ok(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_who_waits_too_long_for_what_is_kept_is_told_a_gap_and_goes_on() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    let positions = say(&here, 0..2).await;
+    broker.withhold();
+    let there = topic(&broker).await;
+    let start = Instant::now();
+    let mut channels = [there.subscribe_from(&positions[0]), there.subscribe_last(5)];
+    for channel in &mut channels {
+        assert_eq!(channel.recv().await.map(item), Some(UNKNOWN));
+    }
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(4) && waited < Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_who_begins_while_the_broker_is_away_is_told_a_gap_in_time() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    let positions = say(&here, 0..2).await;
+    broker.stop();
+    settle().await;
+    let mut channel = here.subscribe_from(&positions[0]);
+    assert_eq!(drain(&mut channel).await, []);
+    assert_eq!(channel.recv().await.map(item), Some(UNKNOWN));
+    broker.start();
+    assert_eq!(
+        drain(&mut channel).await,
+        [UNKNOWN],
+        "that of the lost connection"
+    );
+    publish(&here, 2..3).await;
+    assert_eq!(drain(&mut channel).await, [Ok(2)]);
+
+    // Who came shortly before gets it all.
+    broker.stop();
+    drop(channel);
+    settle().await;
+    let mut channel = here.subscribe_from(&positions[0]);
+    broker.start();
+    assert_eq!(drain(&mut channel).await, [Ok(1), Ok(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_subscriber_of_before_the_first_connection_is_told_its_gap() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    say(&here, 0..2).await;
+    broker.stop();
+    let there: Broadcaster<u32> = broker.node(options());
+    let there = there.topic("lobby");
+    let mut plain = there.subscribe();
+    let mut last = there.subscribe_last(5);
+    settle().await;
+    broker.start();
+    assert_eq!(drain(&mut plain).await, [UNKNOWN]);
+    assert_eq!(
+        drain(&mut last).await,
+        [Ok(0), Ok(1)],
+        "nothing is missing there"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_nodes_memory_of_a_topic_goes_with_its_subscribers() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    say(&here, 0..3).await;
+    let before = broker.replays();
+    let channels = [here.subscribe(), here.subscribe_last(1)];
+    settle().await;
+    assert_eq!(broker.replays() - before, 1);
+    drop(channels);
+    settle().await;
+    assert!(broker.topics(0).is_empty());
+    assert_eq!(drain(&mut here.subscribe_last(2)).await, [Ok(1), Ok(2)]);
+    assert_eq!(broker.replays() - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_only_the_topics_that_are_named_are_kept() {
+    let broker = Broker::new();
+    let history = History::last(10).only(|name| name.starts_with("chat/"));
+    let options = || RemoteOptions::new().history(history.clone());
+    let here: Broadcaster<u32> = broker.connected(options()).await;
+    let there: Broadcaster<u32> = broker.connected(options()).await;
+    for name in ["chat/1", "news"] {
+        let mut channel = there.topic(name).subscribe();
+        settle().await;
+        publish(&here.topic(name), 0..2).await;
+        assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1)]);
+        assert_eq!(channel.position().is_some(), name == "chat/1");
+    }
+    let mut channel = there.topic("news").subscribe_from(&Position::new(1, 1));
+    assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_node_that_keeps_nothing_gets_what_others_keep() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    let there: Broadcaster<u32> = broker.connected(RemoteOptions::new()).await;
+    let mut channel = there.topic("lobby").subscribe();
+    settle().await;
+    publish(&here, 0..2).await;
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1)]);
+    assert_eq!(channel.position(), None);
+    let mut keeping = here.subscribe();
+    settle().await;
+    publish(&there.topic("lobby"), 2..3).await;
+    assert_eq!(drain(&mut keeping).await, [Ok(2)]);
+    assert_eq!(keeping.position(), None, "it is not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_a_link_that_keeps_nothing_gives_gaps() {
+    /// Says that it is connected, and no more.
+    struct Silent;
+
+    impl Link for Silent {
+        async fn run(self, node: Node) {
+            assert_eq!(node.history(), None);
+            let (mut session, _inbox) = node.connected("silent", usize::MAX);
+            while session.next().await.is_some() {}
+        }
+    }
+
+    let broadcaster: Broadcaster<u32> = Broadcaster::with_link(Silent, options());
+    let mut channel = broadcaster
+        .topic("lobby")
+        .subscribe_from(&Position::new(1, 1));
+    assert_eq!(channel.try_recv().map(item), Ok(UNKNOWN));
+    let options = ChannelOptions::new().last(5);
+    assert!(
+        broadcaster
+            .topic("lobby")
+            .subscribe_with(options)
+            .try_recv()
+            .is_err()
+    );
+}
