@@ -17,6 +17,8 @@
 //!   again, [`Node::connected`] gives a new one, with all subscriptions anew. Frames of the old one that come late are
 //!   not received any more.
 //!
+//! [`Presence`](crate::Presence) needs a [`Store`] beside a link, where keys expire.
+//!
 //! ```
 //! use dreamsocket_broadcaster::link::{Command, Link, Node};
 //!
@@ -62,6 +64,7 @@ use bytes::Bytes;
 
 use crate::remote::Arrivals;
 use crate::remote::exchange::Exchange;
+pub use crate::store::{Shelf, Store, StoreError};
 
 /// A client of a broker.
 pub trait Link: Send + 'static {

@@ -66,24 +66,7 @@ where
     /// # }
     /// ```
     pub async fn connect_nats(url: &str, options: RemoteOptions) -> Result<Self, BrokerError> {
-        let servers = url.split(',').map(|server| server.trim().parse());
-        let servers: Vec<ServerAddr> = servers
-            .collect::<Result<_, _>>()
-            .map_err(BrokerError::new)?;
-        let mut client = ConnectOptions::new()
-            .name("dreamsocket")
-            .ping_interval(PING)
-            .client_capacity(CLIENT_CAPACITY)
-            .reconnect_delay_callback(backoff::pause);
-        // The client reads them in a URL and does not use them.
-        if let Some(user) = servers.iter().find_map(ServerAddr::username) {
-            let user = decode(user);
-            client = match servers.iter().find_map(ServerAddr::password) {
-                Some(password) => client.user_and_password(user, decode(password)),
-                None => client.token(user),
-            };
-        }
-        let client = client.connect(servers).await.map_err(BrokerError::new)?;
+        let client = connect(url).await?;
         Ok(Self::with_nats(client, options).await)
     }
 
@@ -93,8 +76,30 @@ where
     /// A lost connection is noticed when the client notices it: its `ping_interval` is a minute unless it was set. It must
     /// not be made with `no_echo`, which keeps a node's own messages from it.
     pub async fn with_nats(client: Client, options: RemoteOptions) -> Self {
-        Self::connect_link(Nats { client }, options).await
+        Self::connect_link(Nats::new(client), options).await
     }
+}
+
+/// A client for a URL.
+pub(crate) async fn connect(url: &str) -> Result<Client, BrokerError> {
+    let servers = url.split(',').map(|server| server.trim().parse());
+    let servers: Vec<ServerAddr> = servers
+        .collect::<Result<_, _>>()
+        .map_err(BrokerError::new)?;
+    let mut client = ConnectOptions::new()
+        .name("dreamsocket")
+        .ping_interval(PING)
+        .client_capacity(CLIENT_CAPACITY)
+        .reconnect_delay_callback(backoff::pause);
+    // The client reads them in a URL and does not use them.
+    if let Some(user) = servers.iter().find_map(ServerAddr::username) {
+        let user = decode(user);
+        client = match servers.iter().find_map(ServerAddr::password) {
+            Some(password) => client.user_and_password(user, decode(password)),
+            None => client.token(user),
+        };
+    }
+    client.connect(servers).await.map_err(BrokerError::new)
 }
 
 /// What is written in a URL with `%` and digits.
@@ -102,7 +107,7 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-struct Nats {
+pub(crate) struct Nats {
     client: Client,
 }
 
@@ -147,6 +152,10 @@ impl Link for Nats {
 }
 
 impl Nats {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
     /// Ready when the client is connected, with how often it was.
     async fn when_connected(&self) -> u64 {
         loop {
@@ -278,7 +287,7 @@ fn subject(prefix: &str, topic: &str) -> String {
 
 /// Any text as one token of a subject, where spaces, dots, stars and the like have a meaning: letters, digits, `-` and `_`
 /// stay, every other byte becomes `=` and two hexadecimal digits. A topic without a name becomes `=`.
-fn token_of(text: &str) -> String {
+pub(crate) fn token_of(text: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     if text.is_empty() {
         return "=".to_owned();

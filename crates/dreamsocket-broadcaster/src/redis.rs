@@ -79,7 +79,7 @@ where
     }
 }
 
-struct Redis {
+pub(crate) struct Redis {
     client: Client,
     /// The connection that showed that there can be one.
     first: Option<Connection>,
@@ -101,7 +101,7 @@ struct Pushes {
 }
 
 impl Redis {
-    async fn new(client: &Client) -> RedisResult<Self> {
+    pub(crate) async fn new(client: &Client) -> RedisResult<Self> {
         let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone();
         let settings = settings.set_protocol(ProtocolVersion::RESP3);

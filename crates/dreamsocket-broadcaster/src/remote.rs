@@ -61,11 +61,22 @@ pub(crate) trait Arrivals: Send + Sync {
 impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
     /// Starts the link as a task of the current runtime.
     pub(crate) fn start(link: impl Link, options: RemoteOptions) -> Arc<Self> {
+        let coder = Coder::new(options.encoding);
+        Self::start_with(link, coder, options)
+    }
+}
+
+impl<M: Send + Sync + 'static> Remote<M> {
+    /// As [`start`](Self::start), with messages that are written in a way of their own.
+    pub(crate) fn start_with(
+        link: impl Link,
+        coder: Coder<M>,
+        options: RemoteOptions,
+    ) -> Arc<Self> {
         let local = Local::new();
         // A life of this node: whoever comes after it under the same address is somebody else.
         let id = local.id();
         let echo_topic = local.name(format!("$node/{id:016x}").into());
-        let coder = Coder::new(options.encoding);
         let remote = Arc::new(Self {
             exchange: Arc::new(Exchange::new(id, echo_topic, options)),
             local,
@@ -86,8 +97,12 @@ impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
         remote
     }
 
+    /// Drawn by chance: no other engine has it.
+    pub(crate) const fn id(&self) -> u64 {
+        self.local.id()
+    }
+
     /// Ready when there is a connection.
-    #[cfg(any(feature = "nats", feature = "redis"))]
     pub(crate) async fn when_connected(&self) {
         self.exchange.when_connected().await;
     }

@@ -108,13 +108,19 @@ impl Nats {
         Self::start_with("").await
     }
 
-    /// With more arguments, where `PORT` stands for its port.
+    /// With more arguments, where `PORT` stands for its port and `FOLDER` for its folder.
     pub(crate) async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
             let arguments = format!("-a 127.0.0.1 -p PORT -P {folder}/pid {more}");
-            words(&arguments.replace("PORT", &address.port().to_string()))
+            let arguments = arguments.replace("PORT", &address.port().to_string());
+            words(&arguments.replace("FOLDER", folder))
         };
         Self(Server::start("nats-server", arguments).await)
+    }
+
+    /// With JetStream, as presence needs it.
+    pub(crate) async fn start_with_jetstream() -> Self {
+        Self::start_with("-js -sd FOLDER").await
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
