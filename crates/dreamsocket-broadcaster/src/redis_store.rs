@@ -41,7 +41,8 @@ where
 {
     /// Presence over a Redis server: all processes that connect to it with one prefix show the same people.
     ///
-    /// The URL is that of [`Broadcaster::connect_redis`](crate::Broadcaster::connect_redis). Needs `EVAL`.
+    /// The URL is that of [`Broadcaster::connect_redis`](crate::Broadcaster::connect_redis); the number of the database, if
+    /// there is one, has to be the same everywhere. Needs `EVAL`.
     ///
     /// # Errors
     ///

@@ -497,8 +497,19 @@ async fn b8_a_node_is_ready<S: PresenceSpace>(stage: &Stage<'_, S>) -> Outcome {
         "not connected: {:?}",
         node.health()
     );
+    let other = stage.space.node().await;
+    let _ada = enter(&other, &stage.topic, 1, "Ada");
+    when_ready(&other).await?;
     let watch = node.watch(stage.topic.as_str());
     when_ready(&node).await?;
+    // What was there before is known when it is ready, if the store had it.
+    time::sleep(Duration::from_millis(200)).await;
+    when_ready(&node).await?;
+    equal(
+        "the list",
+        people(&node, &stage.topic),
+        vec![seen(1, "Ada", 1)],
+    )?;
     drop(watch);
     when_ready(&node).await
 }

@@ -212,6 +212,8 @@ impl<K, V> Outer<K, V> {
     pub(super) fn health(&self) -> Health {
         let mut health = self.engine.health();
         health.is_connected &= *self.is_shown.borrow();
+        // What the task has not looked at yet may be watched since a moment ago.
+        health.pending_topics += self.queued.lock().len();
         health.pending_topics += self.tally.unread.load(Ordering::Relaxed);
         health.undecodable += self.tally.unreadable.load(Ordering::Relaxed);
         health

@@ -40,6 +40,9 @@ const BURST: Duration = Duration::from_millis(50);
 /// The longest pause after the store has failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// The log has one word about a store that fails in this time.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
 /// How large a roster may be to be shown again to everybody by a message; of a larger one only its version is.
 const MAX_SHOWN: usize = 64 * 1024;
 
@@ -67,6 +70,8 @@ struct Desk {
     turn: u64,
     /// Subscriptions of this turn and earlier ones are known to the broker.
     confirmed: u64,
+    /// Somebody says that this node is gone.
+    is_missed: bool,
 }
 
 /// A topic that is watched here, or of which others are to know.
@@ -104,6 +109,7 @@ where
                 nodes: Nodes::new(outer.node, outer.options.beat),
                 turn: 1,
                 confirmed: 0,
+                is_missed: false,
             }),
             jobs: tokio::sync::Notify::new(),
             lives: outer.engine.name("lives".into()),
@@ -221,7 +227,8 @@ where
                     self.remove_nodes(&[node]);
                 }
             }
-            Word::Missed(node) if node == own => self.show_again(),
+            // Many may say so; it is done once for all who have.
+            Word::Missed(node) if node == own => self.desk.lock().is_missed = true,
             Word::Missed(node) => self.desk.lock().nodes.suspect(node, now),
         }
     }
@@ -426,6 +433,7 @@ where
         let spacing = Duration::from_secs(1) / self.outer.options.rate;
         let mut slot = Instant::now();
         let mut failures = 0_u32;
+        let mut logged = None;
         loop {
             let now = Instant::now();
             let (job, next) = {
@@ -453,8 +461,9 @@ where
             match done {
                 Ok(()) => failures = 0,
                 Err(error) => {
-                    if failures == 0 {
-                        tracing::info!(%error, "the store of presence has failed; it is tried again");
+                    if logged.is_none_or(|logged| now > logged + LOG_PAUSE) {
+                        logged = Some(now);
+                        tracing::warn!(%error, "the store of presence has failed; it is tried again");
                     }
                     failures = failures.saturating_add(1);
                     let pause = Duration::from_millis(100) * failures;
@@ -486,6 +495,10 @@ where
         };
         if version == 0 {
             return Ok(());
+        }
+        if let Some(sheet) = self.desk.lock().sheets.get_mut(topic) {
+            // What changes from here on waits for the next one.
+            sheet.written_at = Some(Instant::now());
         }
         let is_empty = steps.is_empty();
         let whole = self.change(0, version, steps).encode();
@@ -625,6 +638,7 @@ where
         let mut next = Instant::now();
         let mut shown = SystemTime::now();
         let mut disconnections = 0;
+        let mut seen = Instant::now();
         loop {
             if Instant::now() >= next {
                 let expiry = self.desk.lock().nodes.expiry();
@@ -640,12 +654,15 @@ where
                     let slept = SystemTime::now().duration_since(shown);
                     shown = SystemTime::now();
                     if was_away || slept.is_ok_and(|slept| slept >= expiry) {
-                        self.show_again();
+                        self.desk.lock().is_missed = true;
                     }
                     self.say_word(Word::Alive(self.outer.node));
                 } else {
                     self.outer.is_shown.send_replace(false);
                 }
+            }
+            if self.must_show_again(&mut seen) {
+                self.write_all(true);
             }
             let health = self.outer.engine.health();
             if health.is_connected && health.disconnections != disconnections {
@@ -679,9 +696,16 @@ where
         }
     }
 
-    /// Others may think that this node is gone, and have to be told of all its people.
-    fn show_again(&self) {
-        self.write_all(true);
+    /// Whether others may think that this node is gone, and have to be told of all its people: once a beat at most.
+    fn must_show_again(&self, last: &mut Instant) -> bool {
+        let now = Instant::now();
+        let mut desk = self.desk.lock();
+        if !desk.is_missed || now < *last + self.outer.options.beat {
+            return false;
+        }
+        desk.is_missed = false;
+        *last = now;
+        true
     }
 
     /// Writes all rosters again, as fast as the rate allows. After a lost connection the store may have lost them.
@@ -722,8 +746,10 @@ where
     }
 
     async fn say_farewell(&self) {
+        // First the key: who hears the word and then finds the key would take the node in again.
+        let removed = self.store.remove(&Shelf::Lives, &self.key);
+        let _ = time::timeout(FAREWELL / 2, removed).await;
         self.say_word(Word::Gone(self.outer.node));
-        let _ = self.store.remove(&Shelf::Lives, &self.key).await;
         let written: Vec<Name> = {
             let sheets = &self.desk.lock().sheets;
             let written = sheets.iter().filter(|(_, sheet)| sheet.written > 0);
