@@ -1,7 +1,8 @@
 //! Cases that every engine has to pass: run them on one of your own, a [`Link`](crate::link::Link) to another broker, say.
 //!
 //! They are the contract's promises B1 to B3, B5 and B7, seen from outside: what is published on one node is received, or told
-//! as missed, on all of them. Whoever runs them says how nodes are made, by [`Space`], and gets a [`Report`].
+//! as missed, on all of them. Whoever runs them says how nodes are made, by [`Space`], and gets a [`Report`]. Those of
+//! presence (B8), for a link and a [`Store`](crate::link::Store), are run by [`run_presence`].
 //!
 //! ```
 //! use dreamsocket_broadcaster::Broadcaster;
@@ -30,6 +31,7 @@ mod history;
 mod messages;
 mod nodes;
 mod ordering;
+mod presence;
 mod publishing;
 mod support;
 
@@ -40,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broadcaster::Broadcaster;
 use crate::conformance::support::Stage;
+pub use presence::{Cable, PresenceSpace, run_presence};
 
 /// Where the cases take place: one set of topics, and nodes that share it.
 pub trait Space: Send + Sync {

@@ -77,7 +77,7 @@ impl Error for PublishError {
     }
 }
 
-/// Why there is no connection to a broker, and so no broadcaster.
+/// Why there is no connection to a broker, and so no broadcaster, or no presence.
 ///
 /// Its [`source`](Error::source) is the client crate's error.
 #[cfg(any(feature = "nats", feature = "redis"))]
@@ -88,6 +88,11 @@ pub struct BrokerError(Box<dyn Error + Send + Sync>);
 impl BrokerError {
     pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
+    }
+
+    #[cfg(feature = "nats")]
+    pub(crate) fn boxed(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self(error)
     }
 }
 

@@ -7,9 +7,9 @@
 //! chosen by its [`ChannelOptions`]. [`Presence`] tells who is in a topic.
 //!
 //! This crate knows nothing of WebSockets. Without features it does no input or output and needs no runtime. With the
-//! features `nats` and `redis` a broadcaster reaches other machines, over tokio: `Broadcaster::connect_nats` and
-//! `Broadcaster::connect_redis`. Module `link` (feature `remote`) is for other brokers, and `conformance` (feature of that
-//! name) has the cases that they have to pass.
+//! features `nats` and `redis` a broadcaster and presence reach other machines, over tokio: `Broadcaster::connect_nats` and
+//! `Broadcaster::connect_redis`, and the same of `Presence`. Module `link` (feature `remote`) is for other brokers, and
+//! `conformance` (feature of that name) has the cases that they have to pass.
 //!
 //! ```
 //! use dreamsocket_broadcaster::{Broadcaster, Delivery};
@@ -80,6 +80,8 @@ mod local;
 mod lock;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod nats_store;
 mod options;
 mod parcel;
 mod position;
@@ -88,10 +90,14 @@ mod presence;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod redis_store;
 #[cfg(feature = "remote")]
 mod remote;
 mod ring;
 mod rings;
+#[cfg(feature = "remote")]
+mod store;
 mod subscribers;
 mod topic;
 
@@ -109,6 +115,8 @@ pub use options::ChannelOptions;
 pub use parcel::Shared;
 pub use position::{InvalidPosition, Position};
 pub use positioned::{Positioned, PositionedChannel};
+#[cfg(feature = "remote")]
+pub use presence::options::PresenceOptions;
 pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
 #[cfg(feature = "remote")]
 pub use remote::{encoding::Encoding, options::RemoteOptions};

@@ -28,6 +28,8 @@
 //!   where the one ends and the other begins. What was published by this node behind the command comes after `replayed`.
 //! - What is published to [`Node::own_topic`] comes back when all that was to be kept before it is kept.
 //!
+//! [`Presence`](crate::Presence) needs a [`Store`] beside a link, where keys expire.
+//!
 //! ```
 //! use dreamsocket_broadcaster::link::{Command, Link, Node};
 //!
@@ -77,6 +79,7 @@ use bytes::Bytes;
 use crate::position::Position;
 use crate::remote::Arrivals;
 use crate::remote::exchange::Exchange;
+pub use crate::store::{Shelf, Store, StoreError};
 
 /// A client of a broker.
 pub trait Link: Send + 'static {

@@ -73,24 +73,7 @@ where
     /// # }
     /// ```
     pub async fn connect_nats(url: &str, options: RemoteOptions) -> Result<Self, BrokerError> {
-        let servers = url.split(',').map(|server| server.trim().parse());
-        let servers: Vec<ServerAddr> = servers
-            .collect::<Result<_, _>>()
-            .map_err(BrokerError::new)?;
-        let mut client = ConnectOptions::new()
-            .name("dreamsocket")
-            .ping_interval(PING)
-            .client_capacity(CLIENT_CAPACITY)
-            .reconnect_delay_callback(backoff::pause);
-        // The client reads them in a URL and does not use them.
-        if let Some(user) = servers.iter().find_map(ServerAddr::username) {
-            let user = decode(user);
-            client = match servers.iter().find_map(ServerAddr::password) {
-                Some(password) => client.user_and_password(user, decode(password)),
-                None => client.token(user),
-            };
-        }
-        let client = client.connect(servers).await.map_err(BrokerError::new)?;
+        let client = connect(url).await?;
         Self::with_nats(client, options).await
     }
 
@@ -113,12 +96,34 @@ where
     }
 }
 
+/// A client for a URL.
+pub(crate) async fn connect(url: &str) -> Result<Client, BrokerError> {
+    let servers = url.split(',').map(|server| server.trim().parse());
+    let servers: Vec<ServerAddr> = servers
+        .collect::<Result<_, _>>()
+        .map_err(BrokerError::new)?;
+    let mut client = ConnectOptions::new()
+        .name("dreamsocket")
+        .ping_interval(PING)
+        .client_capacity(CLIENT_CAPACITY)
+        .reconnect_delay_callback(backoff::pause);
+    // The client reads them in a URL and does not use them.
+    if let Some(user) = servers.iter().find_map(ServerAddr::username) {
+        let user = decode(user);
+        client = match servers.iter().find_map(ServerAddr::password) {
+            Some(password) => client.user_and_password(user, decode(password)),
+            None => client.token(user),
+        };
+    }
+    client.connect(servers).await.map_err(BrokerError::new)
+}
+
 /// What is written in a URL with `%` and digits.
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-struct Nats {
+pub(crate) struct Nats {
     client: Client,
     /// Where history is kept, if it is.
     store: Option<Store>,
@@ -220,6 +225,14 @@ impl Link for Nats {
 }
 
 impl Nats {
+    /// Without history.
+    pub(crate) const fn new(client: Client) -> Self {
+        Self {
+            client,
+            store: None,
+        }
+    }
+
     /// Ready when the client is connected, with how often it was.
     async fn when_connected(&self) -> u64 {
         loop {
@@ -428,7 +441,7 @@ fn subject(prefix: &str, topic: &str) -> String {
 
 /// Any text as one token of a subject, where spaces, dots, stars and the like have a meaning: letters, digits, `-` and `_`
 /// stay, every other byte becomes `=` and two hexadecimal digits. A topic without a name becomes `=`.
-fn token_of(text: &str) -> String {
+pub(crate) fn token_of(text: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     if text.is_empty() {
         return "=".to_owned();

@@ -1,4 +1,4 @@
-//! [`Presence`]: who is in a topic, in this process.
+//! [`Presence`]: who is in a topic, in this process and, where it reaches them, in others.
 //!
 //! It knows no broadcaster of the application's: it has topics of its own for what changes. **Locks**, in the order in
 //! which they may be held together: a room's, then those that a publish takes. A change is made and published under the
@@ -6,22 +6,37 @@
 //! the user's runs there: keys are compared by their fingerprints, keys and values are shared, not cloned, and what has
 //! to be woken or dropped waits until the lock is released.
 
+#[cfg(feature = "remote")]
+pub(crate) mod options;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
 mod room;
+#[cfg(feature = "remote")]
+mod rosters;
+#[cfg(feature = "remote")]
+mod wire;
 
 use std::fmt;
 use std::hash::{Hash, RandomState};
-use std::sync::Arc;
+#[cfg(feature = "remote")]
+use std::sync::Weak;
+use std::sync::{Arc, MutexGuard};
 
 use crate::channel::{Channel, Reached};
 use crate::deferred::Deferred;
 use crate::directory::Directory;
+#[cfg(feature = "remote")]
+use crate::engine::SubscriberId;
 use crate::engine::{Engine, Name, Sink, Unsubscribe};
 use crate::fingerprint::Fingerprint;
+use crate::health::Health;
 use crate::keyer::{KeyFunction, Keyer, KeyerId};
 use crate::local::Local;
 use crate::lock::Lock;
 use crate::options::{ChannelOptions, Policy};
 use crate::queue::Queue;
+#[cfg(feature = "remote")]
+use remote::Outer;
 use room::Room;
 
 /// Who is in which topic, with a small value each: a name, a colour, whether they are typing.
@@ -61,6 +76,16 @@ struct Shared<K, V> {
     events: Arc<Local<PresenceEvent<K, V>>>,
     /// Keys may be chosen by peers.
     secret: RandomState,
+    /// Set where other nodes take part.
+    #[cfg(feature = "remote")]
+    outer: Option<Arc<Outer<K, V>>>,
+}
+
+/// What a channel knows of a presence that reaches others: they need not be followed when nobody watches.
+#[cfg(feature = "remote")]
+struct Watching<K, V> {
+    shared: Weak<Shared<K, V>>,
+    events: Arc<Local<PresenceEvent<K, V>>>,
 }
 
 /// One connection's stay in a topic. Dropping it leaves.
@@ -116,15 +141,14 @@ pub struct WatchOptions {
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K, V> {
-    /// Presence within this process.
+    /// Presence within this process. Other constructors, of the features `nats`, `redis` and `remote`, reach others.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            shared: Arc::new(Shared {
-                rooms: Directory::new(),
-                events: Arc::new(Local::new()),
-                secret: RandomState::new(),
-            }),
+            #[cfg(feature = "remote")]
+            shared: Arc::new(Shared::new(None)),
+            #[cfg(not(feature = "remote"))]
+            shared: Arc::new(Shared::new()),
         }
     }
 
@@ -141,11 +165,20 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let shared = &self.shared;
         let topic = shared.events.name(topic.into());
         let id = Fingerprint::new(&key, &shared.secret);
+        #[cfg(feature = "remote")]
+        let outer = shared.outer_of(&topic);
+        #[cfg(feature = "remote")]
+        let mut entry = outer.and_then(|outer| outer.encode(&key, &value));
         let (key, value) = (Arc::new(key), Arc::new(value));
         let mut deferred = Deferred::new();
         let (room, number) = shared.with_room(&topic, |room| {
-            let (number, event) = room.enter(id, &key, &value);
+            let (number, event) = room.enter(shared.now(), id, &key, &value);
             shared.publish(&topic, event, &mut deferred);
+            #[cfg(feature = "remote")]
+            if let Some((outer, entry)) = outer.zip(entry.take()) {
+                let limit = outer.options.max_roster;
+                outer.note(&topic, room, |own| own.enter(number, entry, limit));
+            }
             number
         });
         // Before anything that may panic: whoever has entered leaves.
@@ -162,6 +195,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
     }
 
     /// Who is in the topic now, in the order in which they joined.
+    ///
+    /// Where presence reaches other nodes, their people are known as long as somebody in this process
+    /// [watches](Self::watch) the topic, from shortly after the first has begun to.
     #[must_use]
     pub fn people(&self, topic: &str) -> Vec<Person<K, V>> {
         let topic = self.shared.events.name(topic.into());
@@ -174,6 +210,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
     /// The two fit: the list has all that happened before, the channel all that happens after, nothing is in both or in
     /// neither. If the channel tells of a gap, the list is stale: watch again, or watch for the
     /// [latest per person](WatchOptions::latest_per_person), where only who is missing by the count is.
+    ///
+    /// Where presence reaches other nodes and nobody here has watched the topic before, their people are not known yet:
+    /// they come as [`Joined`](PresenceEvent::Joined), shortly after.
     ///
     /// The channel ends when the last `Presence` and the last [`Member`] are gone.
     #[must_use = "dropping the channel ends the watch"]
@@ -195,9 +234,14 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let queue = Arc::new(Queue::new(options));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<PresenceEvent<K, V>>>;
         let (_, (people, id)) = shared.with_room(&topic, |room| {
-            (room.people(), shared.events.subscribe(&topic, sink, None))
+            let id = shared.events.subscribe(&topic, sink, None);
+            #[cfg(feature = "remote")]
+            if let Some(outer) = shared.outer_of(&topic) {
+                outer.call(&topic, room);
+            }
+            (room.people(), id)
         });
-        let events = Arc::clone(&shared.events) as Arc<dyn Unsubscribe>;
+        let events = shared.unsubscribe(&topic);
         (
             in_order(people),
             Channel::new(queue, topic, id, events, reached),
@@ -209,11 +253,75 @@ impl<K, V> Presence<K, V> {
     /// How many topics have members.
     #[must_use]
     pub fn topics(&self) -> usize {
+        #[cfg(feature = "remote")]
+        if self.shared.outer.is_some() {
+            // Some rooms are there only because they are watched.
+            let rooms = self.shared.rooms.entries().into_iter();
+            return rooms.filter(|(_, room)| room.lock().has_people()).count();
+        }
         self.shared.rooms.len()
+    }
+
+    /// Whether the people of other nodes are known as far as they are watched: for a readiness probe.
+    ///
+    /// It is connected when both the link and the store work, and a topic is pending until it was read. What cannot be
+    /// read, or is too large to be shown to others, counts as undecodable. In process it is always well.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        #[cfg(feature = "remote")]
+        if let Some(outer) = &self.shared.outer {
+            return outer.health();
+        }
+        Health::in_process()
     }
 }
 
 impl<K, V> Shared<K, V> {
+    fn new(#[cfg(feature = "remote")] outer: Option<Arc<Outer<K, V>>>) -> Self {
+        Self {
+            rooms: Directory::new(),
+            events: Arc::new(Local::new()),
+            secret: RandomState::new(),
+            #[cfg(feature = "remote")]
+            outer,
+        }
+    }
+
+    /// Who this node is, and the lowest number that its next change may have.
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(clippy::unused_self, reason = "only other nodes need to know")
+    )]
+    fn now(&self) -> (u64, u64) {
+        #[cfg(feature = "remote")]
+        if let Some(outer) = &self.outer {
+            return outer.now();
+        }
+        (0, 0)
+    }
+
+    /// The way to other nodes, if a topic has one.
+    #[cfg(feature = "remote")]
+    fn outer_of(&self, topic: &Name) -> Option<&Outer<K, V>> {
+        let outer = self.outer.as_deref();
+        outer.filter(|outer| outer.reaches(topic))
+    }
+
+    /// Releases a room's lock, and lets go of the room if nobody needs it.
+    fn let_go(
+        &self,
+        topic: &Name,
+        lock: &Arc<Lock<Room<K, V>>>,
+        mut room: MutexGuard<'_, Room<K, V>>,
+    ) {
+        room.retired = room.is_idle();
+        let is_retired = room.retired;
+        drop(room);
+        if is_retired {
+            self.rooms.remove(topic, lock);
+        }
+    }
+
     /// Runs `f` on the topic's room with its lock held, and lets go of the room if nobody is in it then.
     fn with_room<R>(
         &self,
@@ -229,12 +337,7 @@ impl<K, V> Shared<K, V> {
                 continue;
             }
             let result = f(&mut room);
-            room.retired = room.is_empty();
-            let is_retired = room.retired;
-            drop(room);
-            if is_retired {
-                self.rooms.remove(topic, &lock);
-            }
+            self.let_go(topic, &lock, room);
             return (lock, result);
         }
     }
@@ -253,11 +356,54 @@ impl<K, V> Shared<K, V> {
 impl<K, V> Drop for Shared<K, V> {
     fn drop(&mut self) {
         self.events.end();
+        #[cfg(feature = "remote")]
+        if let Some(outer) = &self.outer {
+            outer.close();
+        }
+    }
+}
+
+impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Shared<K, V> {
+    /// What a channel that watches is to do when it is dropped.
+    #[cfg(not(feature = "remote"))]
+    fn unsubscribe(self: &Arc<Self>, _: &Name) -> Arc<dyn Unsubscribe> {
+        Arc::clone(&self.events) as Arc<dyn Unsubscribe>
+    }
+
+    /// What a channel that watches is to do when it is dropped.
+    #[cfg(feature = "remote")]
+    fn unsubscribe(self: &Arc<Self>, topic: &Name) -> Arc<dyn Unsubscribe> {
+        let events = Arc::clone(&self.events);
+        if self.outer_of(topic).is_none() {
+            return events;
+        }
+        Arc::new(Watching {
+            shared: Arc::downgrade(self),
+            events,
+        })
+    }
+}
+
+#[cfg(feature = "remote")]
+impl<K: Send + Sync, V: Send + Sync> Unsubscribe for Watching<K, V> {
+    fn unsubscribe(&self, topic: &Name, id: SubscriberId) {
+        self.events.unsubscribe(topic, id);
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        if let Some(outer) = shared.outer_of(topic)
+            && let Some(lock) = shared.rooms.find(topic)
+        {
+            let mut room = lock.lock();
+            if !room.retired {
+                outer.call(topic, &mut room);
+            }
+        }
     }
 }
 
 /// Clones and sorts nothing of the user's.
-fn in_order<K, V>(mut people: Vec<(u64, Person<K, V>)>) -> Vec<Person<K, V>> {
+fn in_order<K, V>(mut people: Vec<((u64, u64), Person<K, V>)>) -> Vec<Person<K, V>> {
     people.sort_unstable_by_key(|(joined, _)| *joined);
     people.into_iter().map(|(_, person)| person).collect()
 }
@@ -277,14 +423,26 @@ impl<K, V> Member<K, V> {
     /// # drop(laptop);
     /// ```
     pub fn update(&self, value: V) {
+        #[cfg(feature = "remote")]
+        let outer = self.shared.outer_of(&self.topic);
+        #[cfg(feature = "remote")]
+        let encoded = outer.and_then(|outer| outer.encode_value(&value));
         let value = Arc::new(value);
         let mut deferred = Deferred::new();
         // Outlives the lock, with what it replaced.
         let _replaced = {
             let mut room = self.room.lock();
-            room.update(self.id, self.number, value).map(|change| {
+            let now = self.shared.now();
+            room.update(now, self.id, self.number, value).map(|change| {
                 self.shared
                     .publish(&self.topic, change.event, &mut deferred);
+                #[cfg(feature = "remote")]
+                if let Some((outer, value)) = outer.zip(encoded) {
+                    let limit = outer.options.max_roster;
+                    outer.note(&self.topic, &mut room, |own| {
+                        own.update(self.number, change.stamp, value, limit)
+                    });
+                }
                 change.replaced
             })
         };
@@ -307,17 +465,20 @@ impl<K, V> Drop for Member<K, V> {
     fn drop(&mut self) {
         let mut deferred = Deferred::new();
         let mut room = self.room.lock();
-        let replaced = room.leave(self.id, self.number).map(|change| {
+        let left = room.leave(self.shared.now(), self.id, self.number);
+        let replaced = left.map(|change| {
             self.shared
                 .publish(&self.topic, change.event, &mut deferred);
+            #[cfg(feature = "remote")]
+            if let Some(outer) = self.shared.outer_of(&self.topic) {
+                outer.note(&self.topic, &mut room, |own| {
+                    own.leave(self.number, change.stamp);
+                    true
+                });
+            }
             change.replaced
         });
-        room.retired = room.is_empty();
-        let is_retired = room.retired;
-        drop(room);
-        if is_retired {
-            self.shared.rooms.remove(&self.topic, &self.room);
-        }
+        self.shared.let_go(&self.topic, &self.room, room);
         drop(deferred);
         drop(replaced);
     }

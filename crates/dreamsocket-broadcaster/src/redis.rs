@@ -84,7 +84,7 @@ where
     }
 }
 
-struct Redis {
+pub(crate) struct Redis {
     client: Client,
     /// The connection that showed that there can be one.
     first: Option<Connection>,
@@ -115,7 +115,7 @@ struct Receiving {
 }
 
 impl Redis {
-    async fn new(client: &Client, is_keeping: bool) -> RedisResult<Self> {
+    pub(crate) async fn new(client: &Client, is_keeping: bool) -> RedisResult<Self> {
         let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone();
         let settings = settings.set_protocol(ProtocolVersion::RESP3);

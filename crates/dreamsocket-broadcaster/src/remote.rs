@@ -70,7 +70,19 @@ pub(crate) trait Arrivals: Send + Sync {
 
 impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
     /// Starts the link as a task of the current runtime.
-    pub(crate) fn start<L: Link>(link: L, mut options: RemoteOptions) -> Arc<Self> {
+    pub(crate) fn start<L: Link>(link: L, options: RemoteOptions) -> Arc<Self> {
+        let coder = Coder::new(options.encoding);
+        Self::start_with(link, coder, options)
+    }
+}
+
+impl<M: Send + Sync + 'static> Remote<M> {
+    /// As [`start`](Self::start), with messages that are written in a way of their own.
+    pub(crate) fn start_with<L: Link>(
+        link: L,
+        coder: Coder<M>,
+        mut options: RemoteOptions,
+    ) -> Arc<Self> {
         if !L::KEEPS_HISTORY && options.history.take().is_some() {
             tracing::warn!("this link keeps no history; who asks for it is told a gap");
         }
@@ -80,7 +92,6 @@ impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
         let id = local.id();
         let echo_topic = local.name(format!("$node/{id:016x}").into());
         let echo_topic = echo_topic.keeping(false);
-        let coder = Coder::new(options.encoding);
         let remote = Arc::new(Self {
             exchange: Arc::new(Exchange::new(id, echo_topic, options)),
             local,
@@ -103,8 +114,12 @@ impl<M: Serialize + DeserializeOwned + Send + Sync + 'static> Remote<M> {
         remote
     }
 
+    /// Drawn by chance: no other engine has it.
+    pub(crate) const fn id(&self) -> u64 {
+        self.local.id()
+    }
+
     /// Ready when there is a connection.
-    #[cfg(any(feature = "nats", feature = "redis"))]
     pub(crate) async fn when_connected(&self) {
         self.exchange.when_connected().await;
     }

@@ -3,11 +3,14 @@
 
 mod broker;
 #[cfg(any(feature = "nats", feature = "redis"))]
+mod proxy;
+#[cfg(any(feature = "nats", feature = "redis"))]
 mod servers;
 
 use broker::Broker;
-use dreamsocket_broadcaster::conformance::{self, KEPT, Note, Report, Space};
-use dreamsocket_broadcaster::{Broadcaster, History, RemoteOptions};
+use broker::store::Keys;
+use dreamsocket_broadcaster::conformance::{self, Cable, KEPT, Note, PresenceSpace, Report, Space};
+use dreamsocket_broadcaster::{Broadcaster, History, Presence, RemoteOptions};
 
 struct InProcess {
     plain: Broadcaster<Note>,
@@ -76,11 +79,88 @@ async fn over_a_broker_in_memory() {
     check(&report, 0);
 }
 
+struct PresentInProcess(Presence<u32, String>);
+
+impl PresenceSpace for PresentInProcess {
+    async fn node(&self) -> Presence<u32, String> {
+        self.0.clone()
+    }
+}
+
+struct PresentInMemory(Broker, Keys);
+
+/// A node's way to the broker in memory.
+struct MemoryCable(Broker, usize);
+
+impl Cable for MemoryCable {
+    fn cut(&self) {
+        self.0.bar(self.1);
+    }
+
+    fn mend(&self) {
+        self.0.admit(self.1);
+    }
+}
+
+impl PresenceSpace for PresentInMemory {
+    async fn node(&self) -> Presence<u32, String> {
+        self.0.present(&self.1).await.1
+    }
+
+    async fn restart(&self) -> bool {
+        self.0.stop();
+        self.1.forget();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        self.0.start();
+        true
+    }
+
+    async fn node_with_cable(&self) -> Option<(Presence<u32, String>, Box<dyn Cable>)> {
+        let (node, presence) = self.0.present(&self.1).await;
+        let cable = MemoryCable(self.0.clone(), node);
+        Some((presence, Box::new(cable)))
+    }
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl Cable for proxy::Proxy {
+    fn cut(&self) {
+        self.refuse();
+    }
+
+    fn mend(&self) {
+        self.accept();
+    }
+}
+
+#[track_caller]
+fn check_presence(report: &Report, left_out: usize) {
+    assert!(report.is_passed(), "{report}");
+    assert_eq!(report.left_out.len(), left_out, "{report}");
+}
+
+/// What is the same whatever is behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_presence_in_process() {
+    let space = PresentInProcess(Presence::new());
+    let report = conformance::run_presence(&space).await;
+    check_presence(&report, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_presence_over_a_broker_in_memory() {
+    let space = PresentInMemory(Broker::new(), Keys::default());
+    check_presence(&conformance::run_presence(&space).await, 0);
+}
+
 #[cfg(feature = "nats")]
 mod nats {
     #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+    use dreamsocket_broadcaster::PresenceOptions;
+
     use super::*;
+    use crate::proxy::Proxy;
     use crate::servers::Nats;
 
     struct OverNats(Nats);
@@ -108,6 +188,35 @@ mod nats {
         }
     }
 
+    struct PresentOverNats(Nats);
+
+    async fn present(url: &str) -> Presence<u32, String> {
+        let node = Presence::connect_nats(url, PresenceOptions::new()).await;
+        node.expect("nats-server is there")
+    }
+
+    impl PresenceSpace for PresentOverNats {
+        async fn node(&self) -> Presence<u32, String> {
+            present(&self.0.url()).await
+        }
+
+        async fn restart(&self) -> bool {
+            self.0.restart().await;
+            true
+        }
+
+        async fn node_with_cable(&self) -> Option<(Presence<u32, String>, Box<dyn Cable>)> {
+            let proxy = Proxy::start(&self.0.url()).await;
+            Some((present(&proxy.url()).await, Box::new(proxy)))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn b8_presence_over_nats() {
+        let space = PresentOverNats(Nats::start_with_jetstream().await);
+        check_presence(&conformance::run_presence(&space).await, 0);
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn over_nats() {
         let report = conformance::run(&OverNats(Nats::start_with("-js -sd FOLDER").await)).await;
@@ -119,7 +228,10 @@ mod nats {
 mod redis {
     #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+    use dreamsocket_broadcaster::PresenceOptions;
+
     use super::*;
+    use crate::proxy::Proxy;
     use crate::servers::Redis;
 
     struct OverRedis(Redis);
@@ -145,6 +257,35 @@ mod redis {
             self.0.restart().await;
             true
         }
+    }
+
+    struct PresentOverRedis(Redis);
+
+    async fn present(url: &str) -> Presence<u32, String> {
+        let node = Presence::connect_redis(url, PresenceOptions::new()).await;
+        node.expect("redis-server is there")
+    }
+
+    impl PresenceSpace for PresentOverRedis {
+        async fn node(&self) -> Presence<u32, String> {
+            present(&self.0.url()).await
+        }
+
+        async fn restart(&self) -> bool {
+            self.0.restart().await;
+            true
+        }
+
+        async fn node_with_cable(&self) -> Option<(Presence<u32, String>, Box<dyn Cable>)> {
+            let proxy = Proxy::start(&self.0.url()).await;
+            Some((present(&proxy.url()).await, Box::new(proxy)))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn b8_presence_over_redis() {
+        let space = PresentOverRedis(Redis::start().await);
+        check_presence(&conformance::run_presence(&space).await, 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,7 +46,7 @@ pub use dreamsocket_broadcaster::{
     TryRecvError, WatchOptions,
 };
 #[cfg(any(feature = "nats", feature = "redis"))]
-pub use dreamsocket_broadcaster::{BrokerError, Encoding, RemoteOptions};
+pub use dreamsocket_broadcaster::{BrokerError, Encoding, PresenceOptions, RemoteOptions};
 pub use dreamsocket_protocol::{CloseCode, InvalidClose, Text};
 /// The version of rustls that [`Tls`] takes configurations of.
 #[cfg(feature = "tls")]

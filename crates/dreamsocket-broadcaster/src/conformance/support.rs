@@ -13,7 +13,7 @@ use crate::delivery::Delivery;
 use crate::topic::Topic;
 
 /// How long anything may take that has to come.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One case's view of the space.
 pub(crate) struct Stage<'a, S> {

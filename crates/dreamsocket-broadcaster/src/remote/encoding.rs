@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +46,20 @@ impl<M: Serialize + DeserializeOwned> Coder<M> {
             encoding,
             encode,
             decode,
+        }
+    }
+}
+
+impl Coder<Bytes> {
+    /// For messages that are bytes already.
+    pub(crate) fn verbatim() -> Self {
+        Self {
+            encoding: Encoding::Json,
+            encode: |_, message, buffer| {
+                buffer.extend_from_slice(message);
+                Ok(())
+            },
+            decode: |_, bytes| Ok(Bytes::copy_from_slice(bytes)),
         }
     }
 }

@@ -209,7 +209,6 @@ impl Exchange {
     }
 
     /// Ready when there is a connection.
-    #[cfg(any(feature = "nats", feature = "redis"))]
     pub(crate) async fn when_connected(&self) {
         let mut is_connected = self.is_connected.subscribe();
         // The sender is this exchange's own, so that this cannot fail.

@@ -118,6 +118,11 @@ impl Nats {
         Self(Server::start("nats-server", arguments).await)
     }
 
+    /// With JetStream, as presence needs it.
+    pub(crate) async fn start_with_jetstream() -> Self {
+        Self::start_with("-js -sd FOLDER").await
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
     }

@@ -1,0 +1,221 @@
+//! Presence across nodes: how it is made, and what callers share with the task that talks to the others.
+//!
+//! A room is changed by callers under its lock, as in one process, and what others are to be told waits in it. The task is
+//! told which rooms have something, and does the rest: nothing here waits for a broker.
+
+mod agenda;
+mod inbox;
+mod nodes;
+mod office;
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch};
+
+use super::options::PresenceOptions;
+use super::room::Room;
+use super::rosters::Rosters;
+use super::wire::Entry;
+use super::{Presence, Shared};
+use crate::engine::{Engine, Name};
+use crate::health::Health;
+use crate::link::Link;
+use crate::lock::Lock;
+use crate::remote::Remote;
+use crate::remote::encoding::Coder;
+use crate::remote::options::RemoteOptions;
+use crate::store::Store;
+use office::Office;
+
+/// How long a topic's name may be, in bytes: an engine's, less what is put before it.
+const MAX_TOPIC: usize = 500;
+
+/// This node's part in presence across nodes.
+pub(super) struct Outer<K, V> {
+    pub(super) node: u64,
+    pub(super) options: PresenceOptions,
+    keys: Coder<K>,
+    values: Coder<V>,
+    engine: Arc<Remote<Bytes>>,
+    /// Microseconds since 1970, but always later than before, and than whatever came from elsewhere.
+    clock: AtomicU64,
+    /// Rooms that the task has to look at, each once.
+    queued: Lock<VecDeque<Name>>,
+    news: Arc<Notify>,
+    is_closed: watch::Sender<bool>,
+    /// Whether this node's life is known to the store.
+    is_shown: watch::Sender<bool>,
+    tally: Tally,
+}
+
+/// The numbers order nothing.
+#[derive(Default)]
+struct Tally {
+    unread: AtomicUsize,
+    unreadable: AtomicU64,
+    is_logged: AtomicBool,
+}
+
+impl<K, V> Presence<K, V>
+where
+    K: Hash + Eq + Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Presence over a link and a store of one's own: see [`link`](crate::link). Runs as two tasks, from now on and as
+    /// long as there is a presence or a member of it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its timer enabled.
+    #[must_use]
+    pub fn with_link(link: impl Link, store: impl Store, options: PresenceOptions) -> Self {
+        let prefix = space(&options);
+        let engine = RemoteOptions::new().prefix(prefix);
+        let engine = Remote::start_with(link, Coder::verbatim(), engine);
+        let outer = Arc::new(Outer {
+            node: engine.id(),
+            keys: Coder::new(options.encoding),
+            values: Coder::new(options.encoding),
+            options,
+            engine,
+            clock: AtomicU64::new(0),
+            queued: Lock::default(),
+            news: Arc::default(),
+            is_closed: watch::Sender::new(false),
+            is_shown: watch::Sender::new(false),
+            tally: Tally::default(),
+        });
+        let shared = Arc::new(Shared::new(Some(Arc::clone(&outer))));
+        let office = Office::new(Arc::downgrade(&shared), outer, store);
+        tokio::spawn(office.run());
+        Self { shared }
+    }
+
+    /// As [`with_link`](Self::with_link), once it is connected and the store has taken something.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) async fn connect_link(
+        link: impl Link,
+        store: impl Store,
+        options: PresenceOptions,
+    ) -> Self {
+        let presence = Self::with_link(link, store, options);
+        if let Some(outer) = &presence.shared.outer {
+            outer.engine.when_connected().await;
+            outer.when_shown().await;
+        }
+        presence
+    }
+}
+
+/// What the names at the broker begin with: a space beside the broadcaster's.
+pub(crate) fn space(options: &PresenceOptions) -> String {
+    format!("{}.presence", options.prefix)
+}
+
+impl<K, V> Outer<K, V> {
+    /// Who this node is, and what time it is for what happens now.
+    pub(super) fn now(&self) -> (u64, u64) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time = time.map_or(0, |time| {
+            u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+        });
+        let before = self.clock.fetch_max(time, Ordering::Relaxed);
+        (self.node, before.max(time))
+    }
+
+    /// Whether others can be told of a topic.
+    pub(super) fn reaches(&self, topic: &Name) -> bool {
+        topic.as_str().len() <= MAX_TOPIC
+    }
+
+    /// A connection as others are to see it. Runs the user's `Serialize`.
+    pub(super) fn encode(&self, key: &K, value: &V) -> Option<Entry> {
+        let mut bytes = Vec::new();
+        let key = self.keys.encode(key, &mut bytes).map(|()| bytes.len());
+        let encoded = key.and_then(|len| self.values.encode(value, &mut bytes).map(|()| len));
+        let entry = encoded.ok().map(|len| {
+            let mut key = Bytes::from(bytes);
+            let value = key.split_off(len);
+            Entry { key, value }
+        });
+        let entry = entry.filter(|entry| entry.len() <= self.options.max_entry);
+        self.check(entry.is_some());
+        entry
+    }
+
+    /// A connection's new value as others are to see it. Runs the user's `Serialize`.
+    pub(super) fn encode_value(&self, value: &V) -> Option<Bytes> {
+        let mut bytes = Vec::new();
+        let is_written = self.values.encode(value, &mut bytes).is_ok();
+        self.check(is_written && bytes.len() <= self.options.max_entry)
+            .then(|| bytes.into())
+    }
+
+    fn check(&self, is_fit: bool) -> bool {
+        if !is_fit {
+            self.note_unreadable("a connection is too large for others, or cannot be written");
+        }
+        is_fit
+    }
+
+    fn note_unreadable(&self, what: &str) {
+        self.tally.unreadable.fetch_add(1, Ordering::Relaxed);
+        if !self.tally.is_logged.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{what}; further ones are only counted");
+        }
+    }
+
+    /// Notes in a room what others are to be told. The room's lock is held.
+    pub(super) fn note(
+        &self,
+        topic: &Name,
+        room: &mut Room<K, V>,
+        note: impl FnOnce(&mut Rosters) -> bool,
+    ) {
+        let rosters = room.rosters.get_or_insert_default();
+        self.check(note(rosters));
+        self.clock.fetch_max(rosters.version(), Ordering::Relaxed);
+        self.call(topic, room);
+    }
+
+    /// Lets the task look at a room. The room's lock is held.
+    pub(super) fn call(&self, topic: &Name, room: &mut Room<K, V>) {
+        let rosters = room.rosters.get_or_insert_default();
+        if !rosters.is_queued {
+            rosters.is_queued = true;
+            self.queued.lock().push_back(topic.clone());
+            self.news.notify_one();
+        }
+    }
+
+    /// The last presence and the last member are gone.
+    pub(super) fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    async fn when_closed(&self) {
+        // The sender is its own, so that this cannot fail.
+        let _ = self.is_closed.subscribe().wait_for(|is| *is).await;
+    }
+
+    async fn when_shown(&self) {
+        let _ = self.is_shown.subscribe().wait_for(|is| *is).await;
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let mut health = self.engine.health();
+        health.is_connected &= *self.is_shown.borrow();
+        // What the task has not looked at yet may be watched since a moment ago.
+        health.pending_topics += self.queued.lock().len();
+        health.pending_topics += self.tally.unread.load(Ordering::Relaxed);
+        health.undecodable += self.tally.unreadable.load(Ordering::Relaxed);
+        health
+    }
+}

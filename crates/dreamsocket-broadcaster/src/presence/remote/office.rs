@@ -1,0 +1,801 @@
+//! The task of presence across nodes. Three loops in one task: one **talks**, tells others what has changed here and
+//! takes what they tell; one is the **clerk**, who writes and reads rosters at the store, at a bounded rate; one shows
+//! that this node **lives** and finds out who does not any more.
+//!
+//! **Locks**: the desk's is held alone, for a look; a room's as everywhere else.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::{self, Instant};
+
+use super::super::options::ROSTER_EXPIRY;
+use super::super::room::{Merged, Room, Who};
+use super::super::wire::{Change, Entry, Step, Word};
+use super::super::{Shared, rosters::News};
+use super::Outer;
+use super::agenda::{Agenda, Job};
+use super::inbox::{Arrival, Ear, Inbox};
+use super::nodes::Nodes;
+use crate::deferred::Deferred;
+use crate::engine::{Engine, Name, Sink, SubscriberId, Unsubscribe};
+use crate::fingerprint::Fingerprint;
+use crate::lock::Lock;
+use crate::store::{Shelf, Store, StoreError};
+
+/// How long the task may go on when the presence is gone.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long one call of the store may take.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the clerk may do at once after a rest.
+const BURST: Duration = Duration::from_millis(50);
+
+/// The longest pause after the store has failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The log has one word about a store that fails in this time.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
+/// How large a roster may be to be shown again to everybody by a message; of a larger one only its version is.
+const MAX_SHOWN: usize = 64 * 1024;
+
+/// How many arrivals or rooms are dealt with before others get their turn.
+const ROUND: usize = 64;
+
+pub(super) struct Office<K, V, S> {
+    shared: Weak<Shared<K, V>>,
+    outer: Arc<Outer<K, V>>,
+    store: S,
+    inbox: Arc<Inbox>,
+    desk: Lock<Desk>,
+    /// The clerk may have something to do.
+    jobs: tokio::sync::Notify,
+    /// The engine's topic where nodes speak of nodes, and this node's key.
+    lives: Name,
+    key: String,
+}
+
+struct Desk {
+    sheets: HashMap<Name, Sheet>,
+    agenda: Agenda,
+    nodes: Nodes,
+    /// Counts looks into the store.
+    turn: u64,
+    /// Subscriptions of this turn and earlier ones are known to the broker.
+    confirmed: u64,
+    /// Somebody says that this node is gone.
+    is_missed: bool,
+}
+
+/// A topic that is watched here, or of which others are to know.
+#[derive(Default)]
+struct Sheet {
+    /// The subscription, and in which turn it was made.
+    ear: Option<(SubscriberId, u64)>,
+    /// Watched, and what others have is not known yet.
+    is_unread: bool,
+    /// This node's roster.
+    version: u64,
+    is_peopled: bool,
+    /// What the store has of it, and since when.
+    written: u64,
+    written_at: Option<Instant>,
+    /// Others may not know that they should know it.
+    is_unseen: bool,
+}
+
+impl<K, V, S> Office<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: Store,
+{
+    pub(super) fn new(shared: Weak<Shared<K, V>>, outer: Arc<Outer<K, V>>, store: S) -> Self {
+        let inbox = Arc::new(Inbox::new(Arc::clone(&outer.news)));
+        Self {
+            shared,
+            store,
+            inbox,
+            desk: Lock::new(Desk {
+                sheets: HashMap::new(),
+                agenda: Agenda::default(),
+                nodes: Nodes::new(outer.node, outer.options.beat),
+                turn: 1,
+                confirmed: 0,
+                is_missed: false,
+            }),
+            jobs: tokio::sync::Notify::new(),
+            lives: outer.engine.name("lives".into()),
+            key: format!("{:016x}", outer.node),
+            outer,
+        }
+    }
+
+    pub(super) async fn run(self) {
+        let name = Name::clone(&self.lives);
+        self.listen(&name, &name);
+        tokio::select! {
+            () = self.talk() => {}
+            () = self.work() => {}
+            () = self.live() => {}
+            () = self.outer.when_closed() => {}
+        }
+        // What is not said by then expires.
+        let _ = time::timeout(FAREWELL, self.say_farewell()).await;
+    }
+
+    /// Runs what may run code of the user's, and outlives its panic.
+    fn guard<R>(&self, f: impl FnOnce(&Shared<K, V>) -> R) -> Option<R> {
+        let shared = self.shared.upgrade()?;
+        let done = catch_unwind(AssertUnwindSafe(|| f(&shared)));
+        if done.is_err() {
+            tracing::error!("code of the application panicked as presence was handed on");
+        }
+        done.ok()
+    }
+
+    fn listen(&self, subject: &Name, topic: &Name) -> SubscriberId {
+        let ear = Ear {
+            topic: topic.clone(),
+            inbox: Arc::clone(&self.inbox),
+        };
+        let ear = Arc::new(ear) as Arc<dyn Sink<Bytes>>;
+        self.outer.engine.subscribe(subject, ear, None)
+    }
+
+    /// The engine's name for a topic.
+    fn subject(&self, topic: &Name) -> Name {
+        let subject = format!("room/{}", topic.as_str());
+        self.outer.engine.name(subject.into())
+    }
+
+    /// Without a connection nobody hears it: then the store tells them, later.
+    fn say(&self, subject: &Name, bytes: Bytes) -> bool {
+        self.outer.engine.publish(subject, bytes, None).is_ok()
+    }
+
+    fn say_word(&self, word: Word) -> bool {
+        self.say(&self.lives, word.encode())
+    }
+
+    // Talking.
+
+    async fn talk(&self) {
+        let mut round = 0;
+        loop {
+            let arrival = self.inbox.take();
+            let queued = self.outer.queued.lock().pop_front();
+            if arrival.is_none() && queued.is_none() {
+                self.outer.news.notified().await;
+                continue;
+            }
+            if let Some(arrival) = arrival {
+                self.take(arrival);
+            }
+            if let Some(topic) = queued {
+                self.attend(&topic);
+            }
+            round += 1;
+            if round % ROUND == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn take(&self, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(topic, message) if topic == self.lives => {
+                if let Ok(word) = Word::decode(&message) {
+                    self.take_word(word);
+                }
+            }
+            Arrival::Message(topic, message) => match Change::decode(Bytes::clone(&message)) {
+                Ok(change) => self.take_change(&topic, change),
+                Err(_) => {
+                    let what = "what another node tells of its people cannot be read";
+                    self.outer.note_unreadable(what);
+                    self.must_read(&topic, Instant::now());
+                }
+            },
+            // Who is silent is looked for anyway.
+            Arrival::Gap(topic) if topic == self.lives => {}
+            Arrival::Gap(topic) => self.must_read(&topic, Instant::now()),
+        }
+    }
+
+    fn take_word(&self, word: Word) {
+        let now = Instant::now();
+        let own = self.outer.node;
+        match word {
+            Word::Alive(node) | Word::Gone(node) if node == own => {}
+            Word::Alive(node) => {
+                let nodes = &mut self.desk.lock().nodes;
+                if !nodes.hear(node, now) {
+                    nodes.meet(node, None, now);
+                }
+            }
+            Word::Gone(node) => {
+                let is_known = self.desk.lock().nodes.bury(node);
+                if is_known {
+                    self.remove_nodes(&[node]);
+                }
+            }
+            // Many may say so; it is done once for all who have.
+            Word::Missed(node) if node == own => self.desk.lock().is_missed = true,
+            Word::Missed(node) => self.desk.lock().nodes.suspect(node, now),
+        }
+    }
+
+    fn take_change(&self, topic: &Name, change: Change) {
+        if change.node == self.outer.node {
+            return;
+        }
+        let now = Instant::now();
+        let mut desk = self.desk.lock();
+        let turn = desk.turn;
+        if !desk.nodes.hear(change.node, now) {
+            // It is read when the store says that its node lives.
+            desk.nodes.meet(change.node, Some(topic), now);
+            return;
+        }
+        drop(desk);
+        if self.apply(topic, change, turn) {
+            self.must_read(topic, now);
+        }
+    }
+
+    /// Merges a change into the topic's room. Gives whether something before it is missing.
+    fn apply(&self, topic: &Name, change: Change, turn: u64) -> bool {
+        let applied = self.guard(|shared| {
+            let Some(lock) = shared.rooms.find(topic) else {
+                return false;
+            };
+            let is_new: Vec<bool> = match &lock.lock().rosters {
+                Some(rosters) if rosters.is_watched => {
+                    let steps = change.steps.iter();
+                    steps
+                        .map(|step| rosters.is_new(change.node, step))
+                        .collect()
+                }
+                _ => return false,
+            };
+            let steps = change.steps.into_iter().zip(is_new);
+            let steps = steps
+                .map(|(step, is_new)| self.decode(shared, step, is_new, change.encoding))
+                .collect();
+            let versions = (change.from, change.to);
+            merge(shared, topic, &lock, |room| {
+                vec![room.merge(change.node, versions, steps, turn)]
+            })
+        });
+        applied.unwrap_or(false)
+    }
+
+    /// Runs the user's `Deserialize` and `Hash`.
+    fn decode(
+        &self,
+        shared: &Shared<K, V>,
+        step: Step<Entry>,
+        is_new: bool,
+        encoding: u8,
+    ) -> Step<Option<Who<K, V>>> {
+        match step {
+            Step::Set {
+                number,
+                stamp,
+                what,
+            } => {
+                let mut who = None;
+                if is_new {
+                    let decoding = AssertUnwindSafe(|| {
+                        let key = self.outer.keys.decode(encoding, &what.key).ok()?;
+                        let value = self.outer.values.decode(encoding, &what.value).ok()?;
+                        Some(Who {
+                            id: Fingerprint::new(&key, &shared.secret),
+                            key: Arc::new(key),
+                            value: Arc::new(value),
+                        })
+                    });
+                    who = catch_unwind(decoding).ok().flatten();
+                    if who.is_none() {
+                        let what = "a connection on another node cannot be read and is not shown";
+                        self.outer.note_unreadable(what);
+                    }
+                }
+                Step::Set {
+                    number,
+                    stamp,
+                    what: who,
+                }
+            }
+            Step::Leave { number } => Step::Leave { number },
+        }
+    }
+
+    /// Does what callers have left to do in a room: tells others what has changed, follows the topic if somebody watches
+    /// it now, and lets go of it if nobody does any more.
+    fn attend(&self, topic: &Name) {
+        let looked = self.guard(|shared| {
+            let lock = shared.rooms.find(topic)?;
+            let mut room = lock.lock();
+            // Under the lock under which watchers subscribe.
+            let is_watched = shared.events.subscribers(topic) > 0;
+            let rosters = room.rosters.get_or_insert_default();
+            rosters.is_queued = false;
+            let was_watched = std::mem::replace(&mut rosters.is_watched, is_watched);
+            let news = rosters.take_news();
+            let state = (rosters.version(), rosters.has_own());
+            let garbage = if was_watched && !is_watched {
+                room.remove_others()
+            } else {
+                Vec::new()
+            };
+            shared.let_go(topic, &lock, room);
+            drop(garbage);
+            Some((is_watched, news, state))
+        });
+        let Some(Some((is_watched, news, (version, is_peopled)))) = looked else {
+            return;
+        };
+        self.follow(topic, is_watched);
+        if let Some(news) = news {
+            self.tell(topic, news);
+            let now = Instant::now();
+            let mut desk = self.desk.lock();
+            let sheet = desk.sheets.entry(topic.clone()).or_default();
+            sheet.version = version;
+            sheet.is_peopled = is_peopled;
+            let interval = self.outer.options.write_interval;
+            let due = sheet.written_at.map_or(now, |at| now.max(at + interval));
+            desk.agenda.add(topic, Job::Write, due);
+            drop(desk);
+            self.jobs.notify_one();
+        }
+    }
+
+    fn tell(&self, topic: &Name, news: News) {
+        // Without steps the word comes when the roster is written.
+        if let Some(steps) = news.steps {
+            let change = Change {
+                node: self.outer.node,
+                from: news.from,
+                to: news.to,
+                encoding: self.outer.options.encoding.byte(),
+                steps,
+            };
+            self.say(&self.subject(topic), change.encode());
+        }
+    }
+
+    /// Subscribes to what others tell of a topic, or leaves it.
+    fn follow(&self, topic: &Name, is_watched: bool) {
+        let mut desk = self.desk.lock();
+        let ear = desk.sheets.get(topic).and_then(|sheet| sheet.ear);
+        if is_watched == ear.is_some() {
+            return;
+        }
+        if let Some((id, _)) = ear {
+            if let Some(sheet) = desk.sheets.get_mut(topic) {
+                sheet.ear = None;
+                self.set_unread(sheet, false);
+            }
+            desk.agenda.remove(topic, Job::Read);
+            desk.let_go(topic);
+            drop(desk);
+            self.outer.engine.unsubscribe(&self.subject(topic), id);
+            return;
+        }
+        drop(desk);
+        let id = self.listen(&self.subject(topic), topic);
+        let mut desk = self.desk.lock();
+        let turn = desk.turn;
+        let sheet = desk.sheets.entry(topic.clone()).or_default();
+        sheet.ear = Some((id, turn));
+        drop(desk);
+        self.must_read(topic, Instant::now());
+    }
+
+    fn must_read(&self, topic: &Name, at: Instant) {
+        let mut desk = self.desk.lock();
+        let Some(sheet) = desk.sheets.get_mut(topic) else {
+            return;
+        };
+        if sheet.ear.is_some() {
+            self.set_unread(sheet, true);
+            desk.agenda.add(topic, Job::Read, at);
+            drop(desk);
+            self.jobs.notify_one();
+        }
+    }
+
+    fn set_unread(&self, sheet: &mut Sheet, is_unread: bool) {
+        let unread = &self.outer.tally.unread;
+        match (sheet.is_unread, is_unread) {
+            (false, true) => unread.fetch_add(1, Ordering::Relaxed),
+            (true, false) => unread.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        sheet.is_unread = is_unread;
+    }
+
+    // The clerk's work.
+
+    async fn work(&self) {
+        // Who finds a roster asks whether its node lives.
+        self.outer.when_shown().await;
+        let spacing = Duration::from_secs(1) / self.outer.options.rate;
+        let mut slot = Instant::now();
+        let mut failures = 0_u32;
+        let mut logged = None;
+        loop {
+            let now = Instant::now();
+            let (job, next) = {
+                let mut desk = self.desk.lock();
+                (desk.agenda.take(now), desk.agenda.next())
+            };
+            let Some((topic, job)) = job else {
+                match next {
+                    Some(next) => tokio::select! {
+                        () = time::sleep_until(next) => {}
+                        () = self.jobs.notified() => {}
+                    },
+                    None => self.jobs.notified().await,
+                }
+                continue;
+            };
+            slot = slot.max(now.checked_sub(BURST).unwrap_or(now));
+            time::sleep_until(slot).await;
+            slot += spacing;
+            self.outer.engine.when_connected().await;
+            let done = match job {
+                Job::Write => self.write(&topic).await,
+                Job::Read => self.read(&topic).await,
+            };
+            match done {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    if logged.is_none_or(|logged| now > logged + LOG_PAUSE) {
+                        logged = Some(now);
+                        tracing::warn!(%error, "the store of presence has failed; it is tried again");
+                    }
+                    failures = failures.saturating_add(1);
+                    let pause = Duration::from_millis(100) * failures;
+                    let pause = pause.min(LONGEST_PAUSE);
+                    self.desk.lock().agenda.add(&topic, job, now + pause);
+                    time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    async fn write(&self, topic: &Name) -> Result<(), StoreError> {
+        let found = self.guard(|shared| {
+            let lock = shared.rooms.find(topic)?;
+            let room = lock.lock();
+            let rosters = room.rosters.as_deref()?;
+            rosters
+                .has_own()
+                .then(|| (rosters.version(), rosters.own_steps()))
+        });
+        let (version, steps) = match found {
+            Some(Some(found)) => found,
+            // Nobody is left. That is written, too: what is not found might also be lost.
+            _ => {
+                let desk = self.desk.lock();
+                let sheet = desk.sheets.get(topic);
+                (sheet.map_or(0, |sheet| sheet.version), Vec::new())
+            }
+        };
+        if version == 0 {
+            return Ok(());
+        }
+        if let Some(sheet) = self.desk.lock().sheets.get_mut(topic) {
+            // What changes from here on waits for the next one.
+            sheet.written_at = Some(Instant::now());
+        }
+        let is_empty = steps.is_empty();
+        let whole = self.change(0, version, steps).encode();
+        let shelf = Shelf::Roster(topic.to_shared());
+        let put = self
+            .store
+            .put(&shelf, &self.key, whole.clone(), ROSTER_EXPIRY);
+        in_time(put).await?;
+        let now = Instant::now();
+        let mut desk = self.desk.lock();
+        let Some(sheet) = desk.sheets.get_mut(topic) else {
+            return Ok(());
+        };
+        sheet.written = version;
+        sheet.written_at = Some(now);
+        let is_unseen = std::mem::take(&mut sheet.is_unseen);
+        if sheet.version > version {
+            let due = now + self.outer.options.write_interval;
+            desk.agenda.add(topic, Job::Write, due);
+        } else if !is_empty {
+            let due = now + ROSTER_EXPIRY * 2 / 5;
+            desk.agenda.add(topic, Job::Write, due);
+        } else {
+            desk.let_go(topic);
+        }
+        drop(desk);
+        // For who has read an older one and heard nothing of this.
+        let word = if is_unseen && whole.len() <= MAX_SHOWN {
+            whole
+        } else {
+            self.change(version, version, Vec::new()).encode()
+        };
+        self.say(&self.subject(topic), word);
+        Ok(())
+    }
+
+    fn change(&self, from: u64, to: u64, steps: Vec<Step<Entry>>) -> Change {
+        Change {
+            node: self.outer.node,
+            from,
+            to,
+            encoding: self.outer.options.encoding.byte(),
+            steps,
+        }
+    }
+
+    async fn read(&self, topic: &Name) -> Result<(), StoreError> {
+        let Some(turn) = self.begin_reading(topic).await? else {
+            return Ok(());
+        };
+        let shelf = Shelf::Roster(topic.to_shared());
+        let listed = in_time(self.store.list(&shelf)).await?;
+        let mut rosters = Vec::new();
+        for (key, value) in listed {
+            match (node_of(&key), Change::decode(value)) {
+                (Some(node), _) if node == self.outer.node => {}
+                (Some(node), Ok(change)) if node == change.node => rosters.push(change),
+                _ => {
+                    let what = "a roster at the store cannot be read";
+                    self.outer.note_unreadable(what);
+                }
+            }
+        }
+        let is_known = |change: &Change| self.desk.lock().nodes.is_living(change.node);
+        if !rosters.iter().all(is_known) {
+            let lives = self.ask_who_lives().await?;
+            self.admit(&lives);
+        }
+        let mut present = HashSet::new();
+        for change in rosters {
+            let now = Instant::now();
+            let is_living = {
+                let nodes = &mut self.desk.lock().nodes;
+                let is_living = nodes.is_living(change.node);
+                if !is_living {
+                    nodes.meet(change.node, Some(topic), now);
+                }
+                is_living
+            };
+            if is_living {
+                present.insert(change.node);
+                self.apply(topic, change, turn);
+            }
+        }
+        let again = self.guard(|shared| {
+            let lock = shared.rooms.find(topic)?;
+            let mut again = false;
+            merge(shared, topic, &lock, |room| {
+                let (merged, is_absent) = room.miss_absent(&present, turn);
+                again = is_absent;
+                merged
+            });
+            again.then_some(())
+        });
+        let mut desk = self.desk.lock();
+        if let Some(sheet) = desk.sheets.get_mut(topic) {
+            self.set_unread(sheet, false);
+            if sheet.ear.is_some() && again.flatten().is_some() {
+                // The store may have lost it; then it is written again within this time.
+                let due = Instant::now() + self.outer.options.beat * 10;
+                desk.agenda.add(topic, Job::Read, due);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that what is told from now on comes here, so that nothing is between it and what is read. Gives the
+    /// number of the turn, if the topic is still watched.
+    async fn begin_reading(&self, topic: &Name) -> Result<Option<u64>, StoreError> {
+        let (is_confirmed, turn) = {
+            let mut desk = self.desk.lock();
+            let ear = desk.sheets.get(topic).and_then(|sheet| sheet.ear);
+            let Some((_, subscribed)) = ear else {
+                return Ok(None);
+            };
+            desk.turn += 1;
+            (subscribed <= desk.confirmed, desk.turn)
+        };
+        if !is_confirmed {
+            // The broker carries out in order what it is asked for.
+            let word = Word::Alive(self.outer.node).encode();
+            self.outer
+                .engine
+                .publish_confirmed(&self.lives, word)
+                .await?;
+            let mut desk = self.desk.lock();
+            // Who subscribed while it was on the way has this turn's number.
+            desk.confirmed = turn - 1;
+        }
+        Ok(Some(turn))
+    }
+
+    // Living.
+
+    async fn live(&self) {
+        let beat = self.outer.options.beat;
+        let mut next = Instant::now();
+        let mut shown = SystemTime::now();
+        let mut disconnections = 0;
+        let mut seen = Instant::now();
+        loop {
+            if Instant::now() >= next {
+                let expiry = self.desk.lock().nodes.expiry();
+                let put =
+                    self.store
+                        .put(&Shelf::Lives, &self.key, Bytes::from_static(b"1"), expiry);
+                if let Ok(Ok(())) = time::timeout(beat, put).await {
+                    let now = Instant::now();
+                    next = now + beat;
+                    let was_away = self.desk.lock().nodes.show(now);
+                    self.outer.is_shown.send_replace(true);
+                    // A machine that slept has a clock of this kind that slept with it.
+                    let slept = SystemTime::now().duration_since(shown);
+                    shown = SystemTime::now();
+                    if was_away || slept.is_ok_and(|slept| slept >= expiry) {
+                        self.desk.lock().is_missed = true;
+                    }
+                    self.say_word(Word::Alive(self.outer.node));
+                } else {
+                    self.outer.is_shown.send_replace(false);
+                }
+            }
+            if self.must_show_again(&mut seen) {
+                self.write_all(true);
+            }
+            let health = self.outer.engine.health();
+            if health.is_connected && health.disconnections != disconnections {
+                disconnections = health.disconnections;
+                self.write_all(false);
+            }
+            if self.desk.lock().nodes.must_ask(Instant::now())
+                && let Ok(Ok(lives)) = time::timeout(beat, self.ask_who_lives()).await
+            {
+                self.admit(&lives);
+                let gone = self.desk.lock().nodes.judge(&lives, Instant::now());
+                for node in &gone {
+                    self.say_word(Word::Missed(*node));
+                }
+                self.remove_nodes(&gone);
+            }
+            time::sleep(beat / 4).await;
+        }
+    }
+
+    async fn ask_who_lives(&self) -> Result<HashSet<u64>, StoreError> {
+        let lives = in_time(self.store.list(&Shelf::Lives)).await?;
+        Ok(lives.iter().filter_map(|(key, _)| node_of(key)).collect())
+    }
+
+    fn admit(&self, lives: &HashSet<u64>) {
+        let now = Instant::now();
+        let topics = self.desk.lock().nodes.admit(lives, now);
+        for topic in topics {
+            self.must_read(&topic, now);
+        }
+    }
+
+    /// Whether others may think that this node is gone, and have to be told of all its people: once a beat at most.
+    fn must_show_again(&self, last: &mut Instant) -> bool {
+        let now = Instant::now();
+        let mut desk = self.desk.lock();
+        if !desk.is_missed || now < *last + self.outer.options.beat {
+            return false;
+        }
+        desk.is_missed = false;
+        *last = now;
+        true
+    }
+
+    /// Writes all rosters again, as fast as the rate allows. After a lost connection the store may have lost them.
+    fn write_all(&self, is_unseen: bool) {
+        let now = Instant::now();
+        let mut desk = self.desk.lock();
+        desk.nodes.distrust(now);
+        let Desk { sheets, agenda, .. } = &mut *desk;
+        for (topic, sheet) in sheets.iter_mut().filter(|(_, sheet)| sheet.is_peopled) {
+            sheet.is_unseen |= is_unseen;
+            agenda.add(topic, Job::Write, now);
+        }
+        drop(desk);
+        self.jobs.notify_one();
+    }
+
+    /// They are gone, and all their people.
+    fn remove_nodes(&self, nodes: &[u64]) {
+        if nodes.is_empty() {
+            return;
+        }
+        let topics: Vec<Name> = {
+            let desk = self.desk.lock();
+            let watched = desk.sheets.iter();
+            let watched = watched.filter(|(_, sheet)| sheet.ear.is_some());
+            watched.map(|(topic, _)| topic.clone()).collect()
+        };
+        for topic in topics {
+            self.guard(|shared| {
+                let Some(lock) = shared.rooms.find(&topic) else {
+                    return;
+                };
+                merge(shared, &topic, &lock, |room| {
+                    nodes.iter().map(|node| room.remove_node(*node)).collect()
+                });
+            });
+        }
+    }
+
+    async fn say_farewell(&self) {
+        // First the key: who hears the word and then finds the key would take the node in again.
+        let removed = self.store.remove(&Shelf::Lives, &self.key);
+        let _ = time::timeout(FAREWELL / 2, removed).await;
+        self.say_word(Word::Gone(self.outer.node));
+        let written: Vec<Name> = {
+            let sheets = &self.desk.lock().sheets;
+            let written = sheets.iter().filter(|(_, sheet)| sheet.written > 0);
+            written.map(|(topic, _)| topic.clone()).collect()
+        };
+        for topic in written {
+            let shelf = Shelf::Roster(topic.to_shared());
+            let _ = self.store.remove(&shelf, &self.key).await;
+        }
+    }
+}
+
+impl Desk {
+    /// Forgets a topic that nobody here watches or is in.
+    fn let_go(&mut self, topic: &Name) {
+        let is_done = |sheet: &Sheet| {
+            sheet.ear.is_none() && !sheet.is_peopled && sheet.written >= sheet.version
+        };
+        if self.sheets.get(topic).is_some_and(is_done) {
+            self.sheets.remove(topic);
+        }
+    }
+}
+
+/// Merges something into a room and tells its watchers. Gives whether something is missing.
+fn merge<K, V>(
+    shared: &Shared<K, V>,
+    topic: &Name,
+    lock: &Lock<Room<K, V>>,
+    merge: impl FnOnce(&mut Room<K, V>) -> Vec<Merged<K, V>>,
+) -> bool {
+    let mut deferred = Deferred::new();
+    let mut room = lock.lock();
+    let mut merged = merge(&mut room);
+    for event in merged.iter_mut().flat_map(|merged| merged.events.drain(..)) {
+        shared.publish(topic, event, &mut deferred);
+    }
+    drop(room);
+    drop(deferred);
+    merged.iter().any(|merged| merged.is_gap)
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    time::timeout(STORE_TIMEOUT, call).await?
+}
+
+fn node_of(key: &str) -> Option<u64> {
+    u64::from_str_radix(key, 16).ok()
+}

@@ -1,0 +1,163 @@
+//! What a room keeps where other nodes take part: what they are to be told of this node's connections, and whose
+//! connections it knows of each of them. Plain data.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+
+use super::wire::{Entry, STEP_OVERHEAD, Step};
+use crate::fingerprint::Fingerprint;
+
+/// How many steps may wait to be told. Past them the others read the roster instead.
+const MAX_STEPS: usize = 256;
+
+#[derive(Default)]
+pub(super) struct Rosters {
+    /// This node's connections by number, as far as others are to see them.
+    own: BTreeMap<u64, (u64, Entry)>,
+    /// What they take, in bytes.
+    own_size: usize,
+    /// The version of what is in `own`: the time at which it changed last.
+    version: u64,
+    /// The version that others were told last; 0 if that was nobody.
+    told: u64,
+    steps: Vec<Step<Entry>>,
+    has_too_many: bool,
+    /// The task is told that there is something to do here, and will come.
+    pub(super) is_queued: bool,
+    /// The task follows what other nodes tell.
+    pub(super) is_watched: bool,
+    pub(super) others: HashMap<u64, Roster>,
+}
+
+/// What is known of another node's connections in the topic.
+#[derive(Default)]
+pub(super) struct Roster {
+    /// 0: nothing yet.
+    pub(super) version: u64,
+    /// In which of the task's turns it was heard of last.
+    pub(super) touched: u64,
+    /// The last look into the store did not find it.
+    pub(super) is_absent: bool,
+    /// By number: whose it is, and its stamp.
+    pub(super) connections: HashMap<u64, (Fingerprint, u64)>,
+}
+
+/// What others are to be told.
+pub(super) struct News {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// Not set if it is too much: let them read.
+    pub(super) steps: Option<Vec<Step<Entry>>>,
+}
+
+impl Rosters {
+    /// Whether it would be forgotten without a loss.
+    pub(super) const fn is_idle(&self) -> bool {
+        !self.is_queued && !self.is_watched
+    }
+
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn has_own(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// Adds a connection of this node's, unless the roster would become too large.
+    pub(super) fn enter(&mut self, number: u64, entry: Entry, max_size: usize) -> bool {
+        let size = self.own_size + STEP_OVERHEAD + entry.len();
+        if size > max_size {
+            return false;
+        }
+        self.own_size = size;
+        self.set(number, number, entry);
+        true
+    }
+
+    /// Changes the value of a connection that is there, unless the roster would become too large.
+    pub(super) fn update(
+        &mut self,
+        number: u64,
+        stamp: u64,
+        value: Bytes,
+        max_size: usize,
+    ) -> bool {
+        let Some((_, entry)) = self.own.get(&number) else {
+            return false;
+        };
+        let size = self.own_size + value.len() - entry.value.len();
+        if size > max_size {
+            return false;
+        }
+        let key = entry.key.clone();
+        self.own_size = size;
+        self.set(number, stamp, Entry { key, value });
+        true
+    }
+
+    pub(super) fn leave(&mut self, number: u64, stamp: u64) {
+        if let Some((_, entry)) = self.own.remove(&number) {
+            self.own_size -= STEP_OVERHEAD + entry.len();
+            self.version = stamp;
+            self.add(Step::Leave { number });
+        }
+    }
+
+    fn set(&mut self, number: u64, stamp: u64, entry: Entry) {
+        self.own.insert(number, (stamp, entry.clone()));
+        self.version = stamp;
+        self.add(Step::Set {
+            number,
+            stamp,
+            what: entry,
+        });
+    }
+
+    fn add(&mut self, step: Step<Entry>) {
+        if self.steps.len() < MAX_STEPS {
+            self.steps.push(step);
+        } else {
+            self.steps.clear();
+            self.has_too_many = true;
+        }
+    }
+
+    /// What has changed since this was asked last.
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        let steps = std::mem::take(&mut self.steps);
+        let has_too_many = std::mem::take(&mut self.has_too_many);
+        if steps.is_empty() && !has_too_many {
+            return None;
+        }
+        let news = News {
+            from: self.told,
+            to: self.version,
+            steps: (!has_too_many).then_some(steps),
+        };
+        self.told = if self.own.is_empty() { 0 } else { self.version };
+        Some(news)
+    }
+
+    /// All of this node's connections.
+    pub(super) fn own_steps(&self) -> Vec<Step<Entry>> {
+        let own = self.own.iter();
+        own.map(|(number, (stamp, entry))| Step::Set {
+            number: *number,
+            stamp: *stamp,
+            what: entry.clone(),
+        })
+        .collect()
+    }
+
+    /// Whether a step tells something new of a node's connection.
+    pub(super) fn is_new<T>(&self, node: u64, step: &Step<T>) -> bool {
+        let Step::Set { number, stamp, .. } = step else {
+            return true;
+        };
+        let roster = self.others.get(&node);
+        let known = roster.and_then(|roster| roster.connections.get(number));
+        known.is_none_or(|(_, known)| known < stamp)
+    }
+}
