@@ -155,7 +155,8 @@ fn run_inflate(
     }
     // Whatever is made of this would be no part of the message, which then ends inside a block.
     let whole = output.len();
-    match step_through(decompress, FLUSHED_AND_ENDED, &mut output, whole) {
+    let end = FLUSHED_AND_ENDED;
+    match step(decompress, end, &mut output, end.len(), whole) {
         Ok(([], Status::StreamEnd)) => {}
         _ => return Err(Violation::InvalidDeflate),
     }
@@ -170,22 +171,6 @@ fn begin_stream(decompress: &mut Decompress, history: &[u8]) -> Result<(), Viola
             .map_err(|_| Violation::InvalidDeflate)?;
     }
     Ok(())
-}
-
-/// Inflates until the input or the stream is at its end.
-fn step_through<'a>(
-    decompress: &mut Decompress,
-    mut rest: &'a [u8],
-    output: &mut Vec<u8>,
-    limit: usize,
-) -> Result<(&'a [u8], Status), Violation> {
-    loop {
-        let (after, status) = step(decompress, rest, output, rest.len(), limit)?;
-        rest = after;
-        if rest.is_empty() || status == Status::StreamEnd {
-            return Ok((rest, status));
-        }
-    }
 }
 
 /// One round: some input is consumed, or some output made, or it is an error.
@@ -260,6 +245,19 @@ mod tests {
         assert_eq!(kept(), [2, 3, 4, 1]);
         use_level(5);
         assert_eq!(kept(), [3, 4, 1, 5]);
+        assert!(compress(5, 9, &[], &[b'a'; 1000]).is_some());
+        assert_eq!(kept(), [4, 1, 5, 5], "another for another window");
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_given_back_where_it_is_more_than_a_quarter() {
+        for (capacity, left) in [(100, 100), (125, 125), (126, 100), (400, 100)] {
+            let mut output = Vec::with_capacity(capacity);
+            output.resize(100, b'x');
+            assert_eq!(output.capacity(), capacity);
+            let held = finish(output).try_into_mut().unwrap();
+            assert_eq!((held.len(), held.capacity()), (100, left));
+        }
     }
 
     #[test]
