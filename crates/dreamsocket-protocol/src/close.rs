@@ -168,6 +168,7 @@ mod tests {
         expected.extend(1007..=1014);
         expected.extend(3000..=4999);
         assert_eq!(sendable, expected);
+        assert_eq!(CloseCode::TOO_BIG.to_string(), "1009");
     }
 
     #[test]

@@ -219,8 +219,20 @@ mod tests {
     fn clones_share_their_bytes() {
         let text = Text::from(String::from("a string of its own"));
         let clone = text.clone();
+        assert_eq!(text, "a string of its own");
         assert_eq!(text.as_ptr(), clone.as_ptr());
+        assert_eq!(text.as_bytes_ref().as_ptr(), clone.as_ptr());
+        assert_eq!(Bytes::from(text.clone()).as_ptr(), clone.as_ptr());
         assert_eq!(text.into_bytes().as_ptr(), clone.as_ptr());
+    }
+
+    #[test]
+    fn it_goes_wherever_a_string_or_bytes_are_wanted() {
+        let text = Text::from_static("here");
+        let (as_str, as_bytes): (&str, &[u8]) = (text.as_ref(), text.as_ref());
+        assert_eq!((as_str, as_bytes), ("here", &b"here"[..]));
+        assert_eq!(String::from(text.clone()), "here");
+        assert_eq!(Bytes::from(text), "here");
     }
 
     #[test]
@@ -230,6 +242,8 @@ mod tests {
         assert_eq!(text, *"b");
         assert_eq!("b", text);
         assert_eq!(text, String::from("b"));
+        assert_eq!(text, Text::from("b"));
+        assert_ne!(text, Text::from("c"));
         assert_eq!(text.clone().max(Text::from("a")), "b");
         let map = HashMap::from([(text, 1)]);
         assert_eq!(map.get("b"), Some(&1));

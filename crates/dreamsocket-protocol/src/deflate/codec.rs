@@ -155,7 +155,8 @@ fn run_inflate(
     }
     // Whatever is made of this would be no part of the message, which then ends inside a block.
     let whole = output.len();
-    match step_through(decompress, FLUSHED_AND_ENDED, &mut output, whole) {
+    let end = FLUSHED_AND_ENDED;
+    match step(decompress, end, &mut output, end.len(), whole) {
         Ok(([], Status::StreamEnd)) => {}
         _ => return Err(Violation::InvalidDeflate),
     }
@@ -170,22 +171,6 @@ fn begin_stream(decompress: &mut Decompress, history: &[u8]) -> Result<(), Viola
             .map_err(|_| Violation::InvalidDeflate)?;
     }
     Ok(())
-}
-
-/// Inflates until the input or the stream is at its end.
-fn step_through<'a>(
-    decompress: &mut Decompress,
-    mut rest: &'a [u8],
-    output: &mut Vec<u8>,
-    limit: usize,
-) -> Result<(&'a [u8], Status), Violation> {
-    loop {
-        let (after, status) = step(decompress, rest, output, rest.len(), limit)?;
-        rest = after;
-        if rest.is_empty() || status == Status::StreamEnd {
-            return Ok((rest, status));
-        }
-    }
 }
 
 /// One round: some input is consumed, or some output made, or it is an error.
@@ -260,6 +245,69 @@ mod tests {
         assert_eq!(kept(), [2, 3, 4, 1]);
         use_level(5);
         assert_eq!(kept(), [3, 4, 1, 5]);
+        assert!(compress(5, 9, &[], &[b'a'; 1000]).is_some());
+        assert_eq!(kept(), [4, 1, 5, 5], "another for another window");
+    }
+
+    #[test]
+    fn a_scratch_buffer_of_up_to_64_kib_is_kept() {
+        for (length, kept) in [(50_000, 50_000..65_536), (200_000, 0..65_537)] {
+            COMPRESSORS.take();
+            assert_eq!(compress(4, 15, &[], &noise(length)), None);
+            let capacity = COMPRESSORS.with_borrow(|kept| kept[0].scratch.capacity());
+            assert!(kept.contains(&capacity), "{length}: {capacity}");
+        }
+    }
+
+    /// A stream that ends.
+    fn stream(payload: &[u8]) -> Vec<u8> {
+        let mut stream = Vec::with_capacity(most(payload.len()));
+        let status = Compress::new(Compression::fast(), false)
+            .compress_vec(payload, &mut stream, FlushCompress::Finish)
+            .unwrap();
+        assert_eq!(status, Status::StreamEnd);
+        stream
+    }
+
+    #[test]
+    fn a_message_may_have_a_stream_more_for_each_4_kib() {
+        let first = stream(&noise(5_000));
+        let inflated = |streams| {
+            let payload = [&first[..], &[3, 0].repeat(streams - 1)].concat();
+            assert_eq!(payload.len() / 4096, 1);
+            inflate(&[], &payload, 5_000).map(|message| message.len())
+        };
+        assert_eq!(inflated(1 + 4 + 1), Ok(5_000));
+        assert_eq!(inflated(1 + 4 + 2), Err(Violation::InvalidDeflate));
+    }
+
+    #[test]
+    fn a_stream_behind_another_refers_back_as_far_as_any() {
+        let noise = noise(30_000);
+        let again = compress(9, 15, &noise, &noise).unwrap();
+        assert!(again.len() < 1_000);
+        let payload = [&stream(&noise)[..], &again].concat();
+        assert_eq!(inflate(&[], &payload, 60_000).unwrap(), noise.repeat(2));
+        // Also into what came before the message.
+        let payload = [&stream(b"other")[..], &again].concat();
+        let message = inflate(&noise, &payload, 30_005).unwrap();
+        assert_eq!(message, [&b"other"[..], &noise].concat());
+    }
+
+    #[test]
+    fn room_is_made_for_what_does_not_get_shorter_and_for_little_more() {
+        assert_eq!(most(6_400), 6_400 + 800 + 100 + 32);
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_given_back_where_it_is_more_than_a_quarter() {
+        for (capacity, left) in [(100, 100), (125, 125), (126, 100), (400, 100)] {
+            let mut output = Vec::with_capacity(capacity);
+            output.resize(100, b'x');
+            assert_eq!(output.capacity(), capacity);
+            let held = finish(output).try_into_mut().unwrap();
+            assert_eq!((held.len(), held.capacity()), (100, left));
+        }
     }
 
     #[test]

@@ -78,6 +78,15 @@ mod tests {
     }
 
     #[test]
+    fn it_asks_for_no_more_than_comes() {
+        let mut window = Window::new(true, 15);
+        window.push(&[b'x'; 100]);
+        window.push(b"");
+        assert_eq!(window.bytes.capacity(), 100);
+        assert_eq!(format!("{window:?}"), "Window { held: 100, size: 32768 }");
+    }
+
+    #[test]
     fn without_takeover_it_holds_nothing() {
         let mut window = Window::new(false, 15);
         window.push(b"message");

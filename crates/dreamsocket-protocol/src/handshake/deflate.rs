@@ -411,6 +411,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_offers_what_it_wants_and_no_more() {
+        let check = |wish, expected: &str| {
+            assert_eq!(write_offer(wish), format!("permessage-deflate{expected}"));
+        };
+        check(dedicated(15), "; client_max_window_bits");
+        check(
+            dedicated(11),
+            "; server_max_window_bits=11; client_max_window_bits=11",
+        );
+        // Nothing is kept between messages, so a smaller window would save nothing.
+        for window_bits in [11, 15] {
+            let wish = DeflateWish {
+                context_takeover: false,
+                window_bits,
+            };
+            check(wish, &format!("{ALONE}; client_max_window_bits"));
+        }
+    }
+
+    #[test]
     fn our_own_offers_are_accepted_and_our_answers_agreed_to() {
         for client in [SHARED, dedicated(9), dedicated(12), dedicated(15)] {
             for server in [SHARED, dedicated(9), dedicated(12), dedicated(15)] {
@@ -425,7 +445,10 @@ mod tests {
                     agreed.server_no_context_takeover
                 );
                 assert_eq!(params.server_max_window_bits, agreed.server_max_window_bits);
-                assert!(agreed.client_no_context_takeover || !params.client_no_context_takeover);
+                assert_eq!(
+                    agreed.client_no_context_takeover,
+                    params.client_no_context_takeover || !client.context_takeover
+                );
                 assert!(agreed.client_max_window_bits <= params.client_max_window_bits);
             }
         }

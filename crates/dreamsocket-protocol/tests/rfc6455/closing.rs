@@ -17,6 +17,7 @@ fn close_event(engine: &mut Engine, payload: &[u8]) -> (Option<u16>, String) {
 fn a_peers_close_is_answered_with_its_code() {
     let check = |payload: &[u8], event: (Option<u16>, &str), reply: &[u8]| {
         let mut engine = server();
+        assert!(!engine.is_close_received());
         let (code, reason) = close_event(&mut engine, payload);
         assert_eq!((code, reason.as_str()), event);
         assert!(engine.is_close_received() && engine.has_close());

@@ -1,8 +1,8 @@
 //! RFC 6455 §4: the opening handshake, both sides, and RFC 8441's on HTTP/2.
 
 use dreamsocket_protocol::handshake::{
-    InvalidRequest, RequestError, ResponseError, accept_key, check_connect_request, check_request,
-    check_response, client_request,
+    DeflateWish, InvalidRequest, RequestError, ResponseError, accept_key, check_connect_request,
+    check_request, check_response, client_request,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 
@@ -59,6 +59,24 @@ fn the_example_of_the_rfc() {
     assert_eq!(accept_key(KEY_TEXT.as_bytes()), ACCEPT);
     let handshake = check_response(&response(), KEY, &["chat", "superchat"], None).unwrap();
     assert_eq!(handshake.subprotocol.as_deref(), Some("chat"));
+}
+
+/// RFC 7692 §5.
+#[test]
+fn offers_of_compression_are_for_the_server_to_accept() {
+    let accepted = |line: &'static str| {
+        let mut request = request();
+        replace(request.headers_mut(), "sec-websocket-extensions", &[line]);
+        let handshake = check_request(&request).unwrap();
+        handshake.deflate.accept(DeflateWish::ALONE)
+    };
+    let (params, header) = accepted("other, permessage-deflate").unwrap();
+    assert!(params.server_no_context_takeover && params.client_no_context_takeover);
+    assert_eq!(
+        header,
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    );
+    assert_eq!(accepted("other"), None);
 }
 
 #[test]

@@ -80,6 +80,24 @@ fn a_limit_below_the_shortest_form_of_length_holds_too() {
 }
 
 #[test]
+fn other_limits_hold_from_there_on() {
+    let mut engine = small();
+    assert_eq!(events(&mut engine, masked(BINARY, &[0; 500])), []);
+    engine.set_limits(Limits::new().with_max_message(2000).with_max_frame(1500));
+    let rest = masked(FIN | CONTINUATION, &[0; 1500]);
+    assert_eq!(events(&mut engine, rest), [binary(&[0; 2000])]);
+    engine.set_limits(Limits::new().with_max_message(100).with_max_frame(500));
+    let refused = Violation::MessageTooBig {
+        limit: 100,
+        got: 101,
+    };
+    assert_eq!(
+        events(&mut engine, masked(FIN | BINARY, &[0; 101])),
+        [Event::Violation(refused)]
+    );
+}
+
+#[test]
 fn fragments_are_charged_before_their_payload_comes() {
     let start = masked(BINARY, &[0; 500]);
     let header = &masked(CONTINUATION, &[0; 500])[..8];

@@ -73,6 +73,8 @@ fn what_is_no_deflate_is_refused() {
         b"\xf2\x48\xcd\xc9",
         b"\x00\x05\x00\xfa\xffHel",
         b"\x00\x05\x00",
+        // And so, in its last one, which the flush that is put back would complete.
+        b"\x03",
         // It refers back past the beginning.
         b"\xf2\x00\x11\x00\x00",
     ] {
@@ -131,8 +133,10 @@ fn streams_without_end_are_refused() {
     assert_eq!(events, [Event::Violation(Violation::InvalidDeflate)]);
     // Some are fine: a sender may flush that way.
     let mut client = engine(Role::Client, TAKEOVER);
-    let events = receive(&mut client, frame(0xc2, &[3, 0].repeat(4)));
+    let events = receive(&mut client, frame(0xc2, &[3, 0].repeat(5)));
     assert_eq!(events, [binary("")]);
+    let events = receive(&mut client, frame(0xc2, &[3, 0].repeat(6)));
+    assert_eq!(events, [Event::Violation(Violation::InvalidDeflate)]);
 }
 
 #[test]

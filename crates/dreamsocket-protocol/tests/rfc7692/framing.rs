@@ -191,6 +191,57 @@ fn what_gets_no_shorter_goes_as_it_is() {
 }
 
 #[test]
+fn a_compressed_message_is_shorter_than_the_message() {
+    let mut is_border_seen = false;
+    for length in 0..40 {
+        let message = vec![b'a'; length];
+        let frame = encode(
+            &mut engine(Role::Server, ALONE),
+            MessageKind::Text,
+            &message,
+        );
+        let payload = &frame[2..];
+        if frame[0] == 0xc1 {
+            assert!(payload.len() < length, "{length}");
+            is_border_seen |= payload.len() == length - 1;
+        } else {
+            assert_eq!(payload, message);
+        }
+    }
+    assert!(is_border_seen);
+}
+
+#[test]
+fn the_smallest_window_compresses_too() {
+    let params = DeflateParams {
+        server_max_window_bits: 9,
+        ..ALONE
+    };
+    let mut server = engine(Role::Server, params);
+    assert_eq!(
+        encode(&mut server, MessageKind::Text, &[b'a'; 100])[0],
+        0xc1
+    );
+}
+
+#[test]
+fn a_higher_level_makes_less_and_one_beyond_counts_as_the_nearest() {
+    let compressed = |level| {
+        let tuning = EVERYTHING.with_level(level);
+        assert_eq!(tuning.threshold, 0);
+        let mut server = Engine::new(Role::Server, Limits::default()).with_deflate(ALONE, tuning);
+        let digits: Vec<_> = (0..5000_u32)
+            .flat_map(|n| n.pow(2).to_string().into_bytes())
+            .collect();
+        encode(&mut server, MessageKind::Text, &digits)
+    };
+    assert!(compressed(9).len() < compressed(1).len());
+    assert_eq!(compressed(0), compressed(1));
+    assert_eq!(compressed(10), compressed(9));
+    assert_eq!(DeflateTuning::new().with_level(7).level, 7);
+}
+
+#[test]
 fn short_messages_go_as_they_are() {
     let tuning = DeflateTuning::new().with_threshold(100);
     let mut server = Engine::new(Role::Server, Limits::default()).with_deflate(ALONE, tuning);
