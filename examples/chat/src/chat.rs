@@ -177,9 +177,14 @@ async fn enter(
     let said = app.shared.said.topic(&*room);
     let typing = app.shared.typing.topic(&*room);
     // In this order: the list has the client itself, and the channel whatever changes after the list.
-    let member = app.shared.people.enter(&*room, user.clone(), room.clone());
+    let people = &app.shared.people;
+    let member = people.enter(&*room, user.clone(), room.clone());
+    // Who first watches a room on this node is told of the people of other nodes a moment later, as if they had just come.
+    let first_watch = people.watch(&*room);
+    app.shared.when_people_are_known().await;
     let latest = WatchOptions::new().latest_per_person();
-    let (people, changes) = app.shared.people.watch_with(&*room, latest);
+    let (people, changes) = people.watch_with(&*room, latest);
+    drop(first_watch);
     let who_types = ChannelOptions::new().latest_per_key(|typing: &Typing| typing.name.clone());
     // Under keys, since both come under the room's name.
     let typists = Selector::new().select_map(typing.subscribe_with(who_types), Tell::Typing);

@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 use dreamsocket::{BoxError, Config, Server};
+use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
 use crate::chat::App;
@@ -23,7 +24,10 @@ use crate::shared::Shared;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // A broker's client tells every connection that it makes.
+    let levels = EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
+        .with_env_filter(levels.unwrap_or_else(|_| "info,async_nats=warn".into()))
         .with_writer(std::io::stderr)
         .init();
     match run().await {

@@ -1,6 +1,8 @@
 //! What all connections share, and, with a broker, all nodes: what is said, who types, who is where. The one place that
 //! knows where it is shared.
 
+use std::time::Duration;
+
 use dreamsocket::{BoxError, Broadcaster, Health, History};
 #[cfg(any(feature = "nats", feature = "redis"))]
 use dreamsocket::{PresenceOptions, RemoteOptions};
@@ -41,6 +43,16 @@ impl Shared {
             Broker::Nats(_) => Err(missing("nats")),
             #[cfg(not(feature = "redis"))]
             Broker::Redis(_) => Err(missing("redis")),
+        }
+    }
+
+    /// Waits a moment, if need be, until it is known who is in the rooms on other nodes.
+    pub(crate) async fn when_people_are_known(&self) {
+        for _ in 0..50 {
+            if self.people.health().pending_topics == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Several chats that share their rooms over a real broker, as one chat.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use brokers::{Nats, Redis};
@@ -41,7 +42,12 @@ async fn nodes_over_redis_are_one_chat() {
 async fn two_nodes_are_one_chat(broker: &[&str]) {
     let (one, other) = (node(broker).await, node(broker).await);
     let (mut ada, _) = one.enter("garden", "Ada").await;
-    let (mut grace, _) = other.enter("garden", "Grace").await;
+    let (mut grace, people) = other.enter("garden", "Grace").await;
+    // In the order of their coming, whichever node they are on.
+    assert_eq!(
+        people,
+        json!([{"name": "Ada", "tabs": 1}, {"name": "Grace", "tabs": 1}])
+    );
     ada.expect(json!({"type": "joined", "room": "garden", "name": "Grace"}))
         .await;
     grace
@@ -197,11 +203,17 @@ async fn all_who_lose_their_node_go_on_at_another(broker: &[&str]) {
         let (first, second) = (one.address.clone(), other.address.clone());
         crowd_tasks.spawn(async move { listen(member, &first, &second).await });
     }
-    // They are all there when the speaker has been told so.
-    let mut present = 0;
-    while present < crowd() {
+    // They are all there when the speaker has been told so: one by one, or by a list when it could not keep up.
+    let mut present = HashSet::new();
+    while present.len() <= crowd() {
         let message = speaker.receive().await;
-        present += usize::from(message["type"] == "joined");
+        if message["type"] == "people" {
+            let people = message["people"].as_array().unwrap().iter();
+            present = people.map(|person| person["name"].to_string()).collect();
+        } else if message["type"] == "joined" {
+            present.insert(message["name"].to_string());
+        }
+        present.insert(json!("Speaker").to_string());
     }
     let mut node = Some(one);
     for number in 0..200 {
