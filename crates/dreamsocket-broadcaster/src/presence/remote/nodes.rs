@@ -91,10 +91,11 @@ impl Nodes {
         })
     }
 
-    /// A node that is not known to live was heard, or its roster was found.
-    pub(super) fn meet(&mut self, node: u64, topic: Option<&Name>, now: Instant) {
-        if self.strangers.len() >= MAX_STRANGERS && !self.strangers.contains_key(&node) {
-            return;
+    /// A node that is not known to live was heard, or its roster was found. Gives whether it was not met before.
+    pub(super) fn meet(&mut self, node: u64, topic: Option<&Name>, now: Instant) -> bool {
+        let is_new = !self.strangers.contains_key(&node);
+        if is_new && self.strangers.len() >= MAX_STRANGERS {
+            return false;
         }
         let stranger = self.strangers.entry(node).or_insert_with(|| Stranger {
             heard: now,
@@ -104,6 +105,7 @@ impl Nodes {
         if stranger.topics.len() < MAX_TOPICS {
             stranger.topics.extend(topic.cloned());
         }
+        is_new
     }
 
     /// Somebody says that a node is gone: look for it now.
@@ -274,8 +276,8 @@ mod tests {
         let mut nodes = nodes(start);
         let topic = Name::new("lobby".into(), &RandomState::new());
         assert!(!nodes.hear(4, start));
-        nodes.meet(4, Some(&topic), start);
-        nodes.meet(4, Some(&topic), start);
+        assert!(nodes.meet(4, Some(&topic), start));
+        assert!(!nodes.meet(4, Some(&topic), start));
         assert!(nodes.must_ask(start) && !nodes.is_living(4));
         assert!(nodes.admit(&keys(&[1, 2, 3]), at(start, 1)).is_empty());
         assert_eq!(nodes.admit(&keys(&[1, 4]), at(start, 1)), [topic]);

@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
 use super::super::options::ROSTER_EXPIRY;
@@ -56,7 +57,9 @@ pub(super) struct Office<K, V, S> {
     inbox: Arc<Inbox>,
     desk: Lock<Desk>,
     /// The clerk may have something to do.
-    jobs: tokio::sync::Notify,
+    jobs: Notify,
+    /// Somebody was heard for the first time.
+    strangers: Notify,
     /// The engine's topic where nodes speak of nodes, and this node's key.
     lives: Name,
     key: String,
@@ -111,7 +114,8 @@ where
                 confirmed: 0,
                 is_missed: false,
             }),
-            jobs: tokio::sync::Notify::new(),
+            jobs: Notify::new(),
+            strangers: Notify::new(),
             lives: outer.engine.name("lives".into()),
             key: format!("{:016x}", outer.node),
             outer,
@@ -217,8 +221,8 @@ where
             Word::Alive(node) | Word::Gone(node) if node == own => {}
             Word::Alive(node) => {
                 let nodes = &mut self.desk.lock().nodes;
-                if !nodes.hear(node, now) {
-                    nodes.meet(node, None, now);
+                if !nodes.hear(node, now) && nodes.meet(node, None, now) {
+                    self.strangers.notify_one();
                 }
             }
             Word::Gone(node) => {
@@ -242,7 +246,9 @@ where
         let turn = desk.turn;
         if !desk.nodes.hear(change.node, now) {
             // It is read when the store says that its node lives.
-            desk.nodes.meet(change.node, Some(topic), now);
+            if desk.nodes.meet(change.node, Some(topic), now) {
+                self.strangers.notify_one();
+            }
             return;
         }
         drop(desk);
@@ -679,7 +685,10 @@ where
                 }
                 self.remove_nodes(&gone);
             }
-            time::sleep(beat / 4).await;
+            tokio::select! {
+                () = time::sleep(beat / 4) => {}
+                () = self.strangers.notified() => {}
+            }
         }
     }
 
