@@ -44,8 +44,10 @@ pub(crate) struct State<M> {
     pub(crate) touched: u64,
     /// Set when it is let go: see [`Directory`].
     pub(crate) is_retired: bool,
-    /// Who waits for what a broker has kept; `None` when that is here.
-    pub(crate) waiting: Option<Vec<Waiting<M>>>,
+    /// All is here that a broker has kept.
+    pub(crate) is_complete: bool,
+    /// Who waits for that, or for a message that another node has had already.
+    pub(crate) waiting: Vec<Waiting<M>>,
 }
 
 /// A subscriber that is to begin with what a broker has kept.
@@ -96,7 +98,8 @@ impl<M> Rings<M> {
                 ring: Ring::new(),
                 touched: 0,
                 is_retired: false,
-                waiting: self.is_remote.then(Vec::new),
+                is_complete: !self.is_remote,
+                waiting: Vec::new(),
             }),
         })
     }
