@@ -140,6 +140,7 @@ fn join_while_publishing(subscribers: usize) -> [Duration; 3] {
 
 fn main() {
     const TOPICS: usize = 100_000;
+    let kept = history_memory(&"hello".into());
     // All that takes memory comes first and stays, so that nothing is made of what was given back.
     let broadcaster = Broadcaster::<Message>::new();
     let before = resident();
@@ -243,13 +244,12 @@ fn main() {
         time(|| drop(presence.enter("lobby", 1, Arc::clone(&message))))
     });
     println!("entering and leaving with 1000 watchers: {nanoseconds:.0} ns a watcher and event");
-    drop(watchers);
+    drop((watchers, kept));
 }
 
 /// What keeping costs, and beginning with what is kept.
 fn history(message: &Message) {
     const KEPT: usize = 50;
-    const TOPICS: usize = 10_000;
     for history in [None, Some(History::last(KEPT))] {
         let name = history.as_ref().map_or("nothing", |_| "the last 50");
         let broadcaster = history.map_or_else(Broadcaster::new, Broadcaster::with_history);
@@ -287,6 +287,13 @@ fn history(message: &Message) {
         })
     });
     println!("beginning with {KEPT} messages and receiving them: {replayed:.0} ns");
+}
+
+/// First of all, so that nothing is made of what was given back.
+fn history_memory(message: &Message) -> Broadcaster<Message> {
+    const KEPT: usize = 50;
+    const TOPICS: usize = 10_000;
+    let broadcaster = Broadcaster::with_history(History::last(KEPT));
     let before = resident();
     for number in 0..TOPICS {
         let topic = broadcaster.topic(number.to_string());
@@ -298,4 +305,5 @@ fn history(message: &Message) {
         "{TOPICS} topics that keep {KEPT} messages: {} bytes a message beside it",
         (resident() - before) / TOPICS / KEPT
     );
+    broadcaster
 }

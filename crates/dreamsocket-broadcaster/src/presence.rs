@@ -12,7 +12,7 @@ use std::fmt;
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 
-use crate::channel::{Channel, Reached};
+use crate::channel::Channel;
 use crate::deferred::Deferred;
 use crate::directory::Directory;
 use crate::engine::{Engine, Name, Sink, Unsubscribe};
@@ -190,9 +190,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
     ) -> (Vec<Person<K, V>>, PresenceChannel<K, V>) {
         let shared = &self.shared;
         let topic = shared.events.name(topic.into());
-        let options = options.into_channel_options();
-        let reached = Reached::at_first(&options);
-        let queue = Arc::new(Queue::new(options));
+        let queue = Arc::new(Queue::new(options.into_channel_options()));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<PresenceEvent<K, V>>>;
         let (_, (people, id)) = shared.with_room(&topic, |room| {
             (room.people(), shared.events.subscribe(&topic, sink, None))
@@ -200,7 +198,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let events = Arc::clone(&shared.events) as Arc<dyn Unsubscribe>;
         (
             in_order(people),
-            Channel::new(queue, topic, id, events, reached),
+            Channel::new(queue, topic, id, events, None),
         )
     }
 }
