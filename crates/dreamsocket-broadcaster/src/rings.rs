@@ -52,6 +52,10 @@ pub(crate) struct State<M> {
 
 /// A subscriber that is to begin with what a broker has kept.
 pub(crate) struct Waiting<M> {
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(dead_code, reason = "in one process nothing is waited for")
+    )]
     pub(crate) since: Instant,
     pub(crate) begin: Begin,
     pub(crate) sink: Weak<dyn Sink<M>>,

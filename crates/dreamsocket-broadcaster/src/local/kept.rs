@@ -5,7 +5,9 @@
 //! ring and gets onto the list with the ring locked. So a message is either in the copy or delivered, and not both.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "remote")]
+use std::time::Instant;
 
 use crate::clock;
 use crate::counts::Counts;
