@@ -18,7 +18,9 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dreamsocket_broadcaster::{Broadcaster, Channel, ChannelOptions, Presence, WatchOptions};
+use dreamsocket_broadcaster::{
+    Broadcaster, Channel, ChannelOptions, History, Presence, WatchOptions,
+};
 
 /// What is published: as large as a text behind a reference count.
 type Message = Arc<str>;
@@ -138,6 +140,7 @@ fn join_while_publishing(subscribers: usize) -> [Duration; 3] {
 
 fn main() {
     const TOPICS: usize = 100_000;
+    let kept = history_memory(&"hello".into());
     // All that takes memory comes first and stays, so that nothing is made of what was given back.
     let broadcaster = Broadcaster::<Message>::new();
     let before = resident();
@@ -228,6 +231,8 @@ fn main() {
         );
     }
 
+    history(&message);
+
     let watchers: Vec<_> = (0..1_000)
         .map(|_| {
             presence
@@ -239,5 +244,66 @@ fn main() {
         time(|| drop(presence.enter("lobby", 1, Arc::clone(&message))))
     });
     println!("entering and leaving with 1000 watchers: {nanoseconds:.0} ns a watcher and event");
-    drop(watchers);
+    drop((watchers, kept));
+}
+
+/// What keeping costs, and beginning with what is kept.
+fn history(message: &Message) {
+    const KEPT: usize = 50;
+    for history in [None, Some(History::last(KEPT))] {
+        let name = history.as_ref().map_or("nothing", |_| "the last 50");
+        let broadcaster = history.map_or_else(Broadcaster::new, Broadcaster::with_history);
+        let topic = broadcaster.topic("lobby");
+        let alone = each(10_000, || {
+            time(|| {
+                for _ in 0..10_000 {
+                    topic.publish(Arc::clone(message)).unwrap();
+                }
+            })
+        });
+        let mut channel = topic.subscribe_with(ChannelOptions::new().capacity(10_000));
+        let heard = each(10_000, || {
+            let elapsed = time(|| {
+                for _ in 0..10_000 {
+                    topic.publish(Arc::clone(message)).unwrap();
+                }
+            });
+            drain(&mut channel);
+            elapsed
+        });
+        println!("keeping {name}: publish to nobody {alone:.0} ns, to one {heard:.0} ns");
+    }
+    let broadcaster = Broadcaster::with_history(History::last(KEPT));
+    let topic = broadcaster.topic("lobby");
+    for _ in 0..KEPT {
+        topic.publish(Arc::clone(message)).unwrap();
+    }
+    let replayed = each(1_000, || {
+        time(|| {
+            for _ in 0..1_000 {
+                let mut channel = topic.subscribe_last(KEPT);
+                drain(&mut channel);
+            }
+        })
+    });
+    println!("beginning with {KEPT} messages and receiving them: {replayed:.0} ns");
+}
+
+/// First of all, so that nothing is made of what was given back.
+fn history_memory(message: &Message) -> Broadcaster<Message> {
+    const KEPT: usize = 50;
+    const TOPICS: usize = 10_000;
+    let broadcaster = Broadcaster::with_history(History::last(KEPT));
+    let before = resident();
+    for number in 0..TOPICS {
+        let topic = broadcaster.topic(number.to_string());
+        for _ in 0..KEPT {
+            topic.publish(Arc::clone(message)).unwrap();
+        }
+    }
+    println!(
+        "{TOPICS} topics that keep {KEPT} messages: {} bytes a message beside it",
+        (resident() - before) / TOPICS / KEPT
+    );
+    broadcaster
 }

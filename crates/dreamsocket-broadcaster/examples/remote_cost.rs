@@ -7,12 +7,22 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, Delivery, RemoteOptions};
+use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, Delivery, History, RemoteOptions};
+
+const KEPT: usize = 50;
 
 async fn node(url: &str) -> Result<Broadcaster<String>, Box<dyn Error>> {
-    let options = RemoteOptions::new()
-        .prefix(format!("cost-{}", std::process::id()))
-        .max_queue(64 * 1024 * 1024);
+    let options = RemoteOptions::new().prefix(format!("cost-{}", std::process::id()));
+    connect(url, options).await
+}
+
+async fn keeping(url: &str) -> Result<Broadcaster<String>, Box<dyn Error>> {
+    let options = RemoteOptions::new().prefix(format!("cost-{}-kept", std::process::id()));
+    connect(url, options.history(History::last(KEPT))).await
+}
+
+async fn connect(url: &str, options: RemoteOptions) -> Result<Broadcaster<String>, Box<dyn Error>> {
+    let options = options.max_queue(64 * 1024 * 1024);
     Ok(if url.starts_with("redis") {
         Broadcaster::connect_redis(url, options).await?
     } else {
@@ -35,6 +45,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (here, there) = (node(&url).await?, node(&url).await?);
     latency(&here, &there).await?;
     throughput(&here, &there).await?;
+    println!("with history:");
+    let (here, there) = (keeping(&url).await?, keeping(&url).await?);
+    latency(&here, &there).await?;
+    throughput(&here, &there).await?;
+    replay(&here, &there).await?;
+    Ok(())
+}
+
+/// What it takes to subscribe to a topic that nobody on the node is subscribed to, and to get the 50 messages of it.
+async fn replay(
+    here: &Broadcaster<String>,
+    there: &Broadcaster<String>,
+) -> Result<(), Box<dyn Error>> {
+    const ROUNDS: usize = 500;
+    let topic = here.topic("replay");
+    for _ in 0..KEPT {
+        topic.publish_confirmed("hello".to_owned()).await?;
+    }
+    let topic = there.topic("replay");
+    let mut took = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let mut channel = topic.subscribe_last(KEPT);
+        for _ in 0..KEPT {
+            channel.recv().await;
+        }
+        took.push(start.elapsed());
+        drop(channel);
+        when_ready(there).await;
+    }
+    took.sort();
+    let (median, most) = (took[ROUNDS / 2], took[ROUNDS * 99 / 100]);
+    println!("a replay of {KEPT}: {median:?} at the median, {most:?} at 99 %");
     Ok(())
 }
 

@@ -15,7 +15,6 @@ use crate::engine::{Name, SubscriberId, Unsubscribe};
 use crate::error::TryRecvError;
 use crate::gap::Gap;
 use crate::history::Begin;
-use crate::options::{ChannelOptions, Policy};
 use crate::parcel::Shared;
 use crate::position::Position;
 use crate::positioned::PositionedChannel;
@@ -36,15 +35,8 @@ pub struct Channel<M> {
     name: Name,
     id: SubscriberId,
     engine: Arc<dyn Unsubscribe>,
-    reached: Reached,
-}
-
-/// How far a channel's reader has come in the topic's history.
-pub(crate) enum Reached {
-    /// Behind this message.
-    Position(Option<Position>),
-    /// Messages come in another order than the history's.
-    Nowhere,
+    /// Where its reader is in the history. Few topics have one.
+    reached: Option<Box<Position>>,
 }
 
 /// Why a [`Channel`] has ended.
@@ -63,8 +55,12 @@ impl<M> Channel<M> {
         name: Name,
         id: SubscriberId,
         engine: Arc<dyn Unsubscribe>,
-        reached: Reached,
+        begin: Option<Begin>,
     ) -> Self {
+        let reached = match begin {
+            Some(Begin::Behind(position)) => Some(Box::new(position)),
+            Some(Begin::Last(_)) | None => None,
+        };
         Self {
             queue,
             name,
@@ -153,7 +149,7 @@ impl<M> Channel<M> {
             ..
         } = self;
         queue.poll_take_many(cx, limit.max(1), |taken| {
-            reached.note(&taken);
+            note(reached, &taken);
             buffer.push_back(match taken {
                 Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(name, gap)),
@@ -166,7 +162,7 @@ impl<M> Channel<M> {
     pub fn poll_recv_shared(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<Shared<M>>>> {
         let taken = ready!(self.queue.poll_take(cx));
         Poll::Ready(taken.map(|taken| {
-            self.reached.note(&taken);
+            note(&mut self.reached, &taken);
             match taken {
                 Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
@@ -182,11 +178,9 @@ impl<M> Channel<M> {
     /// [`latest_per_key`](crate::ChannelOptions::latest_per_key): messages then come in another order, and there is no place
     /// behind all that were received.
     #[must_use]
-    pub const fn position(&self) -> Option<Position> {
-        match self.reached {
-            Reached::Position(position) => position,
-            Reached::Nowhere => None,
-        }
+    pub fn position(&self) -> Option<Position> {
+        let reached = self.reached.as_deref().copied();
+        reached.filter(|_| self.queue.is_in_order())
     }
 
     /// Its messages with the position of each: for who hands the channel on and wants to know it there.
@@ -202,7 +196,7 @@ impl<M> Channel<M> {
     pub fn try_recv_shared(&mut self) -> Result<Delivery<Shared<M>>, TryRecvError> {
         match self.queue.take() {
             Take::Some(taken) => {
-                self.reached.note(&taken);
+                note(&mut self.reached, &taken);
                 Ok(match taken {
                     Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                     Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
@@ -258,20 +252,14 @@ impl<M: Clone> Channel<M> {
     }
 }
 
-impl Reached {
-    pub(crate) const fn at_first<M>(options: &ChannelOptions<M>) -> Self {
-        match (&options.policy, options.begin) {
-            (Policy::LatestPerKey(_), _) => Self::Nowhere,
-            (_, Some(Begin::Behind(position))) => Self::Position(Some(position)),
-            _ => Self::Position(None),
-        }
-    }
-
-    fn note<M>(&mut self, taken: &Taken<M>) {
-        if let (Self::Position(reached), Taken::Message(parcel)) = (self, taken)
-            && let Some(position) = parcel.position()
-        {
-            *reached = Some(position);
+/// Notes where a reader has come to by what it takes.
+fn note<M>(reached: &mut Option<Box<Position>>, taken: &Taken<M>) {
+    if let Taken::Message(parcel) = taken
+        && let Some(position) = parcel.position()
+    {
+        match reached {
+            Some(reached) => **reached = position,
+            None => *reached = Some(Box::new(position)),
         }
     }
 }

@@ -120,27 +120,25 @@ pub struct SubscriberId {
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
     text: Arc<str>,
+    /// One bit of it says whether the topic keeps history: there are many names, and a hash is as good without it.
     hash: u64,
-    /// Whether the topic keeps history.
-    is_kept: bool,
 }
+
+const KEPT: u64 = 1 << 20;
 
 impl Name {
     pub(crate) fn new(text: Arc<str>, hasher: &impl BuildHasher) -> Self {
-        let hash = hasher.hash_one(&*text);
-        Self {
-            text,
-            hash,
-            is_kept: false,
-        }
+        let hash = hasher.hash_one(&*text) & !KEPT;
+        Self { text, hash }
     }
 
     pub(crate) fn keeping(self, is_kept: bool) -> Self {
-        Self { is_kept, ..self }
+        let hash = self.hash() | if is_kept { KEPT } else { 0 };
+        Self { hash, ..self }
     }
 
     pub(crate) const fn is_kept(&self) -> bool {
-        self.is_kept
+        self.hash & KEPT != 0
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -152,13 +150,13 @@ impl Name {
     }
 
     pub(crate) const fn hash(&self) -> u64 {
-        self.hash
+        self.hash & !KEPT
     }
 }
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.text == other.text
+        self.hash() == other.hash() && self.text == other.text
     }
 }
 
@@ -166,7 +164,7 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.hash());
     }
 }
 

@@ -22,7 +22,7 @@ use std::hash::{Hash, RandomState};
 use std::sync::Weak;
 use std::sync::{Arc, MutexGuard};
 
-use crate::channel::{Channel, Reached};
+use crate::channel::Channel;
 use crate::deferred::Deferred;
 use crate::directory::Directory;
 #[cfg(feature = "remote")]
@@ -229,9 +229,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
     ) -> (Vec<Person<K, V>>, PresenceChannel<K, V>) {
         let shared = &self.shared;
         let topic = shared.events.name(topic.into());
-        let options = options.into_channel_options();
-        let reached = Reached::at_first(&options);
-        let queue = Arc::new(Queue::new(options));
+        let queue = Arc::new(Queue::new(options.into_channel_options()));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<PresenceEvent<K, V>>>;
         let (_, (people, id)) = shared.with_room(&topic, |room| {
             let id = shared.events.subscribe(&topic, sink, None);
@@ -244,7 +242,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let events = shared.unsubscribe(&topic);
         (
             in_order(people),
-            Channel::new(queue, topic, id, events, reached),
+            Channel::new(queue, topic, id, events, None),
         )
     }
 }

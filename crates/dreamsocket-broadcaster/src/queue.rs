@@ -138,6 +138,12 @@ impl<M> Queue<M> {
         }
     }
 
+    /// Whether messages come in the order in which they were published.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let state = self.state.lock();
+        !matches!(state.when_full, WhenFull::LatestPerKey(_))
+    }
+
     /// Why the reader gets nothing any more, if so.
     pub(crate) fn end(&self) -> Option<End> {
         self.state.lock().end()

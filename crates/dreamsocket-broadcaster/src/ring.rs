@@ -60,6 +60,16 @@ impl<M> Ring<M> {
         self.last().map(|last| last.life())
     }
 
+    /// Whether that is a place that the ring has not come to yet: another node was faster.
+    pub(crate) fn is_before(&self, begin: Begin) -> bool {
+        match (begin, self.last()) {
+            (Begin::Behind(position), Some(last)) => {
+                last.life() == position.life() && last.number() < position.number()
+            }
+            _ => false,
+        }
+    }
+
     /// Keeps a message, whose position is behind all others', and lets go of what is too much.
     pub(crate) fn push(
         &mut self,

@@ -44,12 +44,18 @@ pub(crate) struct State<M> {
     pub(crate) touched: u64,
     /// Set when it is let go: see [`Directory`].
     pub(crate) is_retired: bool,
-    /// Who waits for what a broker has kept; `None` when that is here.
-    pub(crate) waiting: Option<Vec<Waiting<M>>>,
+    /// All is here that a broker has kept.
+    pub(crate) is_complete: bool,
+    /// Who waits for that, or for a message that another node has had already.
+    pub(crate) waiting: Vec<Waiting<M>>,
 }
 
 /// A subscriber that is to begin with what a broker has kept.
 pub(crate) struct Waiting<M> {
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(dead_code, reason = "in one process nothing is waited for")
+    )]
     pub(crate) since: Instant,
     pub(crate) begin: Begin,
     pub(crate) sink: Weak<dyn Sink<M>>,
@@ -96,7 +102,8 @@ impl<M> Rings<M> {
                 ring: Ring::new(),
                 touched: 0,
                 is_retired: false,
-                waiting: self.is_remote.then(Vec::new),
+                is_complete: !self.is_remote,
+                waiting: Vec::new(),
             }),
         })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::broadcaster::Handle;
-use crate::channel::{Channel, Reached};
+use crate::channel::Channel;
 use crate::counts::Counts;
 use crate::engine::{Name, Sink, SubscriberId};
 use crate::error::PublishError;
@@ -146,11 +146,10 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
     #[must_use = "dropping a channel unsubscribes it"]
     pub fn subscribe_with(&self, options: ChannelOptions<M>) -> Channel<M> {
         let begin = options.begin;
-        let reached = Reached::at_first(&options);
         let queue = Arc::new(Queue::new(options));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<M>>;
         let id = self.handle.subscribe(&self.name, sink, begin);
-        Channel::new(queue, self.name.clone(), id, self.handle.engine(), reached)
+        Channel::new(queue, self.name.clone(), id, self.handle.engine(), begin)
     }
 
     /// Subscribes, and begins behind that position: see [`ChannelOptions::since`].

@@ -85,6 +85,37 @@ async fn b5_a_lost_connection_is_bridged_by_what_was_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b5_who_was_further_on_another_node_waits_for_this_one() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..1).await;
+    broker.bar(1);
+    let positions = say(&here, 1..4).await;
+    let mut ahead = there.subscribe_from(&positions[1]);
+    let mut at_the_end = there.subscribe_from(&positions[2]);
+    assert_eq!(drain(&mut ahead).await, []);
+    broker.admit(1);
+    settle().await;
+    publish(&here, 4..5).await;
+    assert_eq!(
+        drain(&mut channel).await,
+        (0..5).map(Ok).collect::<Vec<_>>()
+    );
+    assert_eq!(drain(&mut ahead).await, [Ok(3), Ok(4)]);
+    assert_eq!(drain(&mut at_the_end).await, [Ok(4)]);
+
+    // It may be made up: then it is not waited for long.
+    let far = Position::new(positions[0].life(), u128::MAX);
+    let mut channel = there.subscribe_from(&far);
+    assert_eq!(drain(&mut channel).await, []);
+    time::sleep(Duration::from_secs(6)).await;
+    let expected: Vec<Item> = [UNKNOWN].into_iter().chain((0..5).map(Ok)).collect();
+    assert_eq!(drain(&mut channel).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn b5_what_cannot_be_bridged_is_one_gap_and_then_what_is_kept() {
     let broker = Broker::new();
     let (here, there) = (topic(&broker).await, topic(&broker).await);

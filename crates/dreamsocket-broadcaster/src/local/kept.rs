@@ -5,7 +5,9 @@
 //! ring and gets onto the list with the ring locked. So a message is either in the copy or delivered, and not both.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "remote")]
+use std::time::Instant;
 
 use crate::clock;
 use crate::counts::Counts;
@@ -20,7 +22,7 @@ use crate::local::Local;
 use crate::parcel::Parcel;
 use crate::position::Position;
 use crate::ring::Replay;
-use crate::rings::{Rings, Waiting};
+use crate::rings::{Rings, State, Waiting};
 
 /// A message that a broker has brought.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,23 @@ pub(crate) struct Arrival {
     pub(crate) age: Duration,
     /// It goes into the ring only.
     pub(crate) is_past: bool,
+}
+
+impl<M> State<M> {
+    /// Gives a replay to each who waits for one and is not further on. Gives the sinks to be dropped when no lock is held.
+    fn fulfil(&mut self, sinks: &mut Vec<Arc<dyn Sink<M>>>, deferred: &mut Deferred<M>) {
+        let Self { ring, waiting, .. } = self;
+        waiting.retain(|Waiting { begin, sink, .. }| {
+            if ring.is_before(*begin) {
+                return true;
+            }
+            if let Some(sink) = sink.upgrade() {
+                sink.replay(ring.replay(*begin), deferred);
+                sinks.push(sink);
+            }
+            false
+        });
+    }
 }
 
 /// How long who is to begin with what a broker has kept waits for it.
@@ -132,8 +151,18 @@ impl<M> Local<M> {
                     self.topics.remove(topic, entry);
                 }
             }
-            drop(turn);
-            if !rings.is_remote {
+            if rings.is_remote {
+                // Behind the walk: what was delivered to who waits was not taken.
+                let mut sinks = Vec::new();
+                let mut state = kept.state.lock();
+                if state.is_complete && !state.waiting.is_empty() {
+                    state.fulfil(&mut sinks, deferred);
+                }
+                drop(state);
+                drop(turn);
+                drop(sinks);
+            } else {
+                drop(turn);
                 rings.settle(topic, number, is_new, now, deferred);
             }
             counts.add(walked);
@@ -176,20 +205,17 @@ impl<M> Local<M> {
                 continue;
             }
             let now = clock::now();
-            match &mut state.waiting {
-                Some(waiting) => {
-                    rings.note_waiting(topic, now);
-                    waiting.push(Waiting {
-                        since: now,
-                        begin,
-                        sink: Arc::downgrade(sink),
-                    });
-                }
-                None => {
-                    let max_age = rings.history.max_age;
-                    state.ring.expire(now, max_age, &mut deferred);
-                    sink.replay(state.ring.replay(begin), &mut deferred);
-                }
+            if state.is_complete && !state.ring.is_before(begin) {
+                let max_age = rings.history.max_age;
+                state.ring.expire(now, max_age, &mut deferred);
+                sink.replay(state.ring.replay(begin), &mut deferred);
+            } else {
+                rings.note_waiting(topic, now);
+                state.waiting.push(Waiting {
+                    since: now,
+                    begin,
+                    sink: Arc::downgrade(sink),
+                });
             }
             return self.add(topic, Arc::clone(sink));
         }
@@ -229,12 +255,8 @@ impl<M> Local<M> {
         let mut deferred = Deferred::new();
         let mut sinks = Vec::new();
         let mut state = kept.state.lock();
-        for Waiting { begin, sink, .. } in state.waiting.take().into_iter().flatten() {
-            if let Some(sink) = sink.upgrade() {
-                sink.replay(state.ring.replay(begin), &mut deferred);
-                sinks.push(sink);
-            }
-        }
+        state.is_complete = true;
+        state.fulfil(&mut sinks, &mut deferred);
         drop(state);
         drop(deferred);
         // One may be its channel's last by now.
@@ -256,18 +278,27 @@ impl<M> Local<M> {
                 continue;
             };
             let mut state = kept.state.lock();
-            let Some(waiting) = &mut state.waiting else {
-                continue;
-            };
-            let late = waiting.iter().take_while(|waiting| waiting.since <= until);
-            let late = late.count();
-            for waiting in waiting.drain(..late) {
-                if let Some(sink) = waiting.sink.upgrade() {
+            let late = state.waiting.iter();
+            let late = late.take_while(|waiting| waiting.since <= until).count();
+            let State {
+                ring,
+                is_complete,
+                waiting,
+                ..
+            } = &mut *state;
+            for Waiting { begin, sink, .. } in waiting.drain(..late) {
+                let Some(sink) = sink.upgrade() else {
+                    continue;
+                };
+                let replay = if *is_complete {
+                    ring.replay(begin)
+                } else {
                     let mut replay = Replay::of_nothing(Begin::Last(0));
                     replay.miss_before(Gap::UNKNOWN);
-                    sink.replay(replay, &mut deferred);
-                    sinks.push(sink);
-                }
+                    replay
+                };
+                sink.replay(replay, &mut deferred);
+                sinks.push(sink);
             }
         }
         drop(deferred);

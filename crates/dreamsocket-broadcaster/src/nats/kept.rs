@@ -42,8 +42,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// One that has said nothing for so long is gone.
 const SILENT: Duration = Duration::from_secs(12);
 
-/// So many messages may wait for their acknowledgement, or so many bytes.
+/// So many messages may wait for their acknowledgement, or so many bytes; and half of what a topic keeps. A consumer that is
+/// behind by all that is kept loses what goes, and who publishes without a pause would get there.
 const WINDOW: usize = 1_024;
+const SMALLEST_WINDOW: usize = 16;
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 
 /// The name that a message has in the stream takes room beside its frame.
@@ -71,6 +73,7 @@ pub(super) struct Store {
     client: Client,
     stream: String,
     prefix: String,
+    window: usize,
     config: Value,
 }
 
@@ -184,6 +187,7 @@ impl Store {
             client: client.clone(),
             stream,
             prefix,
+            window: (history.count / 2).clamp(SMALLEST_WINDOW, WINDOW),
             config,
         }
     }
@@ -241,8 +245,8 @@ impl Unacknowledged {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.messages.len() < WINDOW && self.bytes < WINDOW_BYTES
+    fn has_room(&self, window: usize) -> bool {
+        self.messages.len() < window && self.bytes < WINDOW_BYTES
     }
 }
 
@@ -299,7 +303,7 @@ impl Kept {
 
     /// Waits until one more may be published. Cancel-safe.
     pub(super) async fn when_room(&self) -> Result<(), Lost> {
-        self.when(|state| state.opening == 0 && state.unacknowledged.has_room())
+        self.when(|state| state.opening == 0 && state.unacknowledged.has_room(self.store.window))
             .await
     }
 
@@ -701,10 +705,10 @@ mod tests {
     fn b5_what_waits_for_its_acknowledgement_is_bounded_and_goes_in_any_order() {
         let mut waiting = Unacknowledged::default();
         for _ in 0..WINDOW {
-            assert!(waiting.has_room());
+            assert!(waiting.has_room(WINDOW));
             waiting.push("lobby".into(), Bytes::from_static(b"frame"));
         }
-        assert!(!waiting.has_room());
+        assert!(!waiting.has_room(WINDOW));
         for number in (1..=WINDOW as u64).rev() {
             waiting.remove(number);
             waiting.remove(number);
