@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod servers;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{Broadcaster, Delivery, RemoteOptions};
-use servers::{Nats, Redis};
 use tokio::time;
 
 async fn check(node: &Broadcaster<String>) {

@@ -4,15 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod proxy;
-mod servers;
 
 use std::time::Duration;
 
+use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, PublishError, RemoteOptions,
 };
 use proxy::Proxy;
-use servers::{Nats, Redis};
 use tokio::time::{self, Instant};
 
 fn options() -> RemoteOptions {

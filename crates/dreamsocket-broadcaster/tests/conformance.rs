@@ -5,8 +5,6 @@ mod broker;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod proxy;
 #[cfg(any(feature = "nats", feature = "redis"))]
-mod servers;
-
 use broker::Broker;
 use broker::store::Keys;
 use dreamsocket_broadcaster::conformance::{self, Cable, KEPT, Note, PresenceSpace, Report, Space};
@@ -161,7 +159,7 @@ mod nats {
 
     use super::*;
     use crate::proxy::Proxy;
-    use crate::servers::Nats;
+    use brokers::Nats;
 
     struct OverNats(Nats);
 
@@ -232,7 +230,7 @@ mod redis {
 
     use super::*;
     use crate::proxy::Proxy;
-    use crate::servers::Redis;
+    use brokers::Redis;
 
     struct OverRedis(Redis);
 

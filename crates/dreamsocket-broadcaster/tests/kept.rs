@@ -3,15 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod servers;
-
 use std::error::Error;
 use std::time::Duration;
 
+use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, Delivery, History, Position, RemoteOptions, Topic,
+    Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
-use servers::{Nats, Redis};
 use tokio::time;
 
 /// How long anything may take that has to come.
@@ -227,4 +225,34 @@ async fn b5_pages_of_a_long_stream_come_whole() {
         let mut channel = there.subscribe_last(COUNT as usize);
         expect(&mut channel, (1..=COUNT).map(Ok)).await;
     }
+}
+
+/// Who is subscribed gets a burst that is longer than what is kept, as without history.
+async fn check_burst(here: &Broadcaster<u32>, there: &Broadcaster<u32>) {
+    let (here, there) = (here.topic("lobby"), there.topic("lobby"));
+    let mut channel = there.subscribe_with(ChannelOptions::new().capacity(1_000).last(10));
+    publish(&here, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    for round in 0..20 {
+        let burst = round * 500 + 1..=round * 500 + 500;
+        for number in burst.clone() {
+            publish(&here, number).await;
+        }
+        expect(&mut channel, burst.map(Ok)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_burst_longer_than_what_is_kept_arrives_over_nats() {
+    let nats = Nats::start_with_jetstream().await;
+    let here = over_nats(&nats, options()).await;
+    let there = over_nats(&nats, options()).await;
+    check_burst(&here, &there).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_burst_longer_than_what_is_kept_arrives_over_redis() {
+    let redis = Redis::start().await;
+    let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
+    check_burst(&here, &there).await;
 }

@@ -8,7 +8,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod proxy;
-mod servers;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -18,10 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{Broadcaster, ChannelOptions, Delivery, PublishError, RemoteOptions};
 use proxy::Proxy;
 use serde::{Deserialize, Serialize};
-use servers::{Nats, Redis};
 use tokio::time;
 
 const TOPICS: usize = 3;

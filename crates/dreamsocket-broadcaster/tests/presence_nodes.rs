@@ -6,16 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was measured is reported")]
 
-mod servers;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{Presence, PresenceOptions};
-use servers::{Nats, Redis};
 use tokio::time::{self, Instant};
 
 /// Who is the person that this process is to show, and where is its broker.

@@ -111,19 +111,19 @@ impl Nats {
         Self::start_with("").await
     }
 
-    /// With JetStream, which keeps what it has in its folder.
-    pub async fn start_with_jetstream() -> Self {
-        Self::start_with("-js -sd FOLDER/jetstream").await
-    }
-
     /// With more arguments, where `PORT` stands for its port and `FOLDER` for its folder.
     pub async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
-            let more = more.replace("FOLDER", folder);
             let arguments = format!("-a 127.0.0.1 -p PORT -P {folder}/pid {more}");
+            let arguments = arguments.replace("FOLDER", folder);
             words(&arguments.replace("PORT", &address.port().to_string()))
         };
         Self(Server::start("nats-server", arguments).await)
+    }
+
+    /// With JetStream, as presence needs it.
+    pub async fn start_with_jetstream() -> Self {
+        Self::start_with("-js -sd FOLDER").await
     }
 
     /// Where it listens.
@@ -136,6 +136,13 @@ impl Nats {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://{}", self.0.address)
+    }
+
+    /// Deletes a JetStream stream with all that is in it.
+    pub async fn delete_stream(&self, name: &str) {
+        let client = async_nats::connect(self.url()).await.unwrap();
+        let subject = format!("$JS.API.STREAM.DELETE.{name}");
+        client.request(subject, "".into()).await.unwrap();
     }
 
     /// Kills it, and starts it again with nothing that it knew.
@@ -157,7 +164,7 @@ impl Redis {
         Self::start_with("").await
     }
 
-    /// With more arguments, where `PORT` stands for its port.
+    /// With more arguments, where `PORT` stands for its port and `FOLDER` for its folder.
     pub async fn start_with(more: &str) -> Self {
         let arguments = |address: SocketAddr, folder: &str| {
             let arguments = format!("--bind 127.0.0.1 --port PORT --dir {folder} {more}");
@@ -192,6 +199,24 @@ impl Redis {
             .exec_async(&mut self.connection().await)
             .await
             .unwrap();
+    }
+
+    /// Deletes all that is in it.
+    pub async fn flush(&self) {
+        let mut connection = self.connection().await;
+        let flushed = redis::cmd("FLUSHALL").exec_async(&mut connection).await;
+        flushed.unwrap();
+    }
+
+    /// What a command gives.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split_whitespace();
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        let asked = command.query_async(&mut self.connection().await).await;
+        asked.unwrap()
     }
 
     /// The channels that somebody is subscribed to, by a pattern.

@@ -42,10 +42,13 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// One that has said nothing for so long is gone.
 const SILENT: Duration = Duration::from_secs(12);
 
-/// So many messages may wait for their acknowledgement, or so many bytes; and half of what a topic keeps. A consumer that is
-/// behind by all that is kept loses what goes, and who publishes without a pause would get there.
-const WINDOW: usize = 1_024;
-const SMALLEST_WINDOW: usize = 16;
+/// So many messages of a topic the stream keeps beyond those that were asked for. Who receives live reads the stream, too, and
+/// would lose what goes while it is behind: a burst that is longer than the history, say.
+const BEYOND: usize = 1_000;
+
+/// So many messages may wait for their acknowledgement, or so many bytes: half of what a consumer may be behind, or who
+/// publishes without a pause would get there.
+const WINDOW: usize = BEYOND / 2;
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 
 /// The name that a message has in the stream takes room beside its frame.
@@ -73,7 +76,6 @@ pub(super) struct Store {
     client: Client,
     stream: String,
     prefix: String,
-    window: usize,
     config: Value,
 }
 
@@ -174,8 +176,8 @@ impl Store {
             "discard": "old",
             "max_consumers": -1,
             "max_msgs": -1,
-            // Who has everything but these misses nothing, and is to be known by the one before.
-            "max_msgs_per_subject": history.count + 1,
+            // And one more: who has everything but these misses nothing, and is to be known by the one before.
+            "max_msgs_per_subject": history.count + 1 + BEYOND,
             "max_bytes": i64::try_from(options.history_bytes).unwrap_or(i64::MAX),
             "max_age": max_age,
             "max_msg_size": -1,
@@ -187,7 +189,6 @@ impl Store {
             client: client.clone(),
             stream,
             prefix,
-            window: (history.count / 2).clamp(SMALLEST_WINDOW, WINDOW),
             config,
         }
     }
@@ -245,8 +246,8 @@ impl Unacknowledged {
         }
     }
 
-    fn has_room(&self, window: usize) -> bool {
-        self.messages.len() < window && self.bytes < WINDOW_BYTES
+    fn has_room(&self) -> bool {
+        self.messages.len() < WINDOW && self.bytes < WINDOW_BYTES
     }
 }
 
@@ -303,7 +304,7 @@ impl Kept {
 
     /// Waits until one more may be published. Cancel-safe.
     pub(super) async fn when_room(&self) -> Result<(), Lost> {
-        self.when(|state| state.opening == 0 && state.unacknowledged.has_room(self.store.window))
+        self.when(|state| state.opening == 0 && state.unacknowledged.has_room())
             .await
     }
 
