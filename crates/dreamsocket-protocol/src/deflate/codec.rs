@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_message_may_have_a_stream_more_for_each_4_kib() {
         let first = stream(&noise(5_000));
-        let inflated = |streams| {
+        let inflated = |streams: usize| {
             let payload = [&first[..], &[3, 0].repeat(streams - 1)].concat();
             assert_eq!(payload.len() / 4096, 1);
             inflate(&[], &payload, 5_000).map(|message| message.len())
