@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn it_goes_wherever_a_string_or_bytes_are_wanted() {
-        let text = Text::from("here");
+        let text = Text::from_static("here");
         let (as_str, as_bytes): (&str, &[u8]) = (text.as_ref(), text.as_ref());
         assert_eq!((as_str, as_bytes), ("here", &b"here"[..]));
         assert_eq!(String::from(text.clone()), "here");

@@ -250,6 +250,57 @@ mod tests {
     }
 
     #[test]
+    fn a_scratch_buffer_of_up_to_64_kib_is_kept() {
+        for (length, kept) in [(50_000, 50_000..65_536), (200_000, 0..65_537)] {
+            COMPRESSORS.take();
+            assert_eq!(compress(4, 15, &[], &noise(length)), None);
+            let capacity = COMPRESSORS.with_borrow(|kept| kept[0].scratch.capacity());
+            assert!(kept.contains(&capacity), "{length}: {capacity}");
+        }
+    }
+
+    /// A stream that ends.
+    fn stream(payload: &[u8]) -> Vec<u8> {
+        let mut stream = Vec::with_capacity(most(payload.len()));
+        let status = Compress::new(Compression::fast(), false)
+            .compress_vec(payload, &mut stream, FlushCompress::Finish)
+            .unwrap();
+        assert_eq!(status, Status::StreamEnd);
+        stream
+    }
+
+    #[test]
+    fn a_message_may_have_a_stream_more_for_each_4_kib() {
+        let first = stream(&noise(5_000));
+        let inflated = |streams: usize| {
+            let payload = [&first[..], &[3, 0].repeat(streams - 1)].concat();
+            assert_eq!(payload.len() / 4096, 1);
+            inflate(&[], &payload, 5_000).map(|message| message.len())
+        };
+        assert_eq!(inflated(1 + 4 + 1), Ok(5_000));
+        assert_eq!(inflated(1 + 4 + 2), Err(Violation::InvalidDeflate));
+    }
+
+    #[test]
+    fn a_stream_behind_another_refers_back_as_far_as_any() {
+        let noise = noise(30_000);
+        // To what came in the message, and to what came before it.
+        for (window, first) in [(&b""[..], &noise[..]), (&noise, b"other")] {
+            let before = [window, first].concat();
+            let again = compress(9, 15, &before, &noise).unwrap();
+            assert!(again.len() < 1_000);
+            let payload = [&stream(first)[..], &again].concat();
+            let message = inflate(window, &payload, 60_000).unwrap();
+            assert!(message == [first, &noise].concat());
+        }
+    }
+
+    #[test]
+    fn room_is_made_for_what_does_not_get_shorter_and_for_little_more() {
+        assert_eq!(most(6_400), 6_400 + 800 + 100 + 32);
+    }
+
+    #[test]
     fn what_was_asked_for_in_vain_is_given_back_where_it_is_more_than_a_quarter() {
         for (capacity, left) in [(100, 100), (125, 125), (126, 100), (400, 100)] {
             let mut output = Vec::with_capacity(capacity);

@@ -225,6 +225,23 @@ fn the_smallest_window_compresses_too() {
 }
 
 #[test]
+fn a_higher_level_makes_less_and_one_beyond_counts_as_the_nearest() {
+    let compressed = |level| {
+        let tuning = EVERYTHING.with_level(level);
+        assert_eq!(tuning.threshold, 0);
+        let mut server = Engine::new(Role::Server, Limits::default()).with_deflate(ALONE, tuning);
+        let digits: Vec<_> = (0..5000_u32)
+            .flat_map(|n| n.pow(2).to_string().into_bytes())
+            .collect();
+        encode(&mut server, MessageKind::Text, &digits)
+    };
+    assert!(compressed(9).len() < compressed(1).len());
+    assert_eq!(compressed(0), compressed(1));
+    assert_eq!(compressed(10), compressed(9));
+    assert_eq!(DeflateTuning::new().with_level(7).level, 7);
+}
+
+#[test]
 fn short_messages_go_as_they_are() {
     let tuning = DeflateTuning::new().with_threshold(100);
     let mut server = Engine::new(Role::Server, Limits::default()).with_deflate(ALONE, tuning);
