@@ -5,6 +5,7 @@
 //! allocates nothing and looks into the pool twice each time its task runs.
 
 use std::cell::RefCell;
+use std::cmp::min;
 
 use bytes::BytesMut;
 
@@ -67,12 +68,8 @@ impl Buffers {
     fn grow(&mut self, wanted: usize) {
         let length = self.read.len();
         // One that is empty is taken back to its front, which copies nothing.
-        let room = if length == 0 {
-            READ
-        } else {
-            wanted.clamp(READ, (3 * length).max(READ))
-        };
-        self.read.reserve(room);
+        self.read
+            .reserve(wanted.clamp(READ, (3 * length).max(READ)));
         self.has_grown |= self.read.capacity() > KEPT_BYTES;
     }
 
@@ -111,13 +108,11 @@ impl Buffers {
 }
 
 /// How much room there must be for a read to be worth its system call.
-const fn room_for(length: usize, wanted: usize) -> usize {
+fn room_for(length: usize, wanted: usize) -> usize {
     if length == 0 {
         READ / 4 * 3
-    } else if wanted < READ / 4 {
-        wanted
     } else {
-        READ / 4
+        min(wanted, READ / 4)
     }
 }
 
@@ -140,6 +135,57 @@ mod tests {
         buffers.read.reserve(4 * READ);
         buffers.give_back();
         assert_eq!(Buffers::take().read.capacity(), 0);
+    }
+
+    #[test]
+    fn what_may_be_kept_is_kept() {
+        let mut buffers = Buffers::take();
+        buffers.make_room(0);
+        buffers.read.resize(READ, 0);
+        buffers.make_room(READ);
+        assert_eq!(buffers.read.capacity(), KEPT_BYTES);
+        buffers.read.clear();
+        buffers.give_back();
+        assert_eq!(Buffers::take().read.capacity(), KEPT_BYTES);
+    }
+
+    #[test]
+    fn while_something_waits_the_rest_is_let_go_of() {
+        let mut buffers = Buffers::default();
+        buffers.make_room(0);
+        buffers.writer.tail().reserve(1000);
+        buffers.read.extend_from_slice(b"half a fra");
+        buffers.shrink();
+        assert_eq!(buffers.read, "half a fra");
+        assert_eq!(buffers.writer.tail().capacity(), 0);
+        buffers.read.clear();
+        buffers.writer.tail().extend_from_slice(b"a frame");
+        buffers.shrink();
+        assert_eq!(buffers.read.capacity(), 0);
+        assert_eq!(buffers.writer.tail(), "a frame");
+    }
+
+    #[test]
+    fn a_read_is_worth_its_system_call() {
+        // What the buffer holds, what is wanted, and how much room there has to be.
+        for (length, wanted, room) in [
+            (0, 0, READ / 4 * 3),
+            (0, usize::MAX, READ / 4 * 3),
+            (10, 100, 100),
+            (10, READ / 4 + 1, READ / 4),
+            (10, READ, READ / 4),
+        ] {
+            for (there, has_grown) in [(room, false), (room - 1, true)] {
+                let mut buffers = Buffers {
+                    read: BytesMut::with_capacity(length + there),
+                    ..Buffers::default()
+                };
+                buffers.read.resize(length, 0);
+                buffers.make_room(wanted);
+                let more = buffers.read.capacity() > length + there;
+                assert_eq!(more, has_grown, "{length}, {wanted}");
+            }
+        }
     }
 
     #[test]
@@ -179,7 +225,8 @@ mod tests {
         assert_eq!(buffers.read.capacity(), READ);
         buffers.read.resize(READ, 0);
         buffers.make_room(usize::MAX);
-        assert!(buffers.read.capacity() <= 4 * READ + 64);
+        let capacity = buffers.read.capacity();
+        assert!((4 * READ..=4 * READ + 64).contains(&capacity), "{capacity}");
 
         // Of a frame's last bytes there is room for those alone.
         let mut buffers = Buffers::default();

@@ -154,9 +154,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             match read {
                 Poll::Ready(Poll::Ready(Ok(()))) => self.wake(context),
                 Poll::Ready(Poll::Ready(Err(end))) => {
-                    if !self.has_noted {
-                        self.note(end);
-                    }
+                    self.note(end);
                     self.wake(context);
                 }
                 _ => {
