@@ -551,6 +551,41 @@ mod tests {
     }
 
     #[test]
+    fn an_outbox_that_sleeps_empty_keeps_no_memory_for_its_queue() {
+        let outbox = Outbox::new(1_000);
+        let mut taken = Queue::default();
+        for _ in 0..2 {
+            let message = Outgoing::Binary(Bytes::from_static(b"twice"));
+            outbox.try_send(message).unwrap();
+            outbox.take(&mut taken, 0);
+            taken.clear();
+        }
+        assert!(outbox.lock().queue.capacity() > 0);
+        assert!(outbox.park(&Context::from_waker(Waker::noop()), true, 0));
+        assert_eq!(outbox.lock().queue.capacity(), 0);
+    }
+
+    #[test]
+    fn the_session_is_woken_where_it_was_polled_last() {
+        #[derive(Default)]
+        struct Woken(AtomicBool);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let outbox = Outbox::new(100);
+        let tasks = [Arc::<Woken>::default(), Arc::default()];
+        for task in &tasks {
+            let waker = Waker::from(Arc::clone(task));
+            assert!(outbox.park(&Context::from_waker(&waker), true, 0));
+        }
+        outbox.ping().unwrap();
+        let woken = tasks.map(|task| task.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [false, true]);
+    }
+
+    #[test]
     fn a_send_that_is_given_up_lets_the_close_behind_it_go() {
         let (outbox, ticket) = full();
         outbox.begin_close();

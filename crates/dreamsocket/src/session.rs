@@ -705,9 +705,149 @@ mod tests {
         let written_after = Arc::clone(&fragile.written_after);
         let session = Session::open(fragile, &[], Role::Server, connection);
         let handlers = Handlers::new(on_init, echo_and_wait, on_close_of_the_peers);
+        let begin = tokio::time::Instant::now();
         let (outcome, ..) = run(session, (), handlers).await;
         assert_eq!(outcome, Outcome::Whole);
+        assert!(begin.elapsed().is_zero(), "nothing is to be waited for");
         assert_eq!(*written_after.lock().unwrap(), *b"");
+    }
+
+    /// A peer that sends a message, over a transport during whose first flush another task sends one.
+    struct Busy {
+        connection: Connection,
+        is_read: bool,
+        has_sent: bool,
+        written: Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    impl AsyncRead for Busy {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if std::mem::replace(&mut self.is_read, true) {
+                return Poll::Pending;
+            }
+            buffer.put_slice(b"\x81\x81\0\0\0\x001");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Busy {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if !std::mem::replace(&mut self.has_sent, true) {
+                self.connection.try_send_text("2").unwrap();
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn on_any_close((): (), _: Closed, _: &()) {}
+
+    async fn echo(
+        (): &mut (),
+        message: Message,
+        connection: &Connection,
+        _: &(),
+    ) -> Result<Action, BoxError> {
+        if let Message::Text(text) = message {
+            connection.send_text(text).await?;
+        }
+        Ok(continue_connection())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s2_what_is_sent_when_the_session_has_looked_and_does_not_sleep_yet_goes_out() {
+        let connection = Connection::new(Facts::of(Arc::default()));
+        let written = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+        let busy = Busy {
+            connection: connection.clone(),
+            is_read: false,
+            has_sent: false,
+            written: Arc::clone(&written),
+        };
+        let session = Session::open(busy, &[], Role::Server, connection);
+        let handlers = Handlers::new(on_init, echo, on_any_close);
+        let session = tokio::spawn(run(session, (), handlers));
+        // Long before anything else would wake it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*written.lock().unwrap(), *b"\x81\x011\x81\x012");
+        session.abort();
+    }
+
+    /// A peer that is silent until the last moment: what it sends then comes when the session has just looked.
+    struct Late {
+        last: tokio::time::Instant,
+        looks: u32,
+        sends: &'static [u8],
+    }
+
+    impl AsyncRead for Late {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.looks += u32::from(tokio::time::Instant::now() >= self.last);
+            if self.looks != 2 {
+                return Poll::Pending;
+            }
+            buffer.put_slice(self.sends);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Late {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l9_a_peer_is_dead_only_if_nothing_of_it_can_be_read() {
+        // A pong is a sign of life for two more pings; an end is no silence.
+        for (sends, lasts, reason) in [(&b"\x8a\x80\0\0\0\0"[..], 180, "timed out"), (b"", 90, "")]
+        {
+            let begin = tokio::time::Instant::now();
+            let late = Late {
+                last: begin + Duration::from_secs(90),
+                looks: 0,
+                sends,
+            };
+            let connection = Connection::new(Facts::of(Arc::default()));
+            let session = Session::open(late, &[], Role::Server, connection);
+            let handlers = Handlers::new(on_init, on_message, on_any_close);
+            let (_, closed, _) = run(session, (), handlers).await;
+            assert_eq!(closed.cause, Cause::Lost);
+            assert_eq!(closed.reason, reason);
+            assert_eq!(begin.elapsed(), Duration::from_secs(lasts));
+        }
     }
 
     #[tokio::test(start_paused = true)]

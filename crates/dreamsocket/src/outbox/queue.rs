@@ -69,3 +69,52 @@ impl DerefMut for Queue {
         &mut self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn with_room(messages: usize) -> Queue {
+        Queue(VecDeque::with_capacity(messages))
+    }
+
+    fn kept() -> usize {
+        POOL.with_borrow(Vec::len)
+    }
+
+    #[test]
+    fn memory_is_used_again_if_it_is_empty_and_not_much() {
+        POOL.take();
+        let message = || Outgoing::Binary(Bytes::new());
+        let mut in_use = with_room(4);
+        in_use.push(message());
+        for not_kept in [in_use, with_room(0), with_room(KEPT_MESSAGES + 1)] {
+            not_kept.give_back();
+            assert_eq!(kept(), 0);
+        }
+        with_room(KEPT_MESSAGES).give_back();
+        assert_eq!(kept(), 1);
+        let mut queue = Queue::default();
+        queue.push(message());
+        assert_eq!((queue.capacity(), kept()), (KEPT_MESSAGES, 0));
+    }
+
+    #[test]
+    fn a_thread_keeps_a_bounded_number() {
+        POOL.take();
+        for _ in 0..2 * KEPT {
+            with_room(4).give_back();
+        }
+        assert_eq!(kept(), KEPT);
+    }
+
+    #[test]
+    fn what_a_burst_took_is_let_go_of() {
+        for (messages, left) in [(KEPT_MESSAGES, KEPT_MESSAGES), (KEPT_MESSAGES + 1, 0)] {
+            let mut queue = with_room(messages);
+            queue.trim();
+            assert_eq!(queue.capacity(), left);
+        }
+    }
+}

@@ -428,6 +428,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_block_with_many_lets_others_have_their_turn() {
+        let count = Arc::<Count>::default();
+        let places: Vec<_> = (0..10 * STEPS).map(|_| place(&count, 10)).collect();
+        let wheel = &places[0].wheel;
+        // When the block begins that the tenth second is in, all of them are brought nearer.
+        let begins = wheel.lock().slots.next().unwrap();
+        assert!(begins < 10_000);
+        tokio::time::sleep_until(wheel.instant(begins)).await;
+        let mut turns = 0;
+        while wheel.lock().slots.next() == Some(begins) {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert!(turns >= 9, "{turns}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wheel_that_its_driver_has_left_takes_nobody() {
+        let count = Arc::<Count>::default();
+        let left = place(&count, 30);
+        left.wheel.abandon();
+        assert!(!left.wheel.has_room());
+        let next = place(&count, 30);
+        assert!(!Arc::ptr_eq(&left.wheel, &next.wheel));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn after_days_everyone_is_woken_once() {
         let count = Arc::<Count>::default();
         let places: Vec<_> = (0..300).map(|at| place(&count, 3 + at)).collect();

@@ -221,7 +221,115 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use dreamsocket_protocol::handshake::DeflateParams;
+    use dreamsocket_protocol::{DeflateTuning, Event, Limits, Role};
+
     use super::*;
+
+    const KEY: fn() -> [u8; 4] = || [1, 2, 3, 4];
+
+    fn engine(role: Role) -> Engine {
+        Engine::new(role, Limits::new())
+    }
+
+    fn compressing(role: Role) -> Engine {
+        let params = DeflateParams {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        };
+        engine(role).with_deflate(params, DeflateTuning::new())
+    }
+
+    /// All that is to be written, and how it is taken by the other end.
+    fn check_arrives(writer: &Writer, mut other: Engine, payload: &[u8]) {
+        let chunks: Vec<_> = writer.chunks.iter().map(|chunk| &chunk[..]).collect();
+        let mut bytes = BytesMut::from(&[&chunks.concat()[..], &writer.tail].concat()[..]);
+        let event = other.handle_input(&mut bytes);
+        assert_eq!(event, Some(Event::Binary(Bytes::copy_from_slice(payload))));
+        assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn s3_a_server_writes_the_shared_frame_and_a_client_masks_its_own() {
+        // Compressed, the large one is less than half, and still too large to be copied.
+        let squares = (0..5_000_u32).flat_map(|number| number.pow(2).to_string().into_bytes());
+        for length in [100, 30_000] {
+            let payload: Vec<_> = squares.clone().take(length).collect();
+            assert_eq!(payload.len(), length);
+            let prepared = Prepared::binary(payload.clone());
+            for (ours, other, shared) in [
+                (
+                    engine as fn(Role) -> Engine,
+                    engine as fn(Role) -> Engine,
+                    prepared.frame().clone(),
+                ),
+                (compressing, compressing, {
+                    let compressor = compressing(Role::Server).compressor().unwrap();
+                    let compressed = prepared.compressed(compressor);
+                    compressed.map_or_else(|| prepared.frame().clone(), |made| made.frame().clone())
+                }),
+            ] {
+                let push = |role| {
+                    let mut writer = Writer::default();
+                    let message = Outgoing::Prepared(prepared.clone());
+                    writer.push(&mut ours(role), message, role == Role::Server, KEY);
+                    writer
+                };
+                let by_server = push(Role::Server);
+                let written = by_server.chunks.back().cloned();
+                let written = written.unwrap_or_else(|| by_server.tail.clone().freeze());
+                assert_eq!(written, shared);
+                assert_eq!(shared.len() > COPIED, length == 30_000);
+                if length == 30_000 {
+                    assert_eq!(written.as_ptr(), shared.as_ptr());
+                }
+                check_arrives(&by_server, other(Role::Client), &payload);
+                check_arrives(&push(Role::Client), other(Role::Server), &payload);
+            }
+        }
+    }
+
+    #[test]
+    fn s2_a_batch_is_full_at_64_kib() {
+        let mut writer = Writer::default();
+        writer.tail().resize(FLUSH_BYTES - 1, 0);
+        assert!(!writer.is_full());
+        writer.tail().resize(FLUSH_BYTES, 0);
+        assert!(writer.is_full());
+        // What is written from where it lies counts, too.
+        let mut writer = Writer::default();
+        let message = Outgoing::Binary(vec![0; FLUSH_BYTES - HEADER].into());
+        writer.push(&mut engine(Role::Server), message, true, KEY);
+        assert!(!writer.is_full());
+        writer.tail().resize(HEADER, 0);
+        assert!(writer.is_full());
+    }
+
+    #[test]
+    fn small_frames_lie_side_by_side_and_large_ones_where_they_were() {
+        for (length, is_copied) in [(COPIED, true), (COPIED + 1, false)] {
+            let frame = Bytes::from(vec![0; length]);
+            let mut writer = Writer::default();
+            writer.push_frame(&frame);
+            assert_eq!(writer.chunks.is_empty(), is_copied);
+            assert_eq!(writer.chunked + writer.tail.len(), length);
+        }
+    }
+
+    #[test]
+    fn what_a_burst_took_is_let_go_of() {
+        for (pieces, is_kept) in [(SLICES, true), (SLICES + 1, false)] {
+            let mut writer = Writer {
+                chunks: VecDeque::with_capacity(pieces),
+                ..Writer::default()
+            };
+            assert_eq!(writer.chunks.capacity(), pieces);
+            writer.trim(1000);
+            assert_eq!(writer.chunks.capacity() > 0, is_kept);
+        }
+    }
 
     #[test]
     fn memory_of_what_was_written_in_pieces_is_let_go_of() {

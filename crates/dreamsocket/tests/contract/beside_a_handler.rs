@@ -54,6 +54,38 @@ async fn l3_pings_are_answered_in_order_while_a_handler_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l3_what_was_read_ahead_and_is_handled_makes_room() {
+    const HOLD: Act = act!(|_, _, _, stage| {
+        stage.hold().await;
+        Ok(continue_connection())
+    });
+    let (mut client, stage) = Stage::new(HOLD).connect();
+    client.send_text("").await;
+    let sizes = [0, 10 * 1024, 5 * 1024];
+    client
+        .send(sizes.map(|size| Frame::text("x".repeat(size))))
+        .await;
+    for number in 0..3 {
+        stage.release();
+        settle().await;
+        client.ping(number.to_string()).await;
+        client.expect_pong(number.to_string()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_pings_that_came_together_are_answered_together() {
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    settle().await;
+    let before = client.traffic().writes;
+    client.send((0..20).map(|_| Frame::ping("?"))).await;
+    for _ in 0..20 {
+        client.expect_pong("?").await;
+    }
+    assert_eq!(client.traffic().writes - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l3_a_handler_of_five_seconds_under_pings_and_the_heartbeat() {
     const SLOW: Act = act!(|_, message, connection, _| {
         if let Message::Text(text) = message {

@@ -9,6 +9,7 @@ use dreamsocket::{
     Config, Connection, Hub, Message, SendError, continue_connection, stop_connection,
     stop_connection_with,
 };
+use tokio::time::Instant;
 use tracing::Level;
 
 use crate::logs;
@@ -280,6 +281,106 @@ async fn l5_connection_closed_is_delivered_after_a_drain_and_a_close_of_another_
     client.connection().close(1000, "").await.unwrap();
     client.ended().await;
     assert_eq!(stage.messages(), ["closed 1000 stopped clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_the_peer_does_not_take_is_unclean_and_over_with_close_time() {
+    let config = Config::default()
+        .with_close_time(5 * SECOND)
+        .with_stall_timeout(SECOND);
+    let (mut client, stage) = Stage::new(ECHO)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(64))
+        .connect();
+    settle().await;
+    client.stall();
+    let begin = Instant::now();
+    // The answer to the close goes with that to the text, and of both the peer takes a part.
+    let text = "x".repeat(100);
+    client
+        .send([Frame::text(text.clone()), Frame::close(1000, "")])
+        .await;
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 5 * SECOND);
+    assert_eq!(stage.messages(), [&*text, "closed 1000 peer unclean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_handler_that_times_out_beside_a_close_does_not_cut_it_short() {
+    let config = Config::default()
+        .with_handler_timeout(Some(3 * SECOND))
+        .with_close_time(5 * SECOND);
+    let (mut client, stage) = Stage::new(HOLD_AND_ECHO).with_config(config).connect();
+    client.mute();
+    let begin = Instant::now();
+    client.send_text("hold").await;
+    advance(SECOND).await;
+    client.connection().close(1000, "").await.unwrap();
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 6 * SECOND);
+    assert_eq!(
+        stage.seen(),
+        ["init", "hold", "on_close 1, closed 1000 stopped unclean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_close_that_is_read_ahead_waits_for_the_messages_before_it() {
+    let (mut client, stage) = Stage::new(HOLD_AND_ECHO).connect();
+    client.send_text("hold").await;
+    client
+        .send([Frame::text("before it"), Frame::close(1000, "")])
+        .await;
+    // The session looks again, and still the handler runs.
+    client.connection().ping().await.unwrap();
+    settle().await;
+    stage.release();
+    client.ended().await;
+    assert_eq!(
+        stage.messages(),
+        ["hold", "before it", "closed 1000 peer clean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_connection_closed_is_not_delivered_when_the_drain_time_is_up() {
+    let config = Config::default()
+        .with_drain_time(2 * SECOND)
+        .with_close_time(5 * SECOND);
+    let hub = Hub::new(config.clone());
+    let stage = Stage::new(ECHO).with_config(config).with_hub(&hub);
+    let (mut client, stage) = stage.connect();
+    client.mute();
+    settle().await;
+    let begin = Instant::now();
+    hub.drain();
+    client.ended().await;
+    assert_eq!(begin.elapsed(), 2 * SECOND);
+    assert_eq!(
+        stage.seen(),
+        ["init", "on_close 0, closed 1001 drained unclean"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_spread_closes_one_after_the_other() {
+    let config = Config::default().with_drain_spread(8 * SECOND);
+    let hub = Hub::new(config);
+    let connect = || Stage::new(ECHO).with_hub(&hub).connect().0;
+    let mut clients: Vec<_> = (0..4).map(|_| connect()).collect();
+    settle().await;
+    hub.drain();
+    for passed in 0..4 {
+        settle().await;
+        let closed = clients
+            .iter()
+            .filter(|client| client.connection().is_closed());
+        assert_eq!(closed.count(), 1 + passed);
+        advance(2 * SECOND).await;
+    }
+    for client in &mut clients {
+        client.expect_closed(1001).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

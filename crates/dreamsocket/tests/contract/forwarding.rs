@@ -120,6 +120,7 @@ async fn s3_a_message_moves_when_there_is_room_and_the_channel_tells_its_gap() {
         expected += 1;
     };
     assert_eq!(expected + missed, 992);
+    assert!(expected <= 4, "{expected} left the channel without room");
     for number in 992..1_000 {
         client.expect_text(format!("{number:0>500}")).await;
     }
@@ -143,6 +144,49 @@ async fn s3_more_than_the_outbox_holds_goes_to_a_peer_that_reads_as_fast() {
         client.expect_text(format!("{number:0>500}")).await;
     }
     assert!(begin.elapsed().is_zero(), "nothing is to be waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_forwarded_topics_take_turns() {
+    let topics = [topic(), topic()];
+    let (mut client, _stage) = Stage::new(IGNORE)
+        .with_config(Config::default().with_outbox(1_000))
+        .connect();
+    let channels = topics.each_ref().map(|topic| {
+        let channel = topic.subscribe();
+        for _ in 0..50 {
+            topic.publish(Prepared::binary(vec![0; 500])).unwrap();
+        }
+        topic.publish(Prepared::text("last")).unwrap();
+        channel
+    });
+    let connection = client.connection().clone();
+    let _forwards = channels.map(|channel| connection.forward(channel, tell));
+    let mut ends = Vec::new();
+    for number in 0..2 * 51 {
+        if let dreamsocket::testing::Received::Text(_) = client.receive().await {
+            ends.push(number);
+        }
+    }
+    assert!(ends[0] > 90, "one came before the other: {ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s2_a_forwarded_topic_goes_out_in_batches_of_64_kib() {
+    let topic = topic();
+    let (mut client, _stage) = Stage::new(IGNORE)
+        .with(|builder| builder.with_buffer(1_000_000))
+        .connect();
+    let channel = topic.subscribe();
+    for _ in 0..20 {
+        topic.publish(Prepared::binary(vec![0; 16_000])).unwrap();
+    }
+    let before = client.traffic().writes;
+    let _forward = client.connection().forward(channel, tell);
+    for _ in 0..20 {
+        client.expect_binary(vec![0; 16_000]).await;
+    }
+    assert_eq!(client.traffic().writes - before, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,8 +256,10 @@ async fn b3_a_forwarded_channel_that_ends_closes_with_1013_while_the_peer_does_n
         topic.publish(Prepared::binary(vec![0; 500])).unwrap();
         tokio::task::yield_now().await;
     }
-    // The close begins without any reading; nobody is subscribed any more.
+    // The close begins without any reading, and without waiting for it; nobody is subscribed any more.
+    let begin = tokio::time::Instant::now();
     client.connection().closed().await;
+    assert!(begin.elapsed().is_zero());
     assert_eq!(topic.subscribers(), 0);
     client.unstall().await;
     while let dreamsocket::testing::Received::Binary(_) = client.receive().await {}
@@ -223,6 +269,33 @@ async fn b3_a_forwarded_channel_that_ends_closes_with_1013_while_the_peer_does_n
         seen.last().unwrap().contains("closed 1013 lagged"),
         "{seen:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn b3_a_forwarded_channel_that_ends_closes_with_1013_also_while_the_peer_reads() {
+    let topic = topic();
+    let options = ChannelOptions::new().capacity(4).end_when_full();
+    let (mut client, _stage) = Stage::new(IGNORE).connect();
+    let channel = topic.subscribe_with(options);
+    let _forward = client.connection().forward(channel, tell);
+    // More at once than it holds, before the session has its turn.
+    for number in 0..5 {
+        topic.publish(Prepared::text(number.to_string())).unwrap();
+    }
+    assert_eq!(client.expect_closed(1013).await, "too far behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_topic_that_ends_ends_its_forwarding_and_nothing_else() {
+    let topic = topic();
+    let (mut client, _stage) = Stage::new(ECHO).connect();
+    let _forward = client.connection().forward(topic.subscribe(), tell);
+    topic.publish(Prepared::text("the last")).unwrap();
+    drop(topic);
+    client.expect_text("the last").await;
+    client.send_text("and on").await;
+    client.expect_text("and on").await;
+    assert!(!client.connection().is_closed());
 }
 
 #[tokio::test(start_paused = true)]

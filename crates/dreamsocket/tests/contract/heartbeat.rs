@@ -45,6 +45,20 @@ async fn l9_intervals_of_many_minutes_are_exact() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l9_an_interval_that_is_set_late_holds_from_then() {
+    let (mut client, _stage) = Stage::new(IGNORE).connect();
+    client.mute();
+    advance(SECOND).await;
+    let begin = Instant::now();
+    let config = Config::default().with_heartbeat(Some(10 * SECOND));
+    client.connection().set_bounds(config);
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 9 * SECOND);
+    client.expect_ping().await;
+    assert_eq!(begin.elapsed(), 19 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn l9_nearer_deadlines_are_exact_and_so_is_the_heartbeat_behind_them() {
     let config = Config::default()
         .with_handler_timeout(Some(5 * SECOND))

@@ -337,6 +337,31 @@ async fn l8_a_panic_in_the_drop_of_a_payload() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_a_payload_that_the_peer_never_took() {
+    quietly();
+    let (mut client, stage) = Stage::new(ECHO)
+        .with(|builder| builder.with_buffer(1))
+        .connect();
+    settle().await;
+    client.stall();
+    let connection = client.connection().clone();
+    connection.send_text("first").await.unwrap();
+    settle().await;
+    let payload = bytes::Bytes::from_owner(Payload(10_000, Bomb));
+    connection.send_binary(payload).await.unwrap();
+    connection.close(1000, "").await.unwrap();
+    client.ended().await;
+    assert_eq!(
+        stage.seen(),
+        [
+            "init",
+            "closed 1000 stopped unclean",
+            "on_close 1, closed 1000 stopped unclean"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn l8_a_panic_while_the_error_is_boxed() {
     quietly();
     struct Odd;

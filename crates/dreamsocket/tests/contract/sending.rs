@@ -313,8 +313,10 @@ async fn s1_a_send_that_waits_fails_when_the_connection_ends() {
     settle().await;
     client.vanish().await;
     client.ended().await;
+    let begin = Instant::now();
     let sent = waiting.await.unwrap();
     assert!(matches!(sent, Err(SendError::SocketClosed)), "{sent:?}");
+    assert!(begin.elapsed().is_zero(), "it is told at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -385,6 +387,31 @@ async fn s1_a_stalled_peer_without_a_full_outbox_is_left_alone() {
     assert!(!client.connection().is_closed());
     client.unstall().await;
     client.expect_text("hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_an_outbox_is_full_for_who_found_it_so_since_the_last_byte() {
+    let config = Config::default().with_heartbeat(None).with_outbox(1_000);
+    let (mut client, _stage) = stalled(Stage::new(IGNORE).with_config(config), 64);
+    let connection = client.connection().clone();
+    let mut sent = 0;
+    while connection.try_send_binary(vec![0; 300]).is_ok() {
+        sent += 1;
+        settle().await;
+    }
+    client.unstall().await;
+    for _ in 0..sent {
+        client.expect_binary(vec![0; 300]).await;
+    }
+    // There is room again, and nobody finds it full.
+    client.stall();
+    connection.try_send_binary(vec![0; 300]).unwrap();
+    advance(3_600 * SECOND).await;
+    assert!(!connection.is_closed());
+    // Nobody waits for room, but somebody was refused.
+    while connection.try_send_binary(vec![0; 300]).is_ok() {}
+    advance(31 * SECOND).await;
+    assert!(connection.is_closed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -363,6 +363,15 @@ mod tests {
         assert_eq!((memory(&slots), slots.chunks.capacity()), (0, 0));
     }
 
+    #[test]
+    fn it_is_full_when_there_are_no_keys_for_another_chunk() {
+        let mut slots = Slots::<u64>::new();
+        slots.chunks.resize_with((1 << 20) - 2, Chunk::new);
+        assert!(!slots.is_full());
+        slots.chunks.push(Chunk::new());
+        assert!(slots.is_full());
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         /// After so many ticks, so many ahead.
@@ -412,6 +421,7 @@ mod tests {
 
     fn check_place(slots: &Slots<u32>, hung: Hung, at: u64) {
         assert!(hung.look <= hung.at && hung.at <= at);
+        assert!(hung.at - hung.look < TICKS, "looked at for nothing");
         assert!(hung.at == at || at - slots.from > TICKS * (BLOCKS - 1));
     }
 
