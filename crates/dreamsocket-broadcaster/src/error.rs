@@ -125,3 +125,43 @@ impl fmt::Display for TryRecvError {
 }
 
 impl Error for TryRecvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_what_would_be_right() {
+        let check = |error: PublishError, text| {
+            assert_eq!(error.to_string(), text);
+            let has_source = matches!(error, PublishError::Unencodable(_));
+            assert_eq!(error.source().is_some(), has_source);
+        };
+        check(PublishError::Away, "there is no connection to the broker");
+        check(
+            PublishError::Full { limit: 5 },
+            "5 bytes wait already to be sent to the broker",
+        );
+        check(
+            PublishError::TooLarge { limit: 5, got: 6 },
+            "the message has 6 bytes, more than the 5 allowed",
+        );
+        check(
+            PublishError::NameTooLong { limit: 5, got: 6 },
+            "the topic's name has 6 bytes, more than the 5 allowed",
+        );
+        check(
+            PublishError::Unencodable("a map's keys are no strings".into()),
+            "the message could not be encoded",
+        );
+        check(
+            PublishError::Unconfirmed,
+            "the broker has not confirmed the message",
+        );
+        assert_eq!(
+            TryRecvError::Empty.to_string(),
+            "no message is waiting in the channel"
+        );
+        assert_eq!(TryRecvError::Ended.to_string(), "the channel has ended");
+    }
+}

@@ -51,6 +51,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_map_takes_the_hash_that_it_is_given() {
+        let key = Fingerprint(0x1234, 0x5678);
+        let mut hasher = Prehashed::default();
+        key.hash(&mut hasher);
+        assert_eq!(hasher.finish(), 0x1234);
+        // All that was written counts.
+        let hash = |bytes: &[u8]| {
+            let mut hasher = Prehashed::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        assert_eq!(hash(&[1, 2]), 0x102);
+        assert_eq!(hash(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), 0x0203_0405_0607_0808);
+    }
+
+    #[test]
     fn a_fingerprint_is_the_keys_and_the_secrets() {
         let (one, other) = (RandomState::new(), RandomState::new());
         assert_eq!(Fingerprint::new(&"a", &one), Fingerprint::new(&"a", &one));

@@ -332,8 +332,12 @@ mod tests {
             // Leaves in a jumping order, so that holes are made everywhere and closed several times.
             for leaving in (0..step).flat_map(|start| (start..100).step_by(step)) {
                 let number = leaving as u64;
+                #[cfg(feature = "remote")]
+                assert!(fixture.subscribers.contains(number));
                 assert!(fixture.subscribers.remove(number).is_some());
                 assert!(fixture.subscribers.remove(number).is_none(), "once");
+                #[cfg(feature = "remote")]
+                assert!(!fixture.subscribers.contains(number));
                 expected.retain(|&name| name != leaving);
                 assert_eq!(fixture.delivered_to(), expected);
                 assert_eq!(fixture.subscribers.is_retired(), expected.is_empty());

@@ -251,6 +251,8 @@ fn a_clone_that_panics_counts_as_missed_and_harms_nobody() {
         [Err(1), Ok(3)],
         "B2: the gap is told in its place"
     );
+    let counts = first.counts();
+    assert_eq!((counts.received, counts.missed), (2, 1));
     assert_eq!(
         numbers(&mut second),
         [Ok(1), Ok(2), Ok(3)],

@@ -145,6 +145,13 @@ mod tests {
             numbers: vec![0, 1, u32::MAX],
             maybe: None,
         };
+        let built_in = [
+            true,
+            cfg!(feature = "messagepack"),
+            cfg!(feature = "postcard"),
+        ];
+        let built_in = built_in.into_iter().filter(|is_there| *is_there);
+        assert_eq!(encodings().count(), built_in.count());
         let reader = Coder::<Said>::new(Encoding::Json);
         for encoding in encodings() {
             let coder = Coder::new(encoding);
