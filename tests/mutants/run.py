@@ -8,6 +8,7 @@ once (switched.py), `rest` the others, each of which takes a build.
 """
 
 import collections
+import datetime
 import json
 import os
 import pathlib
@@ -27,7 +28,7 @@ AREAS = {
         "package": "dreamsocket-protocol",
         "files": ["crates/dreamsocket-protocol/src/**/*.rs"],
         "features": [],
-        "tests": ["--lib", "--tests"],
+        "tests": ["--lib", "--test", "rfc6455", "--test", "rfc7692"],
     },
     "outbox": {
         "package": "dreamsocket",
@@ -39,13 +40,20 @@ AREAS = {
         "package": "dreamsocket",
         "files": ["crates/dreamsocket/src/session.rs", "crates/dreamsocket/src/session/**/*.rs"],
         "features": ["--all-features"],
-        "tests": ["--lib", "--test", "contract", "--test", "compression", "--test", "budgets"],
+        "tests": ["--lib", "--test", "contract", "--test", "client", "--test", "compression", "--test", "budgets"],
     },
     "broadcaster": {
         "package": "dreamsocket-broadcaster",
         "files": ["crates/dreamsocket-broadcaster/src/**/*.rs"],
         # Clients of brokers need brokers, and what only tests is no subject of tests.
-        "exclude": ["**/nats.rs", "**/redis.rs", "**/conformance.rs", "**/conformance/**"],
+        "exclude": ["**/nats.rs", "**/redis.rs", "**/conformance.rs", "**/conformance/**", "**/remote.rs", "**/remote/**"],
+        "features": ["--features", "conformance,messagepack,postcard"],
+        "tests": ["--lib", "--tests"],
+    },
+    # What the engines share that reach other machines, over a link in memory.
+    "remote": {
+        "package": "dreamsocket-broadcaster",
+        "files": ["crates/dreamsocket-broadcaster/src/remote.rs", "crates/dreamsocket-broadcaster/src/remote/*.rs"],
         "features": ["--features", "conformance,messagepack,postcard"],
         "tests": ["--lib", "--tests"],
     },
@@ -99,9 +107,9 @@ def run(area, which):
     folder.mkdir(parents=True, exist_ok=True)
     mutants = list_mutants(area)
     outcomes = Outcomes(area)
+    outcomes.keep(mutants)
     chosen = range(len(mutants))
     if which == "again":
-        outcomes.keep(mutants)
         chosen = [index for index in chosen if outcomes.of.get(mutants[index]["name"], "missed") == "missed"]
     elif which is not None and "/" in which:
         part, parts = map(int, which.split("/"))
@@ -115,8 +123,10 @@ def run(area, which):
     if which != "rest":
         tests = switched.record(tree)
         switched.run(tree, tests, mutants, [index for index in chosen if index in able], outcomes.note)
+        note_run(area, len(mutants))
     if which != "switched" and rest:
         run_alone(area, [mutants[index]["name"] for index in rest], outcomes)
+        note_run(area, len(mutants))
 
 
 def run_alone(area, names, outcomes):
@@ -178,6 +188,19 @@ def report():
             f"{count['missed']} survive, {new.total()} of them without a reason; {count['unviable']} do not build"
         )
     return unexplained
+
+
+def note_run(area, listed):
+    """Keeps in ran.txt what has been run of an area, and when."""
+    outcomes = Outcomes(area).of
+    count = collections.Counter(outcomes.values())
+    columns = [area, listed, len(outcomes), *(count[kind] for kind in ("caught", "timeout", "missed", "unviable"))]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    line = "".join(f"{column:<12}" for column in [*columns, commit]) + datetime.date.today().isoformat()
+    others = [other for other in lines(HERE / "ran.txt") if not other.startswith(f"{area} ")]
+    head = [other for other in others if other.startswith("#")]
+    others = sorted([other for other in others if not other.startswith("#")] + [line], key=lambda line: list(AREAS).index(line.split()[0]))
+    (HERE / "ran.txt").write_text("\n".join(head + others) + "\n")
 
 
 def main(arguments):

@@ -19,10 +19,10 @@ import sys
 import time
 
 # So many processes of tests at once: they wait more than they work.
-JOBS = 3
+JOBS = 4
 # A test that takes so many times as long as it did, and so many seconds more, never ends.
 PATIENCE = 15
-MORE_PATIENCE = 30
+MORE_PATIENCE = 20
 # What a mutant may take before it is ended, which counts as noticed.
 MOST_MEMORY = 8 << 30
 
@@ -34,7 +34,7 @@ class Tree:
 
     def __init__(self, root, folder, area, environment):
         self.root, self.folder, self.area = root, folder, area
-        self.tree = folder.parent / "tree"
+        self.tree = folder / "tree"
         self.directory = self.tree / "crates" / area["package"]
         self.programs = {}
         self.environment = {**os.environ, **environment, "CARGO_TARGET_DIR": str(folder.parent / "target")}
