@@ -123,9 +123,10 @@ def run(area, which):
     if which != "rest":
         tests = switched.record(tree)
         switched.run(tree, tests, mutants, [index for index in chosen if index in able], outcomes.note)
+        note_run(area, len(mutants))
     if which != "switched" and rest:
         run_alone(area, [mutants[index]["name"] for index in rest], outcomes)
-    note_run(area, len(mutants))
+        note_run(area, len(mutants))
 
 
 def run_alone(area, names, outcomes):

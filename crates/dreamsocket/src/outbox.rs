@@ -551,6 +551,21 @@ mod tests {
     }
 
     #[test]
+    fn an_outbox_that_sleeps_empty_keeps_no_memory_for_its_queue() {
+        let outbox = Outbox::new(1_000);
+        let mut taken = Queue::default();
+        for _ in 0..2 {
+            let message = Outgoing::Binary(Bytes::from_static(b"twice"));
+            outbox.try_send(message).unwrap();
+            outbox.take(&mut taken, 0);
+            taken.clear();
+        }
+        assert!(outbox.lock().queue.capacity() > 0);
+        assert!(outbox.park(&Context::from_waker(Waker::noop()), true, 0));
+        assert_eq!(outbox.lock().queue.capacity(), 0);
+    }
+
+    #[test]
     fn the_session_is_woken_where_it_was_polled_last() {
         #[derive(Default)]
         struct Woken(AtomicBool);
