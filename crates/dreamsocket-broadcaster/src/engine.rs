@@ -187,23 +187,3 @@ mod tests {
         assert_eq!(hasher.finish(), 7);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fingerprint::Prehashed;
-
-    #[test]
-    fn names_are_equal_only_if_their_text_is() {
-        let name = |text: &str, hash| Name {
-            text: text.into(),
-            hash,
-        };
-        assert_eq!(name("a", 1), name("a", 1));
-        assert_ne!(name("a", 1), name("b", 1));
-        assert_ne!(name("a", 1), name("a", 2));
-        let mut hasher = Prehashed::default();
-        Hash::hash(&name("a", 7), &mut hasher);
-        assert_eq!(hasher.finish(), 7);
-    }
-}
