@@ -321,6 +321,9 @@ mod tests {
         // The part of the payload that had come goes too.
         assert_eq!(decoder.read_header(&mut buffer), Ok(None));
         assert!(buffer.is_empty());
+        assert_eq!(decoder.bytes_wanted(), 3);
+        assert_eq!(decoder.peek(&buffer), b"");
+        assert_eq!(decoder.unmask_new(&mut buffer), b"");
         buffer.extend_from_slice(b"cde\x81\x01x\x00\x00\x89\x00");
         let header = decoder.read_header(&mut buffer).unwrap().unwrap();
         assert!(header.opcode.is_control());

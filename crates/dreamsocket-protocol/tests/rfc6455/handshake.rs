@@ -79,6 +79,31 @@ fn offers_of_compression_are_for_the_server_to_accept() {
     assert_eq!(accepted("other"), None);
 }
 
+/// RFC 7692 §5.
+#[test]
+fn a_client_offers_compression_and_takes_an_answer_to_its_offer_only() {
+    let wish = Some(DeflateWish::ALONE);
+    let uri = Uri::from_static("ws://example.com/");
+    let request = client_request(&uri, KEY, &[], wish).unwrap();
+    assert_eq!(
+        request.headers()["sec-websocket-extensions"],
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"
+    );
+    let check = |line, expected| {
+        let mut response = response();
+        replace(response.headers_mut(), "sec-websocket-protocol", &[]);
+        replace(response.headers_mut(), "sec-websocket-extensions", &[line]);
+        let deflate =
+            check_response(&response, KEY, &[], wish).map(|agreed| agreed.deflate.is_some());
+        assert_eq!(deflate, expected, "{line}");
+    };
+    let invalid = Err(ResponseError::InvalidExtension);
+    check("permessage-deflate; server_no_context_takeover", Ok(true));
+    check("permessage-deflate; unknown", invalid);
+    check("permessage-deflate; =1", invalid);
+    check("other", Err(ResponseError::UnofferedExtension));
+}
+
 #[test]
 fn a_request_is_accepted_in_every_allowed_spelling() {
     let check = |name, lines: &[&str]| {

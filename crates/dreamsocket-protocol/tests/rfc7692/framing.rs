@@ -238,7 +238,7 @@ fn a_higher_level_makes_less_and_one_beyond_counts_as_the_nearest() {
     assert!(compressed(9).len() < compressed(1).len());
     assert_eq!(compressed(0), compressed(1));
     assert_eq!(compressed(10), compressed(9));
-    assert_eq!(DeflateTuning::new().with_level(7).level, 7);
+    assert_eq!(DeflateTuning::default().with_level(7).level, 7);
 }
 
 #[test]
