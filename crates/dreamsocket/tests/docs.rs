@@ -66,6 +66,7 @@ fn the_page_of_limits_says_what_the_code_does() {
             "origins" => Some("same origin"),
             "compression" => Some("off"),
             "rate_excess" => Some("wait"),
+            "undecodable" => Some("told"),
             _ if value == "None" => Some("none"),
             _ => None,
         };

@@ -284,28 +284,6 @@ async fn l5_connection_closed_is_delivered_after_a_drain_and_a_close_of_another_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_the_peer_does_not_take_is_unclean_and_over_with_close_time() {
-    let config = Config::default()
-        .with_close_time(5 * SECOND)
-        .with_stall_timeout(SECOND);
-    let (mut client, stage) = Stage::new(ECHO)
-        .with_config(config)
-        .with(|builder| builder.with_buffer(64))
-        .connect();
-    settle().await;
-    client.stall();
-    let begin = Instant::now();
-    // The answer to the close goes with that to the text, and of both the peer takes a part.
-    let text = "x".repeat(100);
-    client
-        .send([Frame::text(text.clone()), Frame::close(1000, "")])
-        .await;
-    client.ended().await;
-    assert_eq!(begin.elapsed(), 5 * SECOND);
-    assert_eq!(stage.messages(), [&*text, "closed 1000 peer unclean"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn l5_a_handler_that_times_out_beside_a_close_does_not_cut_it_short() {
     let config = Config::default()
         .with_handler_timeout(Some(3 * SECOND))

@@ -241,24 +241,6 @@ async fn s3_forwarded_topics_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s2_a_forwarded_topic_goes_out_in_batches_of_64_kib() {
-    let topic = topic();
-    let (mut client, _stage) = Stage::new(IGNORE)
-        .with(|builder| builder.with_buffer(1_000_000))
-        .connect();
-    let channel = topic.subscribe();
-    for _ in 0..20 {
-        topic.publish(Prepared::binary(vec![0; 16_000])).unwrap();
-    }
-    let before = client.traffic().writes;
-    let _forward = client.connection().forward(channel, tell);
-    for _ in 0..20 {
-        client.expect_binary(vec![0; 16_000]).await;
-    }
-    assert_eq!(client.traffic().writes - before, 4);
-}
-
-#[tokio::test(start_paused = true)]
 async fn s3_forwarding_ends_with_the_connection() {
     let topic = topic();
     let (mut client, _stage) = Stage::new(ECHO).connect();
