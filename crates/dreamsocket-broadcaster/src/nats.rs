@@ -25,7 +25,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{self, MissedTickBehavior};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
@@ -47,6 +47,9 @@ const CLIENT_CAPACITY: usize = 128;
 /// A connection on which nothing comes is asked for a sign of life so often, and given up after two that stayed without
 /// an answer.
 const PING: Duration = Duration::from_secs(2);
+
+/// A session that has lasted for so long was no failure.
+const STEADY: Duration = Duration::from_secs(10);
 
 impl<M> Broadcaster<M>
 where
@@ -188,6 +191,7 @@ impl Link for Nats {
                 None => server.max_payload,
             };
             let (mut session, mut inbox) = node.connected(server.server_id, max_frame);
+            let begun = Instant::now();
             let (changes, changed) = unbounded_channel();
             let sending = Sending {
                 prefix: &prefix,
@@ -219,7 +223,16 @@ impl Link for Nats {
             }
             commands.retain(is_published);
             unacknowledged = kept.map(Kept::end).unwrap_or_default();
-            attempts = 0;
+            // One that ends at once, by a refusal, would else begin again at once.
+            attempts = if begun.elapsed() > STEADY {
+                0
+            } else {
+                attempts + 1
+            };
+            if attempts > 0 && self.client.connection_state() == State::Connected {
+                drop(session);
+                time::sleep(backoff::pause(attempts)).await;
+            }
         }
     }
 }
@@ -318,6 +331,10 @@ impl Nats {
                         {
                             return Sent::Lost;
                         }
+                        if topic == **own_topic && kept.is_some_and(Kept::is_refusing) {
+                            commands.pop_front();
+                            continue;
+                        }
                         let published = self.client.publish(subject(prefix, &topic), frame).await;
                         let kind = published.err().map(|error| error.kind());
                         // One that is too large for a server that allows less than it said is lost: a hole.
@@ -350,7 +367,6 @@ impl Nats {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                biased;
                 _ = look.tick() => {
                     let is_lost = self.client.connection_state() != State::Connected;
                     if is_lost || self.connects() != connects {

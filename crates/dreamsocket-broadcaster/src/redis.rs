@@ -22,7 +22,7 @@ use redis::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
-use tokio::time::{self, MissedTickBehavior};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
@@ -34,6 +34,9 @@ use crate::remote::options::RemoteOptions;
 
 /// How often an open connection is asked for a sign of life.
 const PING: Duration = Duration::from_secs(2);
+
+/// A connection that has lasted for so long was no failure.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -186,7 +189,7 @@ impl Link for Redis {
             };
             match opened {
                 Ok(mut connection) => {
-                    attempts = 0;
+                    let begun = Instant::now();
                     let run_id = connection.run_id.clone();
                     let (mut session, inbox) = node.connected(run_id, MAX_FRAME);
                     let kept = retention.map(|kept| KeptTopics::new(prefix.clone(), kept));
@@ -203,6 +206,10 @@ impl Link for Redis {
                         Err(error) => tracing::info!(%error, "the connection to Redis is lost"),
                     }
                     connection.pushes.receiving.lock().take();
+                    // One that ends at once, since the server takes no more memory, say, would else begin again at once.
+                    if begun.elapsed() > STEADY {
+                        attempts = 0;
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "no connection to Redis"),
             }
@@ -291,13 +298,13 @@ impl Connection {
             let mut last = None;
             loop {
                 let mut entries = VecDeque::from(Entry::all(reply));
-                let is_full = entries.len() >= kept::PAGE;
+                let is_over = entries.len() < kept::PAGE || self.pushes.trim(topic, &mut entries);
                 last = entries.back().map(|entry| entry.id).or(last);
                 while self.pushes.replay(topic, &mut entries) {
                     // What is published meanwhile is put aside in time.
                     tokio::task::yield_now().await;
                 }
-                let Some(last) = last.filter(|_| is_full) else {
+                let Some(last) = last.filter(|_| !is_over) else {
                     break;
                 };
                 let range = range(prefix, topic, &last.behind());
@@ -400,6 +407,14 @@ impl Pushes {
             }) => kept.replay(inbox, topic, entries),
             _ => false,
         }
+    }
+
+    fn trim(&self, topic: &str, entries: &mut VecDeque<Entry>) -> bool {
+        let receiving = self.receiving.lock();
+        let kept = receiving
+            .as_ref()
+            .and_then(|receiving| receiving.kept.as_ref());
+        kept.is_none_or(|kept| kept.trim(topic, entries))
     }
 
     fn replayed(&self, topic: &str, last: Option<Id>) {

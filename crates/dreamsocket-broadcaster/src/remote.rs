@@ -146,8 +146,9 @@ impl<M: Send + Sync + 'static> Remote<M> {
 
     fn handle(&self, session: u64, topic: &str, frame: Bytes) {
         let now = Instant::now();
-        // What comes this way is not kept, whatever is kept of the topic.
-        let topic = self.local.name(topic.into()).keeping(false);
+        // What is published this way is not kept, whatever is kept of the topic.
+        let named = self.local.name(topic.into());
+        let topic = named.clone().keeping(false);
         let tally = &self.exchange.tally;
         match Frame::decode(frame) {
             Ok(Frame::Message {
@@ -179,10 +180,14 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 }
             }
             Ok(Frame::Announcement(stamp)) => {
-                let look = self.exchange.track(&topic, session, |tracking, _| {
+                let look = self.exchange.track(&topic, session, |tracking, bridging| {
+                    // What it announces may be about to be replayed.
+                    if named.is_kept() && bridging.put_aside(stamp) {
+                        return Gap::NONE;
+                    }
                     tracking.announcement(stamp, now)
                 });
-                self.tell(&topic, look.unwrap_or_default());
+                self.tell(&named, look.unwrap_or_default());
             }
             Ok(Frame::Echo { node, number }) => {
                 if node == self.local.id() {
@@ -192,7 +197,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
             Err(error) => {
                 // Somebody said something here that this node cannot make out.
                 if self.exchange.track(&topic, session, |_, _| ()).is_some() {
-                    self.tell(&topic, Gap::UNKNOWN);
+                    self.tell(&named, Gap::UNKNOWN);
                     self.note_unreadable(&topic, &error);
                 }
             }
@@ -283,9 +288,14 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let now = Instant::now();
         let topic = self.local.name(topic.into());
         let look = self.exchange.track(&topic, session, |tracking, bridging| {
-            (bridging.replayed(), tracking.confirm(now))
+            let (is_first, owed) = (bridging.replayed(), tracking.confirm(now));
+            let mut announced = Gap::NONE;
+            for stamp in bridging.take_aside() {
+                announced.add(tracking.announcement(stamp, now));
+            }
+            (is_first, owed, announced)
         });
-        let Some((is_first, owed)) = look else {
+        let Some((is_first, owed, announced)) = look else {
             return;
         };
         // Who waits for the first replay misses nothing, and what is in the ring has no gap behind it.
@@ -295,6 +305,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
             self.tell(&topic, owed);
         }
         self.local.complete(&topic);
+        self.tell(&topic, announced);
     }
 
     fn confirm(&self, session: u64, number: u64, now: Instant) {

@@ -8,7 +8,7 @@ mod broker;
 use std::time::Duration;
 
 use broker::Broker;
-use dreamsocket_broadcaster::link::{Link, Node};
+use dreamsocket_broadcaster::link::{Command, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
@@ -330,4 +330,53 @@ async fn b5_a_link_that_keeps_nothing_gives_gaps() {
             .try_recv()
             .is_err()
     );
+}
+
+/// Keeps what is published, and brings what was announced before what it has kept.
+struct AnnouncesFirst;
+
+impl Link for AnnouncesFirst {
+    const KEEPS_HISTORY: bool = true;
+
+    async fn run(self, node: Node) {
+        let (mut session, mut inbox) = node.connected("memory", usize::MAX);
+        let own_topic = node.own_topic();
+        let (mut kept, mut announced) = (Vec::new(), Vec::new());
+        while let Some(commands) = session.next().await {
+            for command in commands {
+                match command {
+                    Command::PublishKept { frame, .. } => kept.push(frame),
+                    Command::Publish { topic, frame } if topic == own_topic => {
+                        inbox.receive(&topic, frame);
+                    }
+                    Command::Publish { frame, .. } => announced.push(frame),
+                    Command::SubscribeKept(topic) => {
+                        assert!(!announced.is_empty());
+                        for frame in &announced {
+                            inbox.receive(&topic, frame.clone());
+                        }
+                        for (number, frame) in (1_u128..).zip(&kept) {
+                            let position = Position::new(1, number);
+                            let age = Duration::ZERO;
+                            inbox.receive_kept(&topic, position, age, frame.clone());
+                        }
+                        inbox.replayed(&topic);
+                    }
+                    Command::Subscribe(_) | Command::Unsubscribe(_) => {}
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_what_is_announced_during_a_replay_does_not_stand_for_it() {
+    let node = Broadcaster::with_link(AnnouncesFirst, options());
+    let topic = node.topic("lobby");
+    settle().await;
+    publish(&topic, 0..3).await;
+    // It is quiet for long enough that its last number is told.
+    time::sleep(Duration::from_secs(2)).await;
+    let mut channel = topic.subscribe_last(10);
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
 }

@@ -173,9 +173,12 @@ async fn b5_a_position_of_another_topic_is_not_there<S: Space>(stage: &Stage<'_,
     let lobby = topic(stage, "lobby").await?;
     let hall = topic(stage, "hall").await?;
     let positions = say(&lobby, 0..3).await?;
-    say(&hall, 5..8).await?;
+    let later = say(&hall, 5..8).await?;
     let mut channel = hall.subscribe_from(&positions[1]);
-    expect(&mut channel, [Err(None), Ok(5), Ok(6), Ok(7)]).await
+    expect(&mut channel, [Err(None), Ok(5), Ok(6), Ok(7)]).await?;
+    // Also one that is behind everything here.
+    let mut channel = lobby.subscribe_from(&later[2]);
+    expect(&mut channel, [Err(None), Ok(0), Ok(1), Ok(2)]).await
 }
 
 async fn b5_a_replay_does_not_count_against_the_capacity<S: Space>(

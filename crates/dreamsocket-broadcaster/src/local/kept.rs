@@ -205,7 +205,9 @@ impl<M> Local<M> {
                 continue;
             }
             let now = clock::now();
-            if state.is_complete && !state.ring.is_before(begin) {
+            // In process nobody else has said more than is here: such a position is made up, or another topic's.
+            let is_ahead = rings.is_remote && state.ring.is_before(begin);
+            if state.is_complete && !is_ahead {
                 let max_age = rings.history.max_age;
                 state.ring.expire(now, max_age, &mut deferred);
                 sink.replay(state.ring.replay(begin), &mut deferred);
@@ -254,10 +256,13 @@ impl<M> Local<M> {
         };
         let mut deferred = Deferred::new();
         let mut sinks = Vec::new();
+        // Not in the middle of a walk: what is in the ring would be delivered again.
+        let turn = kept.turn.lock();
         let mut state = kept.state.lock();
         state.is_complete = true;
         state.fulfil(&mut sinks, &mut deferred);
         drop(state);
+        drop(turn);
         drop(deferred);
         // One may be its channel's last by now.
         drop(sinks);
@@ -277,6 +282,7 @@ impl<M> Local<M> {
             let Some(kept) = rings.find(&topic) else {
                 continue;
             };
+            let _turn = kept.turn.lock();
             let mut state = kept.state.lock();
             let late = state.waiting.iter();
             let late = late.take_while(|waiting| waiting.since <= until).count();

@@ -33,6 +33,9 @@ use crate::remote::options::RemoteOptions;
 /// No topic's token has a `$` in it.
 const SUBJECTS: &str = "$kept.";
 
+/// For what is under way beside who waits for a confirmation.
+const MARGIN: Duration = Duration::from_secs(1);
+
 /// How long JetStream may take for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,6 +79,8 @@ pub(super) struct Store {
     client: Client,
     stream: String,
     prefix: String,
+    /// How long who publishes waits.
+    confirm_timeout: Duration,
     config: Value,
 }
 
@@ -119,6 +124,8 @@ struct State {
     last: u64,
     /// How many consumers are not there yet.
     opening: usize,
+    /// When a message was refused last.
+    refused: Option<Instant>,
 }
 
 struct Consumer {
@@ -189,6 +196,7 @@ impl Store {
             client: client.clone(),
             stream,
             prefix,
+            confirm_timeout: options.confirm_timeout,
             config,
         }
     }
@@ -463,14 +471,31 @@ impl Kept {
         }
         if let Err(why) = read(&message.payload) {
             let why = why.unwrap_or_default();
-            tracing::warn!(
-                why,
-                "JetStream does not take a message; its subscribers will be told of a gap"
-            );
+            self.refused(&why);
         }
         self.state.lock().unacknowledged.remove(number);
         self.news.notify_waiters();
         Ok(())
+    }
+
+    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits.
+    fn refused(&self, why: &str) {
+        let mut state = self.state.lock();
+        let is_first = state.refused.is_none();
+        state.refused = Some(Instant::now());
+        drop(state);
+        if is_first {
+            tracing::error!(
+                why,
+                "JetStream does not take a message: it is not kept and reaches nobody; further ones are not logged"
+            );
+        }
+    }
+
+    /// Whether a message was refused lately.
+    pub(super) fn is_refusing(&self) -> bool {
+        let refused = self.state.lock().refused;
+        refused.is_some_and(|refused| refused.elapsed() < self.store.confirm_timeout + MARGIN)
     }
 
     async fn opened(&self, inbox: &mut Inbox, number: u64, message: &Message) -> Result<(), Lost> {

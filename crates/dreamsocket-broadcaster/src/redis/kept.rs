@@ -185,6 +185,20 @@ impl KeptTopics {
         }
     }
 
+    /// Leaves out what was published since it was subscribed, which comes behind the replay, and tells whether there was any: then
+    /// the replay is over.
+    pub(super) fn trim(&self, topic: &str, entries: &mut VecDeque<Entry>) -> bool {
+        let Some(State::Asked(aside)) = self.topics.get(topic) else {
+            return true;
+        };
+        let Some(first) = aside.front().map(|entry| entry.id) else {
+            return false;
+        };
+        let count = entries.len();
+        entries.retain(|entry| entry.id < first);
+        entries.len() < count
+    }
+
     /// Takes up to a piece of what was in the stream, and tells whether there is more of it.
     pub(super) fn replay(
         &mut self,

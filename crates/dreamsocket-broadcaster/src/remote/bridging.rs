@@ -4,6 +4,10 @@
 //! message that came last is among it, nothing is missing between it and what follows. Plain data.
 
 use crate::position::Position;
+use crate::remote::frame::Stamp;
+
+/// How many announcements are put aside during a replay: of more publishers the next announcement tells.
+const MAX_ASIDE: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Bridging {
@@ -13,6 +17,8 @@ pub(crate) struct Bridging {
     has_begun: bool,
     /// This session's replay is over.
     is_live: bool,
+    /// What was announced while it was not.
+    aside: Vec<Stamp>,
 }
 
 /// What a kept message is to this node.
@@ -31,8 +37,22 @@ pub(crate) enum Place {
 
 impl Bridging {
     /// A session begins: the topic will be replayed.
-    pub(crate) const fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self) {
         self.is_live = false;
+        self.aside = Vec::new();
+    }
+
+    /// Keeps what is announced before the replay is over. Gives false if it is over.
+    pub(crate) fn put_aside(&mut self, stamp: Stamp) -> bool {
+        if !self.is_live && self.aside.len() < MAX_ASIDE {
+            self.aside.push(stamp);
+        }
+        !self.is_live
+    }
+
+    /// What was announced meanwhile.
+    pub(crate) fn take_aside(&mut self) -> Vec<Stamp> {
+        std::mem::take(&mut self.aside)
     }
 
     pub(crate) fn place(&mut self, position: Position) -> Place {

@@ -59,6 +59,9 @@ struct Interest {
     is_retired: bool,
     /// In which session the broker was asked for it.
     asked: Option<u64>,
+    /// The link has not got that yet. What comes of a topic that keeps history is of an earlier subscription, and would be taken
+    /// for a part of the replay.
+    is_queued: bool,
     tracking: Tracking,
     bridging: Bridging,
 }
@@ -105,6 +108,7 @@ impl Exchange {
                 let mut outgoing = self.outgoing.lock();
                 interest.asked = outgoing.session();
                 if interest.asked.is_some() {
+                    interest.is_queued = topic.is_kept();
                     outgoing.subscribe(topic.clone());
                 } else {
                     interest.tracking.interrupt();
@@ -186,6 +190,7 @@ impl Exchange {
             interest.bridging.interrupt();
             if first.len() < at_once.max(1) {
                 interest.asked = Some(session);
+                interest.is_queued = topic.is_kept();
                 first.push(topic);
             } else {
                 others.push_back(topic);
@@ -234,9 +239,24 @@ impl Exchange {
         loop {
             let taken = self.outgoing.lock().take(session, Instant::now());
             match taken {
-                Taken::Batch(commands) => return Some(commands),
+                Taken::Batch(commands, kept) => {
+                    for topic in kept {
+                        self.hand_over(&topic, session);
+                    }
+                    return Some(commands);
+                }
                 Taken::End => return None,
                 Taken::Nothing => self.news.notified().await,
+            }
+        }
+    }
+
+    /// The link is about to get the subscription of a topic that keeps history.
+    fn hand_over(&self, topic: &Name, session: u64) {
+        if let Some(entry) = self.topics.find(topic) {
+            let mut interest = entry.lock();
+            if interest.asked == Some(session) {
+                interest.is_queued = false;
             }
         }
     }
@@ -276,6 +296,7 @@ impl Exchange {
         let is_current = outgoing.session() == Some(session);
         if is_current && !interest.is_retired && interest.asked != Some(session) {
             interest.asked = Some(session);
+            interest.is_queued = topic.is_kept();
             outgoing.subscribe(topic.clone());
         }
     }
@@ -303,7 +324,8 @@ impl Exchange {
     ) -> Option<R> {
         let entry = self.topics.find(topic)?;
         let mut interest = entry.lock();
-        let is_wanted = !interest.is_retired && interest.asked == Some(session);
+        let is_asked = interest.asked == Some(session) && !interest.is_queued;
+        let is_wanted = !interest.is_retired && is_asked;
         let Interest {
             tracking, bridging, ..
         } = &mut *interest;

@@ -85,7 +85,8 @@ pub(crate) struct Waiting {
 
 /// What [`Outgoing::take`] gives.
 pub(crate) enum Taken {
-    Batch(Vec<Command>),
+    /// With the topics that keep history among those that are subscribed.
+    Batch(Vec<Command>, Vec<Name>),
     Nothing,
     /// This session gets nothing any more.
     End,
@@ -282,6 +283,7 @@ impl Outgoing {
         let mut commands = Vec::with_capacity(BATCH.min(self.queue.len() + 1));
         let mut bytes = 0;
         let mut waiting = Waiting::default();
+        let mut kept = Vec::new();
         while commands.len() < BATCH && bytes < BATCH_BYTES {
             let Some(entry) = self.queue.pop_front() else {
                 break;
@@ -289,6 +291,7 @@ impl Outgoing {
             commands.push(match entry {
                 Entry::Subscribe(topic) => {
                     let command = if topic.is_kept() {
+                        kept.push(topic.clone());
                         Command::SubscribeKept(topic.to_shared())
                     } else {
                         Command::Subscribe(topic.to_shared())
@@ -324,7 +327,7 @@ impl Outgoing {
         if self.queue.is_empty() {
             self.queue.shrink_to(BATCH);
         }
-        Taken::Batch(commands)
+        Taken::Batch(commands, kept)
     }
 
     fn echo(&mut self, waiting: Waiting, now: Instant) -> (Name, Bytes) {
@@ -413,7 +416,7 @@ mod tests {
         /// What a session is given, short: `+` subscribes, `-` unsubscribes, `!` publishes.
         fn take(&mut self, session: u64) -> Option<Vec<String>> {
             let commands = match self.outgoing.take(session, self.now) {
-                Taken::Batch(commands) => commands,
+                Taken::Batch(commands, _) => commands,
                 Taken::Nothing => Vec::new(),
                 Taken::End => return None,
             };

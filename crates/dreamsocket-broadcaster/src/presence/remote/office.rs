@@ -604,7 +604,7 @@ where
             self.set_unread(sheet, false);
             if sheet.ear.is_some() && again.flatten().is_some() {
                 // The store may have lost it; then it is written again within this time.
-                let due = Instant::now() + self.outer.options.beat * 10;
+                let due = Instant::now() + self.outer.options.beat * 60;
                 desk.agenda.add(topic, Job::Read, due);
             }
         }
