@@ -245,10 +245,17 @@ impl<M: Clone> Channel<M> {
     }
 
     /// The next message or gap, or `None` when the channel has ended. Parks the task if nothing waits.
+    #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
-        let shared = ready!(self.poll_recv_shared(cx));
-        let delivery = shared.map(|delivery| delivery.map(|message| self.clone_out(message)));
-        Poll::Ready(delivery)
+        let taken = ready!(self.queue.poll_take(cx));
+        // Not by way of the shared message, which would be moved twice.
+        Poll::Ready(taken.map(|taken| {
+            note(&mut self.reached, &taken);
+            match taken {
+                Taken::Message(parcel) => Delivery::Message(self.queue.clone_out(parcel)),
+                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
+            }
+        }))
     }
 }
 

@@ -29,6 +29,7 @@ impl<M> Parcel<M> {
     }
 
     /// Moves the message out if nobody else holds it, else clones it.
+    #[inline]
     pub(crate) fn unwrap_or_clone(parcel: Arc<Self>) -> M
     where
         M: Clone,

@@ -235,6 +235,7 @@ impl<M> Queue<M> {
 
     /// The message for the reader: moved if no other subscriber holds it, else cloned. If its `Clone` panics, the
     /// message counts as missed.
+    #[inline]
     pub(crate) fn clone_out(&self, message: Arc<Parcel<M>>) -> M
     where
         M: Clone,

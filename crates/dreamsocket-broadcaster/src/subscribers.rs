@@ -137,6 +137,7 @@ impl<M> Subscribers<M> {
     }
 
     /// Hands the message to the next batch, and tells whether there may be more.
+    #[inline]
     pub(crate) fn deliver(&mut self, walk: &mut Walk<'_, M>, deferred: &mut Deferred<M>) -> bool {
         let Some(message) = walk.message.take() else {
             return false;
