@@ -85,6 +85,8 @@ struct Shape {
     required: BTreeSet<String>,
     /// Of a list or a map.
     items: Option<Value>,
+    /// Fields that are not named are refused (serde's `deny_unknown_fields`).
+    is_closed: bool,
 }
 
 impl Comparison<'_> {
@@ -131,7 +133,9 @@ impl Comparison<'_> {
             let field = format!("{place}, field `{name}`");
             let was_required = before.required.contains(name);
             let Some(new) = after.properties.get(name) else {
-                self.note(self.is_sent && was_required, format!("{field} is gone"));
+                let is_missed = self.is_sent && was_required;
+                let is_refused = !self.is_sent && after.is_closed;
+                self.note(is_missed || is_refused, format!("{field} is gone"));
                 continue;
             };
             match (was_required, after.required.contains(name)) {
@@ -140,6 +144,12 @@ impl Comparison<'_> {
                 _ => {}
             }
             self.compare(&field, old, new);
+        }
+        if after.is_closed && !before.is_closed && !self.is_sent {
+            self.note(
+                true,
+                format!("{place}: fields that are not named are refused now"),
+            );
         }
         for name in after.properties.keys() {
             if !before.properties.contains_key(name) {
@@ -174,7 +184,14 @@ impl Shape {
         for choice in list(schema, "oneOf").chain(list(schema, "anyOf")) {
             match tag(choice, root) {
                 Some(tag) => {
-                    self.choices.insert(tag, choice.clone());
+                    // Untagged ones may have nothing that tells them apart but their order.
+                    let mut name = tag.clone();
+                    let mut number = 2;
+                    while self.choices.contains_key(&name) {
+                        name = format!("{tag} ({number})");
+                        number += 1;
+                    }
+                    self.choices.insert(name, choice.clone());
                 }
                 // `null`, or values without fields.
                 None => self.add(choice, root, depth + 1),
@@ -192,6 +209,8 @@ impl Shape {
         if let Some(Value::Object(properties)) = schema.get("properties") {
             self.properties.extend(properties.clone());
         }
+        let is_closed = |key| schema.get(key) == Some(&Value::Bool(false));
+        self.is_closed |= is_closed("additionalProperties") || is_closed("unevaluatedProperties");
         let required = list(schema, "required").filter_map(Value::as_str);
         self.required.extend(required.map(str::to_owned));
         for key in ["items", "additionalProperties"] {

@@ -224,3 +224,25 @@ fn a_field_of_another_type() {
         );
     }
 }
+
+#[test]
+fn what_is_refused_when_it_is_not_known() {
+    let (received, sent) = versions!(#[serde(tag = "type", deny_unknown_fields)] Old { A { x: u8, y: u8 } } New { A { x: u8 } });
+    assert_eq!(
+        received,
+        ["!what clients send, type \"A\", field `y` is gone"]
+    );
+    assert_eq!(
+        sent,
+        ["!what clients are sent, type \"A\", field `y` is gone"]
+    );
+}
+
+#[test]
+fn alternatives_that_look_alike_are_compared_in_their_order() {
+    let (received, _) = versions!(#[serde(untagged)] Old { A { x: u8 }, B { x: String } } New { A { x: bool }, B { x: String } });
+    assert!(
+        received.iter().any(|change| change.starts_with('!')),
+        "{received:?}"
+    );
+}
