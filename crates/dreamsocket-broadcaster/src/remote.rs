@@ -227,10 +227,10 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 if let Place::Known { is_bridge: true } = place {
                     tracking.bridge();
                 }
-                let is_past = match place {
+                let (is_past, is_torn) = match place {
                     Place::Known { .. } => return None,
-                    Place::Past => true,
-                    Place::New => false,
+                    Place::Past { is_torn } => (true, is_torn),
+                    Place::New => (false, false),
                 };
                 let verdict = match &frame {
                     Ok(Frame::Message { stamp, .. }) if is_past => tracking.past(*stamp, now),
@@ -238,10 +238,10 @@ impl<M: Send + Sync + 'static> Remote<M> {
                     Ok(_) => Verdict::Drop,
                     Err(_) => Verdict::Deliver(Gap::UNKNOWN),
                 };
-                Some((verdict, is_past))
+                Some((verdict, is_past, is_torn))
             })
             .flatten();
-        let Some((verdict, is_past)) = look else {
+        let Some((verdict, is_past, is_torn)) = look else {
             return;
         };
         let Verdict::Deliver(mut gap) = verdict else {
@@ -249,6 +249,9 @@ impl<M: Send + Sync + 'static> Remote<M> {
             tally.doubles.fetch_add(1, Ordering::Relaxed);
             return;
         };
+        if is_torn {
+            gap.add(Gap::UNKNOWN);
+        }
         let read = match frame {
             Ok(Frame::Message {
                 except,

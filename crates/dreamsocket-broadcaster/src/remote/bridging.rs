@@ -17,6 +17,8 @@ pub(crate) struct Bridging {
     has_begun: bool,
     /// This session's replay is over.
     is_live: bool,
+    /// A first replay was cut off, and what came last has not been found again.
+    is_torn: bool,
     /// What was announced while it was not.
     aside: Vec<Stamp>,
 }
@@ -30,7 +32,10 @@ pub(crate) enum Place {
         is_bridge: bool,
     },
     /// It was published before anybody here was subscribed.
-    Past,
+    Past {
+        /// Something may be missing between it and what came before the connection was lost.
+        is_torn: bool,
+    },
     /// It is for those who are subscribed.
     New,
 }
@@ -39,6 +44,7 @@ impl Bridging {
     /// A session begins: the topic will be replayed.
     pub(crate) fn interrupt(&mut self) {
         self.is_live = false;
+        self.is_torn = !self.has_begun && self.last.is_some();
         self.aside = Vec::new();
     }
 
@@ -61,13 +67,15 @@ impl Bridging {
             && position.number() <= last.number()
         {
             let is_bridge = last == position && !self.is_live;
+            self.is_torn &= !is_bridge;
             return Place::Known { is_bridge };
         }
         self.last = Some(position);
         if self.has_begun {
             Place::New
         } else {
-            Place::Past
+            let is_torn = std::mem::take(&mut self.is_torn);
+            Place::Past { is_torn }
         }
     }
 
@@ -86,6 +94,8 @@ mod tests {
 
     const KNOWN: Place = Place::Known { is_bridge: false };
     const BRIDGE: Place = Place::Known { is_bridge: true };
+    const PAST: Place = Place::Past { is_torn: false };
+    const TORN: Place = Place::Past { is_torn: true };
 
     fn position(number: u64) -> Position {
         Position::new(1, u128::from(number))
@@ -94,8 +104,8 @@ mod tests {
     #[test]
     fn b5_the_first_replay_is_the_past_and_later_ones_go_on_behind_the_last_message() {
         let mut bridging = Bridging::default();
-        assert_eq!(bridging.place(position(3)), Place::Past);
-        assert_eq!(bridging.place(position(5)), Place::Past);
+        assert_eq!(bridging.place(position(3)), PAST);
+        assert_eq!(bridging.place(position(5)), PAST);
         assert!(bridging.replayed());
         assert_eq!(bridging.place(position(6)), Place::New);
         assert_eq!(bridging.place(position(6)), KNOWN);
@@ -109,17 +119,23 @@ mod tests {
     #[test]
     fn b5_a_first_replay_that_was_cut_off_goes_on_as_the_past() {
         let mut bridging = Bridging::default();
-        assert_eq!(bridging.place(position(3)), Place::Past);
+        assert_eq!(bridging.place(position(3)), PAST);
         bridging.interrupt();
         assert_eq!(bridging.place(position(3)), BRIDGE);
-        assert_eq!(bridging.place(position(4)), Place::Past);
+        assert_eq!(bridging.place(position(4)), PAST);
+        bridging.interrupt();
+        // What came last is not found again.
+        assert_eq!(bridging.place(position(7)), TORN);
+        assert_eq!(bridging.place(position(8)), PAST);
         assert!(bridging.replayed());
+        bridging.interrupt();
+        assert_eq!(bridging.place(position(10)), Place::New);
     }
 
     #[test]
     fn b5_another_life_is_new_whatever_its_numbers() {
         let mut bridging = Bridging::default();
-        assert_eq!(bridging.place(position(9)), Place::Past);
+        assert_eq!(bridging.place(position(9)), PAST);
         assert!(bridging.replayed());
         bridging.interrupt();
         assert_eq!(bridging.place(Position::new(2, 9)), Place::New);
