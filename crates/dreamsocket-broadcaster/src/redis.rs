@@ -192,7 +192,7 @@ impl Link for Redis {
                     let begun = Instant::now();
                     let run_id = connection.run_id.clone();
                     let (mut session, inbox) = node.connected(run_id, MAX_FRAME);
-                    let kept = retention.map(|kept| KeptTopics::new(prefix.clone(), kept));
+                    let kept = retention.map(|_| KeptTopics::new(prefix.clone()));
                     *connection.pushes.receiving.lock() = Some(Receiving {
                         inbox,
                         prefix: prefix.clone(),
@@ -441,12 +441,21 @@ impl Pushes {
                     && let Some(topic) = topic(&channel, &receiving.prefix)
                 {
                     let frame = Bytes::from(frame);
-                    match (kept::published(&frame), &mut receiving.kept) {
-                        (Some(entry), Some(kept)) => {
-                            kept.receive(&mut receiving.inbox, topic, entry);
+                    let inbox = &mut receiving.inbox;
+                    let is_room = match (kept::published(&frame), &mut receiving.kept) {
+                        (Some(entry), Some(kept)) => kept.receive(inbox, topic, entry),
+                        (None, Some(kept)) => kept.receive_plain(inbox, topic, frame),
+                        (Some(entry), None) => {
+                            inbox.receive(topic, entry.into_frame());
+                            true
                         }
-                        (Some(entry), None) => receiving.inbox.receive(topic, entry.into_frame()),
-                        (None, _) => receiving.inbox.receive(topic, frame),
+                        (None, None) => {
+                            inbox.receive(topic, frame);
+                            true
+                        }
+                    };
+                    if !is_room {
+                        self.is_lost.notify_one();
                     }
                 }
             }

@@ -181,8 +181,8 @@ impl<M: Send + Sync + 'static> Remote<M> {
             }
             Ok(Frame::Announcement(stamp)) => {
                 let look = self.exchange.track(&topic, session, |tracking, bridging| {
-                    // What it announces may be about to be replayed.
-                    if named.is_kept() && bridging.put_aside(stamp) {
+                    // What it announces may be about to be replayed; it will be announced again.
+                    if named.is_kept() && !bridging.is_live() {
                         return Gap::NONE;
                     }
                     tracking.announcement(stamp, now)
@@ -291,14 +291,9 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let now = Instant::now();
         let topic = self.local.name(topic.into());
         let look = self.exchange.track(&topic, session, |tracking, bridging| {
-            let (is_first, owed) = (bridging.replayed(), tracking.confirm(now));
-            let mut announced = Gap::NONE;
-            for stamp in bridging.take_aside() {
-                announced.add(tracking.announcement(stamp, now));
-            }
-            (is_first, owed, announced)
+            (bridging.replayed(), tracking.confirm(now))
         });
-        let Some((is_first, owed, announced)) = look else {
+        let Some((is_first, owed)) = look else {
             return;
         };
         // Who waits for the first replay misses nothing, and what is in the ring has no gap behind it.
@@ -308,7 +303,6 @@ impl<M: Send + Sync + 'static> Remote<M> {
             self.tell(&topic, owed);
         }
         self.local.complete(&topic);
-        self.tell(&topic, announced);
     }
 
     fn confirm(&self, session: u64, number: u64, now: Instant) {

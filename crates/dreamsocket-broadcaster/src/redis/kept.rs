@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use redis::Value;
 
-use crate::link::{Inbox, Retention};
+use crate::link::Inbox;
 use crate::position::Position;
 
 /// Keys: the stream. Arguments: the frame, the channel, how many entries, how old in milliseconds.
@@ -24,6 +24,11 @@ redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])";
 
 /// So many entries are asked for at a time.
 pub(super) const PAGE: usize = 1_000;
+
+/// What may be put aside during a replay, in frames and in bytes. Past it the connection counts as lost, which tells a gap: who
+/// is heard for the first time would else begin in the middle.
+const MAX_ASIDE: usize = 65_536;
+const MAX_ASIDE_BYTES: usize = 64 * 1024 * 1024;
 
 /// So many are handed on before what is published gets its turn to be put aside.
 const PIECE: usize = 64;
@@ -43,17 +48,48 @@ pub(super) struct Entry {
 /// The topics of a session that are kept.
 pub(super) struct KeptTopics {
     prefix: String,
-    retention: Retention,
     topics: HashMap<Arc<str>, State>,
 }
 
 enum State {
-    /// The stream was asked for; what was published since then.
-    Asked(VecDeque<Entry>),
+    /// The stream was asked for; what was published since then, in order.
+    Asked(Aside),
     /// Everything up to there has been brought.
     Live(Option<Id>),
     /// What still comes is of no use.
     Left,
+}
+
+#[derive(Default)]
+struct Aside {
+    frames: VecDeque<Put>,
+    bytes: usize,
+}
+
+enum Put {
+    Kept(Entry),
+    /// What is not kept: an announcement, say.
+    Plain(Bytes),
+}
+
+impl Aside {
+    /// Gives false if there is no room.
+    fn put(&mut self, put: Put) -> bool {
+        self.bytes += match &put {
+            Put::Kept(entry) => entry.frame.len(),
+            Put::Plain(frame) => frame.len(),
+        };
+        self.frames.push_back(put);
+        self.frames.len() <= MAX_ASIDE && self.bytes <= MAX_ASIDE_BYTES
+    }
+
+    /// The first of those that are kept.
+    fn first(&self) -> Option<Id> {
+        self.frames.iter().find_map(|put| match put {
+            Put::Kept(entry) => Some(entry.id),
+            Put::Plain(_) => None,
+        })
+    }
 }
 
 impl Id {
@@ -137,17 +173,16 @@ impl Entry {
 }
 
 impl KeptTopics {
-    pub(super) fn new(prefix: String, retention: Retention) -> Self {
+    pub(super) fn new(prefix: String) -> Self {
         Self {
             prefix,
-            retention,
             topics: HashMap::new(),
         }
     }
 
     /// It is about to be subscribed, and its stream to be asked for.
     pub(super) fn ask(&mut self, topic: Arc<str>) {
-        self.topics.insert(topic, State::Asked(VecDeque::new()));
+        self.topics.insert(topic, State::Asked(Aside::default()));
     }
 
     pub(super) fn leave(&mut self, topic: &str) {
@@ -163,16 +198,10 @@ impl KeptTopics {
         }
     }
 
-    /// Takes what was published.
-    pub(super) fn receive(&mut self, inbox: &mut Inbox, topic: &str, entry: Entry) {
+    /// Takes what was published. Gives false if there is no room for it.
+    pub(super) fn receive(&mut self, inbox: &mut Inbox, topic: &str, entry: Entry) -> bool {
         match self.topics.get_mut(topic) {
-            Some(State::Asked(aside)) => {
-                // As many as the topic keeps: who would need more is told a gap by the numbers.
-                if aside.len() > self.retention.count {
-                    aside.pop_front();
-                }
-                aside.push_back(entry);
-            }
+            Some(State::Asked(aside)) => return aside.put(Put::Kept(entry)),
             Some(State::Live(last)) => {
                 if last.is_none_or(|last| last < entry.id) {
                     *last = Some(entry.id);
@@ -183,6 +212,17 @@ impl KeptTopics {
             // Others keep it, this node does not.
             None => inbox.receive(topic, entry.frame),
         }
+        true
+    }
+
+    /// Takes what was published and is not kept, likewise.
+    pub(super) fn receive_plain(&mut self, inbox: &mut Inbox, topic: &str, frame: Bytes) -> bool {
+        match self.topics.get_mut(topic) {
+            Some(State::Asked(aside)) => return aside.put(Put::Plain(frame)),
+            Some(State::Left) => {}
+            Some(State::Live(_)) | None => inbox.receive(topic, frame),
+        }
+        true
     }
 
     /// Leaves out what was published since it was subscribed, which comes behind the replay, and tells whether there was any: then
@@ -191,7 +231,7 @@ impl KeptTopics {
         let Some(State::Asked(aside)) = self.topics.get(topic) else {
             return true;
         };
-        let Some(first) = aside.front().map(|entry| entry.id) else {
+        let Some(first) = aside.first() else {
             return false;
         };
         let count = entries.len();
@@ -223,8 +263,12 @@ impl KeptTopics {
         };
         inbox.replayed(topic);
         if let State::Asked(aside) = std::mem::replace(state, State::Live(last)) {
-            for entry in aside {
-                self.receive(inbox, topic, entry);
+            for put in aside.frames {
+                // It is live by now, and nothing is put aside any more.
+                match put {
+                    Put::Kept(entry) => self.receive(inbox, topic, entry),
+                    Put::Plain(frame) => self.receive_plain(inbox, topic, frame),
+                };
             }
         }
     }
@@ -262,6 +306,25 @@ mod tests {
         ] {
             assert_eq!(read(other), None);
         }
+    }
+
+    #[test]
+    fn b5_what_is_put_aside_is_bounded_and_nothing_of_it_is_dropped_in_silence() {
+        let kept = |number| {
+            let id = Id { ms: 1, number };
+            let frame = Bytes::from_static(b"frame");
+            Put::Kept(Entry { id, frame })
+        };
+        let mut aside = Aside::default();
+        assert!(aside.put(Put::Plain(Bytes::new())));
+        assert_eq!(aside.first(), None);
+        assert!((1..MAX_ASIDE as u64).all(|number| aside.put(kept(number))));
+        assert_eq!(aside.first(), Some(Id { ms: 1, number: 1 }));
+        assert!(!aside.put(kept(u64::MAX)), "the connection counts as lost");
+        let mut large = Aside::default();
+        let frame = Bytes::from(vec![0; MAX_ASIDE_BYTES]);
+        assert!(large.put(Put::Plain(frame)));
+        assert!(!large.put(kept(1)));
     }
 
     #[test]

@@ -4,10 +4,6 @@
 //! message that came last is among it, nothing is missing between it and what follows. Plain data.
 
 use crate::position::Position;
-use crate::remote::frame::Stamp;
-
-/// How many announcements are put aside during a replay: of more publishers the next announcement tells.
-const MAX_ASIDE: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Bridging {
@@ -19,8 +15,6 @@ pub(crate) struct Bridging {
     is_live: bool,
     /// A first replay was cut off, and what came last has not been found again.
     is_torn: bool,
-    /// What was announced while it was not.
-    aside: Vec<Stamp>,
 }
 
 /// What a kept message is to this node.
@@ -42,23 +36,14 @@ pub(crate) enum Place {
 
 impl Bridging {
     /// A session begins: the topic will be replayed.
-    pub(crate) fn interrupt(&mut self) {
+    pub(crate) const fn interrupt(&mut self) {
         self.is_live = false;
         self.is_torn = !self.has_begun && self.last.is_some();
-        self.aside = Vec::new();
     }
 
-    /// Keeps what is announced before the replay is over. Gives false if it is over.
-    pub(crate) fn put_aside(&mut self, stamp: Stamp) -> bool {
-        if !self.is_live && self.aside.len() < MAX_ASIDE {
-            self.aside.push(stamp);
-        }
-        !self.is_live
-    }
-
-    /// What was announced meanwhile.
-    pub(crate) fn take_aside(&mut self) -> Vec<Stamp> {
-        std::mem::take(&mut self.aside)
+    /// Whether this session's replay is over.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     pub(crate) fn place(&mut self, position: Position) -> Place {

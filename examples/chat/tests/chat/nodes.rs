@@ -1,12 +1,12 @@
 //! Several chats that share their rooms over a real broker, as one chat.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use brokers::{Nats, Redis};
 use fault_proxy::Ledger;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -175,7 +175,7 @@ impl Heard {
 }
 
 /// Listens to one node until it is gone, and then to the other one until the last word.
-async fn listen(member: usize, first: &str, second: &str) -> Heard {
+async fn listen(member: usize, first: &str, second: &str, hears: mpsc::Sender<()>) -> Heard {
     let mut heard = Heard::default();
     for address in [first, second] {
         let query = format!("user=member{member}");
@@ -184,7 +184,13 @@ async fn listen(member: usize, first: &str, second: &str) -> Heard {
             .send(json!({"type": "enter", "room": "garden", "since": heard.position}))
             .await;
         while let Some(Ok(Message::Text(text))) = client.socket.next().await {
-            heard.note(&serde_json::from_str(&text).unwrap());
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if message["text"] == "ready" {
+                heard.position = message["position"].as_str().map(str::to_owned);
+                hears.send(()).await.unwrap();
+                continue;
+            }
+            heard.note(&message);
             if heard.is_over {
                 return heard;
             }
@@ -199,22 +205,18 @@ async fn all_who_lose_their_node_go_on_at_another(broker: &[&str]) {
     let (one, other) = (node(broker).await, node(broker).await);
     let (mut speaker, _) = other.enter("garden", "Speaker").await;
     let mut crowd_tasks = JoinSet::new();
+    let (sender, mut hears) = mpsc::channel(1);
     for member in 0..crowd() {
         let (first, second) = (one.address.clone(), other.address.clone());
-        crowd_tasks.spawn(async move { listen(member, &first, &second).await });
+        let sender = sender.clone();
+        crowd_tasks.spawn(async move { listen(member, &first, &second, sender).await });
     }
-    // They are all there when the speaker has been told so: one by one, or by a list when it could not keep up.
-    let mut present = HashSet::new();
-    while present.len() <= crowd() {
-        let message = speaker.receive().await;
-        if message["type"] == "people" {
-            let people = message["people"].as_array().unwrap().iter();
-            present = people.map(|person| person["name"].to_string()).collect();
-        } else if message["type"] == "joined" {
-            present.insert(message["name"].to_string());
-        }
-        present.insert(json!("Speaker").to_string());
+    // They are all there when they have heard this, live or as the last that was said.
+    speaker.say("garden", "ready").await;
+    for _ in 0..crowd() {
+        timeout(PATIENCE, hears.recv()).await.unwrap().unwrap();
     }
+    speaker.hear("ready").await;
     let mut node = Some(one);
     for number in 0..200 {
         speaker.say("garden", &number.to_string()).await;
