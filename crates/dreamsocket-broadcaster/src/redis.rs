@@ -298,7 +298,8 @@ impl Connection {
             let mut last = None;
             loop {
                 let mut entries = VecDeque::from(Entry::all(reply));
-                let is_over = entries.len() < kept::PAGE || self.pushes.trim(topic, &mut entries);
+                let is_full = entries.len() >= kept::PAGE;
+                let is_over = self.pushes.trim(topic, &mut entries) || !is_full;
                 last = entries.back().map(|entry| entry.id).or(last);
                 while self.pushes.replay(topic, &mut entries) {
                     // What is published meanwhile is put aside in time.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
+    Broadcaster, Channel, ChannelOptions, Delivery, History, Position, PublishError, RemoteOptions,
+    Topic,
 };
 use tokio::time;
 
@@ -255,4 +256,42 @@ async fn b5_a_burst_longer_than_what_is_kept_arrives_over_redis() {
     let redis = Redis::start().await;
     let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
     check_burst(&here, &there).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_what_jetstream_refuses_is_not_confirmed() {
+    let nats = Nats::start_with_jetstream().await;
+    let options = || options().confirm_timeout(Duration::from_secs(1));
+    let topic = over_nats(&nats, options()).await.topic("lobby");
+    topic.publish_confirmed(0).await.unwrap();
+    nats.seal_stream("dreamsocket_kept").await;
+    for number in 1..3 {
+        let refused = topic.publish_confirmed(number).await;
+        assert!(
+            matches!(refused, Err(PublishError::Unconfirmed)),
+            "{refused:?}"
+        );
+    }
+}
+
+/// The stream is read in pages of 1,000, and what is published meanwhile is no part of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_who_subscribes_to_a_long_redis_stream_gets_what_is_published_at_once() {
+    let redis = Redis::start().await;
+    let options = RemoteOptions::new().history(History::last(2_000));
+    let connect = async || {
+        let connected = Broadcaster::connect_redis(&redis.url(), options.clone()).await;
+        connected.unwrap().topic("lobby")
+    };
+    let here = connect().await;
+    for number in 0..2_000 {
+        publish(&here, number).await;
+    }
+    here.publish_confirmed(2_000).await.unwrap();
+    for number in 2_001..2_006 {
+        let there = connect().await;
+        let mut channel = there.subscribe();
+        publish(&there, number).await;
+        expect(&mut channel, [Ok(number)]).await;
+    }
 }

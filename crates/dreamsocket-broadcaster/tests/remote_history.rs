@@ -5,6 +5,7 @@
 
 mod broker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Broker;
@@ -12,6 +13,7 @@ use dreamsocket_broadcaster::link::{Command, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
+use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
 /// A message, or a gap with its count.
@@ -378,5 +380,60 @@ async fn b5_what_is_announced_during_a_replay_does_not_stand_for_it() {
     // It is quiet for long enough that its last number is told.
     time::sleep(Duration::from_secs(2)).await;
     let mut channel = topic.subscribe_last(10);
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+}
+
+/// Keeps what is published. When a topic was subscribed it takes no command until it is told to, and then brings a message of
+/// that subscription first.
+struct OneMoreOfBefore(Arc<Notify>);
+
+impl Link for OneMoreOfBefore {
+    const KEEPS_HISTORY: bool = true;
+
+    async fn run(self, node: Node) {
+        let (mut session, mut inbox) = node.connected("memory", usize::MAX);
+        let own_topic = node.own_topic();
+        let mut kept = Vec::new();
+        while let Some(commands) = session.next().await {
+            let mut subscribed = None;
+            for command in commands {
+                match command {
+                    Command::PublishKept { frame, .. } => kept.push(frame),
+                    Command::Publish { topic, frame } if topic == own_topic => {
+                        inbox.receive(&topic, frame);
+                    }
+                    Command::SubscribeKept(topic) => {
+                        for (number, frame) in (1_u128..).zip(&kept) {
+                            let position = Position::new(1, number);
+                            let age = Duration::ZERO;
+                            inbox.receive_kept(&topic, position, age, frame.clone());
+                        }
+                        inbox.replayed(&topic);
+                        subscribed = Some(topic);
+                    }
+                    Command::Publish { .. } | Command::Subscribe(_) | Command::Unsubscribe(_) => {}
+                }
+            }
+            if let Some((topic, frame)) = subscribed.zip(kept.last()) {
+                self.0.notified().await;
+                let last = Position::new(1, kept.len() as u128);
+                inbox.receive_kept(&topic, last, Duration::ZERO, frame.clone());
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_what_still_comes_of_an_earlier_subscription_is_no_part_of_the_replay() {
+    let goes_on = Arc::<Notify>::default();
+    let node = Broadcaster::with_link(OneMoreOfBefore(Arc::clone(&goes_on)), options());
+    let topic = node.topic("lobby");
+    settle().await;
+    publish(&topic, 0..3).await;
+    let mut channel = topic.subscribe_last(10);
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    drop(channel);
+    let mut channel = topic.subscribe_last(10);
+    goes_on.notify_one();
     assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
 }

@@ -272,14 +272,12 @@ impl Connection {
         &self.shared.facts.config
     }
 
-    /// Closes because of what the peer has sent. A reason that is too long is left out.
+    /// Closes because of what the peer has sent. A reason that is too long is cut.
     #[cfg(feature = "json")]
     pub(crate) fn reject(&self, code: CloseCode, reason: impl Into<Text>) {
-        let reason = reason.into();
-        let fits = CloseFrame::new(code, &reason).is_ok();
         self.shared.outbox.request_close(CloseRequest {
             code,
-            reason: if fits { reason } else { Text::default() },
+            reason: reason.into(),
             cause: Cause::Protocol,
             at: None,
         });

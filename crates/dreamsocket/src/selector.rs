@@ -316,7 +316,7 @@ impl<C: Clone + Send + Sync + 'static> From<Channel<C>> for Selector<C> {
 impl<C: Clone + Send + Sync + 'static> From<PositionedChannel<C>> for Selector<Positioned<C>> {
     fn from(channel: PositionedChannel<C>) -> Self {
         let key = Key::Topic(channel.channel().shared_topic_name());
-        Self::of(Some(key), SubscribedPositions(Some(channel)))
+        Self::of(Some(key), Subscribed(Some(channel)))
     }
 }
 
@@ -369,13 +369,46 @@ impl From<Interval> for Selector<Instant> {
     }
 }
 
-/// A topic's channel; dropped as soon as it has ended.
-struct Subscribed<C>(Option<Channel<C>>);
+/// A topic's channel, with positions or without; dropped as soon as it has ended.
+struct Subscribed<H>(Option<H>);
 
-impl<C: Clone> Stream for Subscribed<C> {
-    type Item = Selected<C>;
+/// What the two kinds of channels have in common.
+trait Subscription {
+    type Message;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Selected<C>>> {
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery<Self::Message>>>;
+
+    fn end(&self) -> Option<End>;
+}
+
+impl<C: Clone> Subscription for Channel<C> {
+    type Message = C;
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
+        self.poll_recv(context)
+    }
+
+    fn end(&self) -> Option<End> {
+        self.end()
+    }
+}
+
+impl<C: Clone> Subscription for PositionedChannel<C> {
+    type Message = Positioned<C>;
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery<Positioned<C>>>> {
+        self.poll_recv(context)
+    }
+
+    fn end(&self) -> Option<End> {
+        self.channel().end()
+    }
+}
+
+impl<H: Subscription> Stream for Subscribed<H> {
+    type Item = Selected<H::Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(channel) = self.0.as_mut() else {
             return Poll::Ready(None);
         };
@@ -392,35 +425,7 @@ impl<C: Clone> Stream for Subscribed<C> {
     }
 }
 
-impl<C> Unpin for Subscribed<C> {}
-
-/// As [`Subscribed`], with positions.
-struct SubscribedPositions<C>(Option<PositionedChannel<C>>);
-
-impl<C: Clone> Stream for SubscribedPositions<C> {
-    type Item = Selected<Positioned<C>>;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Selected<Positioned<C>>>> {
-        let Some(channel) = self.0.as_mut() else {
-            return Poll::Ready(None);
-        };
-        let selected = match ready!(channel.poll_recv(context)) {
-            Some(Delivery::Message(message)) => Some(Selected::Message(message)),
-            Some(Delivery::Missed(missed)) => Some(Selected::Missed(missed)),
-            None => {
-                let end = channel.channel().end();
-                self.0 = None;
-                (end == Some(End::Lagged)).then_some(Selected::Lagged)
-            }
-        };
-        Poll::Ready(selected)
-    }
-}
-
-impl<C> Unpin for SubscribedPositions<C> {}
+impl<H> Unpin for Subscribed<H> {}
 
 /// A stream whose items are all messages.
 struct Messages<S>(Pin<Box<S>>);

@@ -138,6 +138,20 @@ impl Nats {
         format!("nats://{}", self.0.address)
     }
 
+    /// Has a JetStream stream refuse whatever is published to it from now on.
+    pub async fn seal_stream(&self, name: &str) {
+        let client = async_nats::connect(self.url()).await.unwrap();
+        let ask = async |what: &str, payload: String| {
+            let subject = format!("$JS.API.STREAM.{what}.{name}");
+            let answer = client.request(subject, payload.into()).await.unwrap();
+            serde_json::from_slice::<serde_json::Value>(&answer.payload).unwrap()
+        };
+        let mut config = ask("INFO", String::new()).await["config"].take();
+        config["sealed"] = true.into();
+        let answer = ask("UPDATE", config.to_string()).await;
+        assert!(answer["error"].is_null(), "{answer}");
+    }
+
     /// Deletes a JetStream stream with all that is in it.
     pub async fn delete_stream(&self, name: &str) {
         let client = async_nats::connect(self.url()).await.unwrap();
