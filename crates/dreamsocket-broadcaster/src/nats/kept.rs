@@ -8,30 +8,31 @@
 //! What is published has a name of its own (`Nats-Msg-Id`) and waits here until the stream has it. After a lost connection it
 //! is published again; the stream drops what it has already.
 
-use std::collections::{HashMap, VecDeque};
-use std::error::Error;
-use std::fmt;
+mod place;
+mod stream;
+mod unacknowledged;
+
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber};
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::stream::{AbortHandle, SelectAll, Stream, StreamExt, abortable};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{self, Instant};
 
-use crate::history::History;
+use self::place::Place;
+pub(super) use self::stream::{Store, StoreError};
+use self::stream::{nanos, read};
+pub(super) use self::unacknowledged::Unacknowledged;
 use crate::link::Inbox;
 use crate::lock::Lock;
-use crate::nats::{subject, subject_prefix, token_of};
+use crate::nats::subject;
 use crate::position::Position;
-use crate::remote::options::RemoteOptions;
-
-/// No topic's token has a `$` in it.
-const SUBJECTS: &str = "$kept.";
 
 /// For what is under way beside who waits for a confirmation.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -45,52 +46,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// One that has said nothing for so long is gone.
 const SILENT: Duration = Duration::from_secs(12);
 
-/// So many messages of a topic the stream keeps beyond those that were asked for. Who receives live reads the stream, too, and
-/// would lose what goes while it is behind: a burst that is longer than the history, say.
-const BEYOND: usize = 1_000;
-
-/// So many messages may wait for their acknowledgement, or so many bytes: half of what a consumer may be behind, or who
-/// publishes without a pause would get there.
-const WINDOW: usize = BEYOND / 2;
-const WINDOW_BYTES: usize = 8 * 1024 * 1024;
-
 /// The name that a message has in the stream takes room beside its frame.
 pub(super) const OVERHEAD: usize = 256;
 
-/// The stream's own memory of names, which catches what is published again.
-const DUPLICATES: Duration = Duration::from_secs(120);
-
 const STATUS: StatusCode = StatusCode::IDLE_HEARTBEAT;
-
-/// Why nothing can be kept.
-#[derive(Debug)]
-pub(super) enum StoreError {
-    /// The server was started without it, or the account may not use it.
-    NoJetStream,
-    /// It was asked and said no.
-    Refused(String),
-    /// It gave no answer that can be read.
-    NoAnswer,
-}
-
-/// The stream.
-#[derive(Clone)]
-pub(super) struct Store {
-    client: Client,
-    stream: String,
-    prefix: String,
-    /// How long who publishes waits.
-    confirm_timeout: Duration,
-    config: Value,
-}
-
-/// What was published and may not be in the stream yet. Outlives a session.
-#[derive(Default)]
-pub(super) struct Unacknowledged {
-    messages: VecDeque<(u64, Arc<str>, Bytes)>,
-    bytes: usize,
-    last: u64,
-}
 
 /// What comes for a session: the answers of JetStream, and what its consumers bring. A consumer has a subscription of its
 /// own, since JetStream does not count one by a wildcard as interest in it.
@@ -145,119 +104,6 @@ struct Consumer {
 
 /// The session cannot go on.
 pub(super) struct Lost;
-
-/// What a message of a consumer says of itself, in its reply subject.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    sequence: u64,
-    delivered: u64,
-    /// In nanoseconds since 1970.
-    time: u64,
-    pending: u64,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoJetStream => f.write_str(
-                "history needs JetStream, which this server or account has not: start nats-server with -js",
-            ),
-            Self::Refused(why) => write!(f, "JetStream does not keep history as asked: {why}"),
-            Self::NoAnswer => f.write_str("JetStream gives no answer"),
-        }
-    }
-}
-
-impl Error for StoreError {}
-
-impl Store {
-    pub(super) fn new(client: &Client, history: &History, options: &RemoteOptions) -> Self {
-        let prefix = subject_prefix(&options.prefix) + SUBJECTS;
-        let stream = format!("{}_kept", token_of(&options.prefix));
-        let max_age = nanos(history.max_age);
-        let config = json!({
-            "name": stream,
-            "description": "what topics of dreamsocket keep of what they have said",
-            "subjects": [format!("{prefix}*")],
-            "retention": "limits",
-            "discard": "old",
-            "max_consumers": -1,
-            "max_msgs": -1,
-            // And one more: who has everything but these misses nothing, and is to be known by the one before.
-            "max_msgs_per_subject": history.count + 1 + BEYOND,
-            "max_bytes": i64::try_from(options.history_bytes).unwrap_or(i64::MAX),
-            "max_age": max_age,
-            "max_msg_size": -1,
-            "storage": if options.is_history_in_memory { "memory" } else { "file" },
-            "num_replicas": 1,
-            "duplicate_window": nanos(DUPLICATES).min(max_age),
-        });
-        Self {
-            client: client.clone(),
-            stream,
-            prefix,
-            confirm_timeout: options.confirm_timeout,
-            config,
-        }
-    }
-
-    /// Makes the stream if there is none, and gives its life.
-    pub(super) async fn ensure(&self) -> Result<u64, StoreError> {
-        let subject = format!("$JS.API.STREAM.CREATE.{}", self.stream);
-        let request = self.client.request(subject, self.config.to_string().into());
-        let answer = match time::timeout(PATIENCE, request).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
-                return Err(StoreError::NoJetStream);
-            }
-            Ok(Err(_)) | Err(_) => return Err(StoreError::NoAnswer),
-        };
-        let answer = read(&answer.payload).map_err(|why| match why {
-            Some(why) => StoreError::Refused(why),
-            None => StoreError::NoAnswer,
-        })?;
-        // To the nanosecond: no stream is made twice at one time.
-        let created = answer["created"].as_str().ok_or(StoreError::NoAnswer)?;
-        Ok(created.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        }))
-    }
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// An answer of JetStream's, or what it says is wrong, if it says so.
-fn read(payload: &[u8]) -> Result<Value, Option<String>> {
-    let answer: Value = serde_json::from_slice(payload).map_err(|_| None)?;
-    match answer.get("error") {
-        Some(error) => Err(Some(
-            error["description"].as_str().unwrap_or("error").to_owned(),
-        )),
-        None => Ok(answer),
-    }
-}
-
-impl Unacknowledged {
-    fn push(&mut self, topic: Arc<str>, frame: Bytes) -> u64 {
-        self.last += 1;
-        self.bytes += frame.len();
-        self.messages.push_back((self.last, topic, frame));
-        self.last
-    }
-
-    fn remove(&mut self, number: u64) {
-        let place = self.messages.binary_search_by_key(&number, |it| it.0);
-        if let Some((_, _, frame)) = place.ok().and_then(|place| self.messages.remove(place)) {
-            self.bytes -= frame.len();
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.messages.len() < WINDOW && self.bytes < WINDOW_BYTES
-    }
-}
 
 impl Kept {
     /// Begins a session.
@@ -561,7 +407,7 @@ impl Kept {
             return self.open_again(number).await;
         };
         let position = Position::new(self.life, u128::from(place.sequence));
-        inbox.receive_kept(&topic, position, age(place.time), message.payload);
+        inbox.receive_kept(&topic, position, place.age(), message.payload);
         if let Some(topic) = over {
             inbox.replayed(&topic);
         }
@@ -667,78 +513,5 @@ impl Consumer {
         }
         self.is_replayed = true;
         Some(Arc::clone(&self.topic))
-    }
-}
-
-impl Place {
-    /// `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<delivered>.<time>.<pending>`, or with a domain and an account
-    /// before the stream and more behind.
-    fn read(reply: &str) -> Option<Self> {
-        let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let from = match tokens.len() {
-            7 => 3,
-            9.. => 5,
-            _ => return None,
-        };
-        let number = |index: usize| tokens.get(from + index)?.parse().ok();
-        Some(Self {
-            sequence: number(0)?,
-            delivered: number(1)?,
-            time: number(2)?,
-            pending: number(3)?,
-        })
-    }
-}
-
-/// By this machine's clock, which need not be the server's.
-fn age(nanos: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(nanos))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn b5_a_messages_place_is_read_in_both_forms() {
-        let place = Place {
-            sequence: 7,
-            delivered: 2,
-            time: 99,
-            pending: 3,
-        };
-        for (reply, expected) in [
-            ("$JS.ACK.stream.consumer.1.7.2.99.3", Some(&place)),
-            (
-                "$JS.ACK.domain.hash.stream.consumer.1.7.2.99.3",
-                Some(&place),
-            ),
-            (
-                "$JS.ACK.domain.hash.stream.consumer.1.7.2.99.3.random",
-                Some(&place),
-            ),
-            ("$JS.ACK.stream.consumer.1.7.2.99", None),
-            ("$JS.ACK.stream.consumer.1.7.x.99.3", None),
-            ("elsewhere", None),
-        ] {
-            assert_eq!(Place::read(reply).as_ref(), expected, "{reply}");
-        }
-    }
-
-    #[test]
-    fn b5_what_waits_for_its_acknowledgement_is_bounded_and_goes_in_any_order() {
-        let mut waiting = Unacknowledged::default();
-        for _ in 0..WINDOW {
-            assert!(waiting.has_room());
-            waiting.push("lobby".into(), Bytes::from_static(b"frame"));
-        }
-        assert!(!waiting.has_room());
-        for number in (1..=WINDOW as u64).rev() {
-            waiting.remove(number);
-            waiting.remove(number);
-        }
-        assert_eq!((waiting.messages.len(), waiting.bytes), (0, 0));
     }
 }

@@ -4,18 +4,20 @@
 //!
 //! **Locks**: the desk's is held alone, for a look; a room's as everywhere else.
 
-use std::collections::{HashMap, HashSet};
+mod clerk;
+mod living;
+
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
-use super::super::options::ROSTER_EXPIRY;
 use super::super::room::{Merged, Room, Who};
 use super::super::wire::{Change, Entry, Step, Word};
 use super::super::{Shared, rosters::News};
@@ -27,25 +29,13 @@ use crate::deferred::Deferred;
 use crate::engine::{Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::fingerprint::Fingerprint;
 use crate::lock::Lock;
-use crate::store::{Shelf, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// How long the task may go on when the presence is gone.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long one call of the store may take.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What the clerk may do at once after a rest.
-const BURST: Duration = Duration::from_millis(50);
-
-/// The longest pause after the store has failed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// The log has one word about a store that fails in this time.
-const LOG_PAUSE: Duration = Duration::from_secs(60);
-
-/// How large a roster may be to be shown again to everybody by a message; of a larger one only its version is.
-const MAX_SHOWN: usize = 64 * 1024;
 
 /// How many arrivals or rooms are dealt with before others get their turn.
 const ROUND: usize = 64;
@@ -168,8 +158,6 @@ where
     fn say_word(&self, word: Word) -> bool {
         self.say(&self.lives, word.encode())
     }
-
-    // Talking.
 
     async fn talk(&self) {
         let mut round = 0;
@@ -429,345 +417,6 @@ where
             _ => 0,
         };
         sheet.is_unread = is_unread;
-    }
-
-    // The clerk's work.
-
-    async fn work(&self) {
-        // Who finds a roster asks whether its node lives.
-        self.outer.when_shown().await;
-        let spacing = Duration::from_secs(1) / self.outer.options.rate;
-        let mut slot = Instant::now();
-        let mut failures = 0_u32;
-        let mut logged = None;
-        loop {
-            let now = Instant::now();
-            let (job, next) = {
-                let mut desk = self.desk.lock();
-                (desk.agenda.take(now), desk.agenda.next())
-            };
-            let Some((topic, job)) = job else {
-                match next {
-                    Some(next) => tokio::select! {
-                        () = time::sleep_until(next) => {}
-                        () = self.jobs.notified() => {}
-                    },
-                    None => self.jobs.notified().await,
-                }
-                continue;
-            };
-            slot = slot.max(now.checked_sub(BURST).unwrap_or(now));
-            time::sleep_until(slot).await;
-            slot += spacing;
-            self.outer.engine.when_connected().await;
-            let done = match job {
-                Job::Write => self.write(&topic).await,
-                Job::Read => self.read(&topic).await,
-            };
-            match done {
-                Ok(()) => failures = 0,
-                Err(error) => {
-                    if logged.is_none_or(|logged| now > logged + LOG_PAUSE) {
-                        logged = Some(now);
-                        tracing::warn!(%error, "the store of presence has failed; it is tried again");
-                    }
-                    failures = failures.saturating_add(1);
-                    let pause = Duration::from_millis(100) * failures;
-                    let pause = pause.min(LONGEST_PAUSE);
-                    self.desk.lock().agenda.add(&topic, job, now + pause);
-                    time::sleep(pause).await;
-                }
-            }
-        }
-    }
-
-    async fn write(&self, topic: &Name) -> Result<(), StoreError> {
-        let found = self.guard(|shared| {
-            let lock = shared.rooms.find(topic)?;
-            let room = lock.lock();
-            let rosters = room.rosters.as_deref()?;
-            rosters
-                .has_own()
-                .then(|| (rosters.version(), rosters.own_steps()))
-        });
-        let (version, steps) = match found {
-            Some(Some(found)) => found,
-            // Nobody is left. That is written, too: what is not found might also be lost.
-            _ => {
-                let desk = self.desk.lock();
-                let sheet = desk.sheets.get(topic);
-                (sheet.map_or(0, |sheet| sheet.version), Vec::new())
-            }
-        };
-        if version == 0 {
-            return Ok(());
-        }
-        if let Some(sheet) = self.desk.lock().sheets.get_mut(topic) {
-            // What changes from here on waits for the next one.
-            sheet.written_at = Some(Instant::now());
-        }
-        let is_empty = steps.is_empty();
-        let whole = self.change(0, version, steps).encode();
-        let shelf = Shelf::Roster(topic.to_shared());
-        let put = self
-            .store
-            .put(&shelf, &self.key, whole.clone(), ROSTER_EXPIRY);
-        in_time(put).await?;
-        let now = Instant::now();
-        let mut desk = self.desk.lock();
-        let Some(sheet) = desk.sheets.get_mut(topic) else {
-            return Ok(());
-        };
-        sheet.written = version;
-        sheet.written_at = Some(now);
-        let is_unseen = std::mem::take(&mut sheet.is_unseen);
-        if sheet.version > version {
-            let due = now + self.outer.options.write_interval;
-            desk.agenda.add(topic, Job::Write, due);
-        } else if !is_empty {
-            let due = now + ROSTER_EXPIRY * 2 / 5;
-            desk.agenda.add(topic, Job::Write, due);
-        } else {
-            desk.let_go(topic);
-        }
-        drop(desk);
-        // For who has read an older one and heard nothing of this.
-        let word = if is_unseen && whole.len() <= MAX_SHOWN {
-            whole
-        } else {
-            self.change(version, version, Vec::new()).encode()
-        };
-        self.say(&self.subject(topic), word);
-        Ok(())
-    }
-
-    fn change(&self, from: u64, to: u64, steps: Vec<Step<Entry>>) -> Change {
-        Change {
-            node: self.outer.node,
-            from,
-            to,
-            encoding: self.outer.options.encoding.byte(),
-            steps,
-        }
-    }
-
-    async fn read(&self, topic: &Name) -> Result<(), StoreError> {
-        let Some(turn) = self.begin_reading(topic).await? else {
-            return Ok(());
-        };
-        let shelf = Shelf::Roster(topic.to_shared());
-        let listed = in_time(self.store.list(&shelf)).await?;
-        let mut rosters = Vec::new();
-        for (key, value) in listed {
-            match (node_of(&key), Change::decode(value)) {
-                (Some(node), _) if node == self.outer.node => {}
-                (Some(node), Ok(change)) if node == change.node => rosters.push(change),
-                _ => {
-                    let what = "a roster at the store cannot be read";
-                    self.outer.note_unreadable(what);
-                }
-            }
-        }
-        let is_known = |change: &Change| self.desk.lock().nodes.is_living(change.node);
-        if !rosters.iter().all(is_known) {
-            let lives = self.ask_who_lives().await?;
-            self.admit(&lives);
-        }
-        let mut present = HashSet::new();
-        for change in rosters {
-            let now = Instant::now();
-            let is_living = {
-                let nodes = &mut self.desk.lock().nodes;
-                let is_living = nodes.is_living(change.node);
-                if !is_living {
-                    nodes.meet(change.node, Some(topic), now);
-                }
-                is_living
-            };
-            if is_living {
-                present.insert(change.node);
-                self.apply(topic, change, turn);
-            }
-        }
-        let again = self.guard(|shared| {
-            let lock = shared.rooms.find(topic)?;
-            let mut again = false;
-            merge(shared, topic, &lock, |room| {
-                let (merged, is_absent) = room.miss_absent(&present, turn);
-                again = is_absent;
-                merged
-            });
-            again.then_some(())
-        });
-        let mut desk = self.desk.lock();
-        if let Some(sheet) = desk.sheets.get_mut(topic) {
-            self.set_unread(sheet, false);
-            if sheet.ear.is_some() && again.flatten().is_some() {
-                // The store may have lost it; then it is written again within this time.
-                let due = Instant::now() + self.outer.options.beat * 60;
-                desk.agenda.add(topic, Job::Read, due);
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes sure that what is told from now on comes here, so that nothing is between it and what is read. Gives the
-    /// number of the turn, if the topic is still watched.
-    async fn begin_reading(&self, topic: &Name) -> Result<Option<u64>, StoreError> {
-        let (is_confirmed, turn) = {
-            let mut desk = self.desk.lock();
-            let ear = desk.sheets.get(topic).and_then(|sheet| sheet.ear);
-            let Some((_, subscribed)) = ear else {
-                return Ok(None);
-            };
-            desk.turn += 1;
-            (subscribed <= desk.confirmed, desk.turn)
-        };
-        if !is_confirmed {
-            // The broker carries out in order what it is asked for.
-            let word = Word::Alive(self.outer.node).encode();
-            self.outer
-                .engine
-                .publish_confirmed(&self.lives, word)
-                .await?;
-            let mut desk = self.desk.lock();
-            // Who subscribed while it was on the way has this turn's number.
-            desk.confirmed = turn - 1;
-        }
-        Ok(Some(turn))
-    }
-
-    // Living.
-
-    async fn live(&self) {
-        let beat = self.outer.options.beat;
-        let mut next = Instant::now();
-        let mut shown = SystemTime::now();
-        let mut disconnections = 0;
-        let mut seen = Instant::now();
-        loop {
-            if Instant::now() >= next {
-                let expiry = self.desk.lock().nodes.expiry();
-                let put =
-                    self.store
-                        .put(&Shelf::Lives, &self.key, Bytes::from_static(b"1"), expiry);
-                if let Ok(Ok(())) = time::timeout(beat, put).await {
-                    let now = Instant::now();
-                    next = now + beat;
-                    let was_away = self.desk.lock().nodes.show(now);
-                    self.outer.is_shown.send_replace(true);
-                    // A machine that slept has a clock of this kind that slept with it.
-                    let slept = SystemTime::now().duration_since(shown);
-                    shown = SystemTime::now();
-                    if was_away || slept.is_ok_and(|slept| slept >= expiry) {
-                        self.desk.lock().is_missed = true;
-                    }
-                    self.say_word(Word::Alive(self.outer.node));
-                } else {
-                    self.outer.is_shown.send_replace(false);
-                }
-            }
-            if self.must_show_again(&mut seen) {
-                self.write_all(true);
-            }
-            let health = self.outer.engine.health();
-            if health.is_connected && health.disconnections != disconnections {
-                disconnections = health.disconnections;
-                self.write_all(false);
-            }
-            if self.desk.lock().nodes.must_ask(Instant::now())
-                && let Ok(Ok(lives)) = time::timeout(beat, self.ask_who_lives()).await
-            {
-                self.admit(&lives);
-                let gone = self.desk.lock().nodes.judge(&lives, Instant::now());
-                for node in &gone {
-                    self.say_word(Word::Missed(*node));
-                }
-                self.remove_nodes(&gone);
-            }
-            tokio::select! {
-                () = time::sleep(beat / 4) => {}
-                () = self.strangers.notified() => {}
-            }
-        }
-    }
-
-    async fn ask_who_lives(&self) -> Result<HashSet<u64>, StoreError> {
-        let lives = in_time(self.store.list(&Shelf::Lives)).await?;
-        Ok(lives.iter().filter_map(|(key, _)| node_of(key)).collect())
-    }
-
-    fn admit(&self, lives: &HashSet<u64>) {
-        let now = Instant::now();
-        let topics = self.desk.lock().nodes.admit(lives, now);
-        for topic in topics {
-            self.must_read(&topic, now);
-        }
-    }
-
-    /// Whether others may think that this node is gone, and have to be told of all its people: once a beat at most.
-    fn must_show_again(&self, last: &mut Instant) -> bool {
-        let now = Instant::now();
-        let mut desk = self.desk.lock();
-        if !desk.is_missed || now < *last + self.outer.options.beat {
-            return false;
-        }
-        desk.is_missed = false;
-        *last = now;
-        true
-    }
-
-    /// Writes all rosters again, as fast as the rate allows. After a lost connection the store may have lost them.
-    fn write_all(&self, is_unseen: bool) {
-        let now = Instant::now();
-        let mut desk = self.desk.lock();
-        desk.nodes.distrust(now);
-        let Desk { sheets, agenda, .. } = &mut *desk;
-        for (topic, sheet) in sheets.iter_mut().filter(|(_, sheet)| sheet.is_peopled) {
-            sheet.is_unseen |= is_unseen;
-            agenda.add(topic, Job::Write, now);
-        }
-        drop(desk);
-        self.jobs.notify_one();
-    }
-
-    /// They are gone, and all their people.
-    fn remove_nodes(&self, nodes: &[u64]) {
-        if nodes.is_empty() {
-            return;
-        }
-        let topics: Vec<Name> = {
-            let desk = self.desk.lock();
-            let watched = desk.sheets.iter();
-            let watched = watched.filter(|(_, sheet)| sheet.ear.is_some());
-            watched.map(|(topic, _)| topic.clone()).collect()
-        };
-        for topic in topics {
-            self.guard(|shared| {
-                let Some(lock) = shared.rooms.find(&topic) else {
-                    return;
-                };
-                merge(shared, &topic, &lock, |room| {
-                    nodes.iter().map(|node| room.remove_node(*node)).collect()
-                });
-            });
-        }
-    }
-
-    async fn say_farewell(&self) {
-        // First the key: who hears the word and then finds the key would take the node in again.
-        let removed = self.store.remove(&Shelf::Lives, &self.key);
-        let _ = time::timeout(FAREWELL / 2, removed).await;
-        self.say_word(Word::Gone(self.outer.node));
-        let written: Vec<Name> = {
-            let sheets = &self.desk.lock().sheets;
-            let written = sheets.iter().filter(|(_, sheet)| sheet.written > 0);
-            written.map(|(topic, _)| topic.clone()).collect()
-        };
-        for topic in written {
-            let shelf = Shelf::Roster(topic.to_shared());
-            let _ = self.store.remove(&shelf, &self.key).await;
-        }
     }
 }
 

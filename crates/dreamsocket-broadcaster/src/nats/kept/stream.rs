@@ -1,0 +1,133 @@
+//! The stream that keeps a prefix's history: made if it is not there, never changed.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::Client;
+use serde_json::{Value, json};
+use tokio::time;
+
+use super::PATIENCE;
+use crate::history::History;
+use crate::nats::{subject_prefix, token_of};
+use crate::remote::options::RemoteOptions;
+
+/// No topic's token has a `$` in it.
+const SUBJECTS: &str = "$kept.";
+
+/// So many messages of a topic the stream keeps beyond those that were asked for. Who receives live reads the stream, too, and
+/// would lose what goes while it is behind: a burst that is longer than the history, say.
+pub(super) const BEYOND: usize = 1_000;
+
+/// The stream's own memory of names, which catches what is published again.
+const DUPLICATES: Duration = Duration::from_secs(120);
+
+/// Why nothing can be kept.
+#[derive(Debug)]
+pub(in crate::nats) enum StoreError {
+    /// The server was started without it, or the account may not use it.
+    NoJetStream,
+    /// It was asked and said no.
+    Refused(String),
+    /// It gave no answer that can be read.
+    NoAnswer,
+}
+
+/// The stream.
+#[derive(Clone)]
+pub(in crate::nats) struct Store {
+    pub(super) client: Client,
+    pub(super) stream: String,
+    pub(super) prefix: String,
+    /// How long who publishes waits.
+    pub(super) confirm_timeout: Duration,
+    config: Value,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoJetStream => f.write_str(
+                "history needs JetStream, which this server or account has not: start nats-server with -js",
+            ),
+            Self::Refused(why) => write!(f, "JetStream does not keep history as asked: {why}"),
+            Self::NoAnswer => f.write_str("JetStream gives no answer"),
+        }
+    }
+}
+
+impl Error for StoreError {}
+
+impl Store {
+    pub(in crate::nats) fn new(
+        client: &Client,
+        history: &History,
+        options: &RemoteOptions,
+    ) -> Self {
+        let prefix = subject_prefix(&options.prefix) + SUBJECTS;
+        let stream = format!("{}_kept", token_of(&options.prefix));
+        let max_age = nanos(history.max_age);
+        let config = json!({
+            "name": stream,
+            "description": "what topics of dreamsocket keep of what they have said",
+            "subjects": [format!("{prefix}*")],
+            "retention": "limits",
+            "discard": "old",
+            "max_consumers": -1,
+            "max_msgs": -1,
+            // And one more: who has everything but these misses nothing, and is to be known by the one before.
+            "max_msgs_per_subject": history.count + 1 + BEYOND,
+            "max_bytes": i64::try_from(options.history_bytes).unwrap_or(i64::MAX),
+            "max_age": max_age,
+            "max_msg_size": -1,
+            "storage": if options.is_history_in_memory { "memory" } else { "file" },
+            "num_replicas": 1,
+            "duplicate_window": nanos(DUPLICATES).min(max_age),
+        });
+        Self {
+            client: client.clone(),
+            stream,
+            prefix,
+            confirm_timeout: options.confirm_timeout,
+            config,
+        }
+    }
+
+    /// Makes the stream if there is none, and gives its life.
+    pub(in crate::nats) async fn ensure(&self) -> Result<u64, StoreError> {
+        let subject = format!("$JS.API.STREAM.CREATE.{}", self.stream);
+        let request = self.client.request(subject, self.config.to_string().into());
+        let answer = match time::timeout(PATIENCE, request).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+                return Err(StoreError::NoJetStream);
+            }
+            Ok(Err(_)) | Err(_) => return Err(StoreError::NoAnswer),
+        };
+        let answer = read(&answer.payload).map_err(|why| match why {
+            Some(why) => StoreError::Refused(why),
+            None => StoreError::NoAnswer,
+        })?;
+        // To the nanosecond: no stream is made twice at one time.
+        let created = answer["created"].as_str().ok_or(StoreError::NoAnswer)?;
+        Ok(created.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+}
+
+pub(super) fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// An answer of JetStream's, or what it says is wrong, if it says so.
+pub(super) fn read(payload: &[u8]) -> Result<Value, Option<String>> {
+    let answer: Value = serde_json::from_slice(payload).map_err(|_| None)?;
+    match answer.get("error") {
+        Some(error) => Err(Some(
+            error["description"].as_str().unwrap_or("error").to_owned(),
+        )),
+        None => Ok(answer),
+    }
+}
