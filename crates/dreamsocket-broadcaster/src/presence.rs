@@ -247,6 +247,33 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
     }
 }
 
+impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K, V> {
+    /// Waits until the people of other nodes are known in a topic that is [watched](Self::watch) here: what is listed
+    /// by then is everybody, as far as the store knows.
+    ///
+    /// Returns at once in process, if they are known already, and if nobody here watches the topic. It has no bound
+    /// of its own: as long as the broker is away, nothing is known. Cancel-safe.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::Presence;
+    /// # use std::time::Duration;
+    /// # async fn enter(presence: &Presence<String, ()>) {
+    /// let (_, changes) = presence.watch("lobby");
+    /// // Better late than never: whoever is missing comes as `Joined`.
+    /// let _ = tokio::time::timeout(Duration::from_millis(500), presence.known("lobby")).await;
+    /// let people = presence.people("lobby");
+    /// # }
+    /// ```
+    pub async fn known(&self, topic: &str) {
+        #[cfg(feature = "remote")]
+        self.shared
+            .when_read(&self.shared.events.name(topic.into()))
+            .await;
+        #[cfg(not(feature = "remote"))]
+        let _ = topic;
+    }
+}
+
 impl<K, V> Presence<K, V> {
     /// How many topics have members.
     #[must_use]

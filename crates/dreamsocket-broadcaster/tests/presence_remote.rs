@@ -99,6 +99,50 @@ async fn b8_a_roster_is_written_twice_a_second_however_often_it_changes() {
     when("seen", || there.people("lobby")[0].value() == "999").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn b8_who_waits_until_a_topic_is_known_finds_everybody_in_it() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _members = [1, 2, 3].map(|key| here.enter("lobby", key, String::new()));
+    // Keeps the topic's room, whoever watches it.
+    let _member = there.enter("lobby", 4, String::new());
+    rest(1_000).await;
+    // At once: nobody watches it.
+    there.known("lobby").await;
+    assert_eq!(keys_of(&there, "lobby"), [4]);
+    for _ in 0..3 {
+        let watch = there.watch("lobby");
+        there.known("lobby").await;
+        assert_eq!(keys_of(&there, "lobby"), [1, 2, 3, 4]);
+        // Known already.
+        there.known("lobby").await;
+        drop(watch);
+        rest(1_000).await;
+    }
+    // In process there is nothing to wait for.
+    let alone = Presence::<u32, String>::new();
+    let _watch = alone.watch("lobby");
+    alone.known("lobby").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_topic_that_cannot_be_read_is_not_known_until_nobody_watches_it() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, node) = broker.present(&keys).await;
+    broker.stop();
+    rest(1_000).await;
+    let watch = node.watch("lobby");
+    let mut waiting = std::pin::pin!(node.known("lobby"));
+    let in_vain = time::timeout(Duration::from_secs(5), waiting.as_mut()).await;
+    assert!(in_vain.is_err());
+    drop(watch);
+    waiting.await;
+    let _watch = node.watch("lobby");
+    broker.start();
+    node.known("lobby").await;
+}
+
 /// After a restart everybody writes and reads everything again, and all at once that would be a flood.
 #[tokio::test(start_paused = true)]
 async fn b8_after_a_restart_rosters_are_written_and_read_at_a_bounded_rate() {

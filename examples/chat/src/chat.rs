@@ -181,7 +181,7 @@ async fn enter(
     let member = people.enter(&*room, user.clone(), room.clone());
     // Who first watches a room on this node is told of the people of other nodes a moment later, as if they had just come.
     let first_watch = people.watch(&*room);
-    app.shared.when_people_are_known().await;
+    app.shared.when_people_are_known(&room).await;
     let latest = WatchOptions::new().latest_per_person();
     let (people, changes) = people.watch_with(&*room, latest);
     drop(first_watch);

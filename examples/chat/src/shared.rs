@@ -11,6 +11,9 @@ use crate::args::Broker;
 use crate::event::{People, Said, Typing};
 use crate::limits::KEPT;
 
+/// How long a client that enters waits for what other nodes know.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// What is said, by room. The last of it is kept.
@@ -46,14 +49,10 @@ impl Shared {
         }
     }
 
-    /// Waits a moment, if need be, until it is known who is in the rooms on other nodes.
-    pub(crate) async fn when_people_are_known(&self) {
-        for _ in 0..50 {
-            if self.people.health().pending_topics == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    /// Waits a moment, if need be, until it is known who is in a room on other nodes. It has to be watched.
+    pub(crate) async fn when_people_are_known(&self, room: &str) {
+        // Whoever is not known by then comes a little later, as if they had just entered.
+        let _ = tokio::time::timeout(A_MOMENT, self.people.known(room)).await;
     }
 
     /// Whether what is said here is heard on all nodes.

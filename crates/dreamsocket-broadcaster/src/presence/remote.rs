@@ -10,6 +10,7 @@ mod office;
 
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,6 +53,8 @@ pub(super) struct Outer<K, V> {
     is_closed: watch::Sender<bool>,
     /// Whether this node's life is known to the store.
     is_shown: watch::Sender<bool>,
+    /// A topic was read, or is not watched any more.
+    read: Notify,
     tally: Tally,
 }
 
@@ -90,6 +93,7 @@ where
             news: Arc::default(),
             is_closed: watch::Sender::new(false),
             is_shown: watch::Sender::new(false),
+            read: Notify::new(),
             tally: Tally::default(),
         });
         let shared = Arc::new(Shared::new(Some(Arc::clone(&outer))));
@@ -117,6 +121,31 @@ where
 /// What the names at the broker begin with: a space beside the broadcaster's.
 pub(crate) fn space(options: &PresenceOptions) -> String {
     format!("{}.presence", options.prefix)
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Shared<K, V> {
+    /// Waits until the topic was read since it is watched, or nobody here watches it.
+    pub(super) async fn when_read(&self, topic: &Name) {
+        let Some(outer) = self.outer_of(topic) else {
+            return;
+        };
+        loop {
+            let mut read = pin!(outer.read.notified());
+            // In line before the look, so that nothing falls between the two.
+            read.as_mut().enable();
+            let is_read = match self.rooms.find(topic) {
+                Some(room) if self.events.subscribers(topic) > 0 => {
+                    let room = room.lock();
+                    room.rosters.as_deref().is_some_and(|it| it.is_read)
+                }
+                _ => true,
+            };
+            if is_read {
+                return;
+            }
+            read.await;
+        }
+    }
 }
 
 impl<K, V> Outer<K, V> {

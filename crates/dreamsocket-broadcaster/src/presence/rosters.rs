@@ -27,6 +27,8 @@ pub(super) struct Rosters {
     pub(super) is_queued: bool,
     /// The task follows what other nodes tell.
     pub(super) is_watched: bool,
+    /// Since it does, the store was read.
+    pub(super) is_read: bool,
     pub(super) others: HashMap<u64, Roster>,
 }
 

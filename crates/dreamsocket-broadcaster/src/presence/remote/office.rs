@@ -324,6 +324,7 @@ where
             let rosters = room.rosters.get_or_insert_default();
             rosters.is_queued = false;
             let was_watched = std::mem::replace(&mut rosters.is_watched, is_watched);
+            rosters.is_read &= is_watched;
             let news = rosters.take_news();
             let state = (rosters.version(), rosters.has_own());
             let garbage = if was_watched && !is_watched {
@@ -339,6 +340,9 @@ where
             return;
         };
         self.follow(topic, is_watched);
+        if !is_watched {
+            self.outer.read.notify_waiters();
+        }
         if let Some(news) = news {
             self.tell(topic, news);
             let now = Instant::now();

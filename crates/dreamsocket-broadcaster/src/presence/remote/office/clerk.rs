@@ -10,7 +10,7 @@ use super::super::super::options::ROSTER_EXPIRY;
 use super::super::super::wire::{Change, Entry, Step, Word};
 use super::super::agenda::Job;
 use super::{Office, in_time, merge, node_of};
-use crate::engine::{Engine, Name};
+use crate::engine::{Engine, Name, SubscriberId};
 use crate::store::{Shelf, Store, StoreError};
 
 /// What the clerk may do at once after a rest.
@@ -150,7 +150,7 @@ where
     }
 
     async fn read(&self, topic: &Name) -> Result<(), StoreError> {
-        let Some(turn) = self.begin_reading(topic).await? else {
+        let Some((turn, ear)) = self.begin_reading(topic).await? else {
             return Ok(());
         };
         let shelf = Shelf::Roster(topic.to_shared());
@@ -197,29 +197,44 @@ where
             });
             again.then_some(())
         });
-        let mut desk = self.desk.lock();
-        if let Some(sheet) = desk.sheets.get_mut(topic) {
+        {
+            let mut desk = self.desk.lock();
+            let Some(sheet) = desk.sheets.get_mut(topic) else {
+                return Ok(());
+            };
+            if sheet.ear.is_none_or(|(id, _)| id != ear) {
+                // Left and watched again meanwhile: what was read before is forgotten, and it will be read again.
+                return Ok(());
+            }
             self.set_unread(sheet, false);
-            if sheet.ear.is_some() && again.flatten().is_some() {
+            if again.flatten().is_some() {
                 // The store may have lost it; then it is written again within this time.
                 let due = Instant::now() + self.outer.options.beat * 60;
                 desk.agenda.add(topic, Job::Read, due);
             }
         }
+        self.guard(|shared| {
+            let lock = shared.rooms.find(topic)?;
+            let mut room = lock.lock();
+            let rosters = room.rosters.as_deref_mut()?;
+            rosters.is_read = rosters.is_watched;
+            Some(())
+        });
+        self.outer.read.notify_waiters();
         Ok(())
     }
 
     /// Makes sure that what is told from now on comes here, so that nothing is between it and what is read. Gives the
-    /// number of the turn, if the topic is still watched.
-    async fn begin_reading(&self, topic: &Name) -> Result<Option<u64>, StoreError> {
-        let (is_confirmed, turn) = {
+    /// number of the turn and the subscription, if the topic is still watched.
+    async fn begin_reading(&self, topic: &Name) -> Result<Option<(u64, SubscriberId)>, StoreError> {
+        let (is_confirmed, turn, ear) = {
             let mut desk = self.desk.lock();
             let ear = desk.sheets.get(topic).and_then(|sheet| sheet.ear);
-            let Some((_, subscribed)) = ear else {
+            let Some((ear, subscribed)) = ear else {
                 return Ok(None);
             };
             desk.turn += 1;
-            (subscribed <= desk.confirmed, desk.turn)
+            (subscribed <= desk.confirmed, desk.turn, ear)
         };
         if !is_confirmed {
             // The broker carries out in order what it is asked for.
@@ -232,6 +247,6 @@ where
             // Who subscribed while it was on the way has this turn's number.
             desk.confirmed = turn - 1;
         }
-        Ok(Some(turn))
+        Ok(Some((turn, ear)))
     }
 }
