@@ -4,7 +4,7 @@
 mod broker;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod proxy;
-#[cfg(any(feature = "nats", feature = "redis"))]
+
 use broker::Broker;
 use broker::store::Keys;
 use dreamsocket_broadcaster::conformance::{self, Cable, KEPT, Note, PresenceSpace, Report, Space};
