@@ -274,6 +274,36 @@ async fn b5_what_jetstream_refuses_is_not_confirmed() {
     }
 }
 
+/// What is refused ends the connection, and the next one would end as soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_redis_without_memory_is_not_connected_to_without_a_pause() {
+    let redis = Redis::start().await;
+    let broadcaster = over_redis(&redis).await;
+    let topic = broadcaster.topic("lobby");
+    topic.publish_confirmed(0).await.unwrap();
+    redis.configure("maxmemory", "1").await;
+    let lost = || broadcaster.health().disconnections;
+    let end = time::Instant::now() + Duration::from_secs(3);
+    while time::Instant::now() < end {
+        let _ = topic.publish(1);
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    // The pauses add up to the time but for the last, and none is shorter than half of what it may be.
+    let lost = lost();
+    assert!((2..=9).contains(&lost), "{lost} times in 3 s");
+    redis.configure("maxmemory", "0").await;
+    let mut channel = topic.subscribe();
+    let arrived = async {
+        loop {
+            publish(&topic, 2).await;
+            if next(&mut channel).await == Ok(2) {
+                return;
+            }
+        }
+    };
+    time::timeout(PATIENCE, arrived).await.unwrap();
+}
+
 /// The stream is read in pages of 1,000, and what is published meanwhile is no part of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_who_subscribes_to_a_long_redis_stream_gets_what_is_published_at_once() {
