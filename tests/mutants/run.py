@@ -46,14 +46,17 @@ AREAS = {
         "package": "dreamsocket-broadcaster",
         "files": ["crates/dreamsocket-broadcaster/src/**/*.rs"],
         # Clients of brokers need brokers, and what only tests is no subject of tests.
-        "exclude": ["**/nats.rs", "**/redis.rs", "**/conformance.rs", "**/conformance/**", "**/remote.rs", "**/remote/**"],
+        "exclude": [
+            *(f"**/{client}" for client in ("nats.rs", "nats/**", "nats_store.rs", "redis.rs", "redis/**", "redis_store.rs")),
+            *("**/conformance.rs", "**/conformance/**", "**/remote.rs", "**/remote/**"),
+        ],
         "features": ["--features", "conformance,messagepack,postcard"],
         "tests": ["--lib", "--tests"],
     },
-    # What the engines share that reach other machines, over a link in memory.
+    # What the engines share that reach other machines, and presence that does, over a link and a store in memory.
     "remote": {
         "package": "dreamsocket-broadcaster",
-        "files": ["crates/dreamsocket-broadcaster/src/remote.rs", "crates/dreamsocket-broadcaster/src/remote/*.rs"],
+        "files": ["crates/dreamsocket-broadcaster/src/**/remote.rs", "crates/dreamsocket-broadcaster/src/**/remote/**/*.rs"],
         "features": ["--features", "conformance,messagepack,postcard"],
         "tests": ["--lib", "--tests"],
     },

@@ -476,6 +476,21 @@ async fn b6_a_node_gets_only_the_topics_that_somebody_on_it_subscribes_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b6_a_name_that_no_broker_takes_is_never_asked_for() {
+    let broker = Broker::new();
+    let node = broker.connected::<u32>(options()).await;
+    let long = "x".repeat(10_000);
+    let _channels = ["lobby", long.as_str()].map(|topic| node.topic(topic).subscribe());
+    settle().await;
+    assert_eq!(broker.topics(0), ["lobby"]);
+    broker.stop();
+    settle().await;
+    broker.start();
+    settle().await;
+    assert_eq!(broker.topics(0), ["lobby"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn b6_leaving_and_coming_back_is_carried_out_in_order() {
     let broker = Broker::new();
     let [one, two] = nodes(&broker).await;

@@ -8,7 +8,7 @@ mod broker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::Broker;
+use broker::{Broker, Fate, Kind};
 use dreamsocket_broadcaster::link::{Command, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
@@ -84,6 +84,23 @@ async fn b5_a_lost_connection_is_bridged_by_what_was_kept() {
     for channel in [&mut channel, &mut late] {
         assert_eq!(drain(channel).await, [Ok(3), Ok(4), Ok(5), Ok(6)]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b2_the_loss_of_the_last_message_that_is_kept_is_told_too() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..2).await;
+    broker.filter(|to, _, what| match (to, what) {
+        (1, Kind::Message) => Fate::IsLost,
+        _ => Fate::Arrives,
+    });
+    publish(&here, 2..3).await;
+    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1)]);
+    time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(drain(&mut channel).await, [Err(Some(1))]);
 }
 
 #[tokio::test(start_paused = true)]

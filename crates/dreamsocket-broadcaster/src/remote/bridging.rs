@@ -118,6 +118,13 @@ mod tests {
     }
 
     #[test]
+    fn b5_a_replay_that_was_cut_off_before_anything_came_is_not_torn() {
+        let mut bridging = Bridging::default();
+        bridging.interrupt();
+        assert_eq!(bridging.place(position(7)), PAST);
+    }
+
+    #[test]
     fn b5_another_life_is_new_whatever_its_numbers() {
         let mut bridging = Bridging::default();
         assert_eq!(bridging.place(position(9)), PAST);

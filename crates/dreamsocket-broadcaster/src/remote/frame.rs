@@ -228,6 +228,7 @@ mod tests {
             for (except, payload) in [(None, &b"hello"[..]), (Some(id), b"hello"), (None, b"")] {
                 let mut draft = Draft::new(except, 9);
                 draft.buffer().put_slice(payload);
+                assert_eq!(draft.payload_len(), payload.len());
                 let frame = Frame::Message {
                     stamp,
                     except,

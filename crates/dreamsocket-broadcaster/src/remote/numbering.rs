@@ -428,4 +428,49 @@ mod tests {
         assert_eq!(farewell.len(), 1);
         assert_eq!((farewell[0].0.as_str(), farewell[0].1.number), ("b", 2));
     }
+
+    #[test]
+    fn after_a_lost_connection_a_minute_is_announced_and_no_more() {
+        let mut fixture = Fixture::new();
+        fixture.publish("a", 0);
+        fixture.publish("b", 1);
+        assert_eq!(fixture.announced(1_001, 9).len(), 2);
+        assert_eq!(fixture.announced(3_001, 9).len(), 2);
+        let now = fixture.start + Duration::from_millis(60_001);
+        fixture.numbering.announce_again(now);
+        let announced = fixture.announced(60_001, 9);
+        assert_eq!(announced, [("b".to_owned(), 2, 60_000)]);
+    }
+
+    #[test]
+    fn b2_a_topic_that_was_quiet_again_and_again_is_forgotten_in_its_turn() {
+        let mut fixture = Fixture::new();
+        let mut quiet = |topic: &str, at| {
+            let (start, ..) = fixture.publish(topic, at);
+            assert_eq!(fixture.announced(at + 1_000, 9).len(), 1);
+            assert_eq!(fixture.announced(at + 3_000, 9).len(), 1);
+            start
+        };
+        let a = [0, 10_000, 20_000].map(|at| quiet("a", at));
+        assert_eq!(a, [1, 1, 1]);
+        let b = quiet("b", 30_000);
+        quiet("c", 40_000);
+        assert_eq!(quiet("b", 50_000), b);
+        assert_ne!(quiet("a", 60_000), 1);
+    }
+
+    /// It was quiet, and is in line to be forgotten; now there is something to say of it.
+    #[test]
+    fn b2_what_is_announced_again_is_not_forgotten_before() {
+        let mut fixture = Fixture::new();
+        fixture.publish("a", 0);
+        assert_eq!(fixture.announced(1_000, 9).len(), 1);
+        assert_eq!(fixture.announced(3_000, 9).len(), 1);
+        let now = fixture.start + Duration::from_millis(4_000);
+        fixture.numbering.announce_again(now);
+        fixture.publish("b", 4_000);
+        fixture.publish("c", 4_000);
+        assert_eq!(fixture.announced(4_000, 0), []);
+        assert_eq!(fixture.announced(4_000, 9).len(), 1);
+    }
 }

@@ -139,3 +139,39 @@ impl Default for RemoteOptions {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_sets_its_own_and_leaves_the_others() {
+        let options = RemoteOptions::new()
+            .history(History::last(7))
+            .history_bytes(1)
+            .history_in_memory()
+            .prefix("p")
+            .max_message(2)
+            .max_queue(3)
+            .confirm_timeout(Duration::from_secs(4))
+            .resubscribe_rate(5)
+            .queue_while_away()
+            .fail_while_away()
+            .encoding(Encoding::Json)
+            .queue_while_away();
+        let expected = RemoteOptions {
+            encoding: Encoding::Json,
+            max_message: 2,
+            is_queueing: true,
+            max_queue: 3,
+            confirm_timeout: Duration::from_secs(4),
+            resubscribe_rate: 5,
+            prefix: "p".to_owned(),
+            history: Some(History::last(7)),
+            history_bytes: 1,
+            is_history_in_memory: true,
+        };
+        assert_eq!(format!("{options:?}"), format!("{expected:?}"));
+        assert!(!options.fail_while_away().is_queueing);
+    }
+}

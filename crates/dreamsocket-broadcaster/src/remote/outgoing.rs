@@ -566,4 +566,88 @@ mod tests {
         assert_eq!(fixture.take(session), strings(&["!a 1", "!a 2", "!a (2)"]));
         assert_eq!(fixture.take(session), None);
     }
+
+    #[test]
+    fn b1_what_fits_exactly_is_taken() {
+        let (mut fixture, _) = Fixture::connected();
+        let largest = 1_000 - Draft::new(None, 1).len();
+        fixture.publish("a", largest).unwrap();
+        assert!(fixture.publish("a", largest + 1).is_err());
+        // A second one of the same size, to the byte.
+        fixture.options = RemoteOptions::new().max_queue(fixture.outgoing.queued_bytes() * 2);
+        fixture.publish("a", largest).unwrap();
+        assert!(fixture.publish("a", 0).is_err());
+    }
+
+    #[test]
+    fn b7_a_lost_connection_leaves_the_messages_and_nothing_else() {
+        let (mut fixture, session) = Fixture::connected();
+        fixture.publish("a", 100).unwrap();
+        fixture.publish("a", 100).unwrap();
+        let queued = fixture.outgoing.queued_bytes();
+        fixture.outgoing.subscribe(fixture.name("b"));
+        // An echo of this connection.
+        fixture.now += ECHO_LATE;
+        let waiting = fixture.publish_confirmed("c");
+        fixture.take(session);
+        fixture.publish("a", 100).unwrap();
+        fixture.publish("a", 100).unwrap();
+        fixture.now += ECHO_LATE;
+        fixture.outgoing.echo_again(fixture.now);
+        assert!(fixture.outgoing.queued_bytes() > queued);
+        drop(fixture.outgoing.disconnect(session));
+        assert_eq!(fixture.outgoing.queued_bytes(), queued);
+        drop(waiting);
+        let session = fixture.connect();
+        let taken = fixture.take(session);
+        assert_eq!(taken, strings(&["+echo", "!a 3", "!a 4", "!echo echo 4"]));
+    }
+
+    #[test]
+    fn b2_nothing_is_announced_without_a_connection_or_while_much_waits() {
+        let (mut fixture, session) = Fixture::connected();
+        fixture.options = RemoteOptions::new().queue_while_away();
+        fixture.publish("a", 100).unwrap();
+        let most = fixture.outgoing.queued_bytes() * 2;
+        fixture.now += Duration::from_secs(10);
+        fixture.publish("b", 100).unwrap();
+        fixture.outgoing.announce(most, fixture.now);
+        assert_eq!(fixture.take(session), strings(&["!a 1", "!b 2"]));
+        drop(fixture.outgoing.disconnect(session));
+        fixture.outgoing.announce(most, fixture.now);
+        let session = fixture.connect();
+        assert_eq!(fixture.take(session), strings(&["+echo", "!echo echo 2"]));
+        fixture.publish("c", 100).unwrap();
+        fixture.outgoing.announce(most * 2, fixture.now);
+        assert_eq!(fixture.take(session), strings(&["!c 3", "!a (1)"]));
+    }
+
+    #[test]
+    fn b2_all_quiet_topics_are_announced_within_a_second_however_many_there_are() {
+        let (mut fixture, _) = Fixture::connected();
+        fixture.options = RemoteOptions::new().max_queue(usize::MAX);
+        for topic in 0..10_007 {
+            fixture.publish(&topic.to_string(), 0).unwrap();
+        }
+        fixture.now += Duration::from_secs(1);
+        let before = fixture.outgoing.queue.len();
+        fixture.outgoing.announce(usize::MAX, fixture.now);
+        assert_eq!(fixture.outgoing.queue.len() - before, 1_000);
+    }
+
+    #[test]
+    fn b7_a_batch_is_bounded_by_count_and_by_bytes() {
+        let (mut fixture, session) = Fixture::connected();
+        fixture.outgoing.max_frame = usize::MAX;
+        for _ in 0..BATCH + 1 {
+            fixture.publish("a", 0).unwrap();
+        }
+        assert_eq!(fixture.take(session).unwrap().len(), BATCH);
+        assert_eq!(fixture.take(session).unwrap().len(), 1);
+        for _ in 0..6 {
+            fixture.publish("a", BATCH_BYTES / 4).unwrap();
+        }
+        assert_eq!(fixture.take(session).unwrap().len(), 4);
+        assert_eq!(fixture.take(session).unwrap().len(), 2);
+    }
 }

@@ -117,7 +117,8 @@ impl Tracking {
             self.add(stamp, true, now);
             return gap;
         };
-        if stamp.number > publisher.last {
+        // If it is the one that is known, nothing was lost with a connection, and what is from now on is no part of that.
+        if stamp.number >= publisher.last {
             gap.add(publisher.advance(stamp, stamp.number, now));
             publisher.last = stamp.number;
         }
@@ -292,6 +293,34 @@ mod tests {
         assert_eq!(confirmed().message(aged(1, 1, 2, 4_500), at), NONE);
         assert_eq!(confirmed().message(aged(1, 2, 2, 0), at), NONE, "the first");
         assert_eq!(Tracking::default().message(aged(1, 1, 2, 10), at), NONE);
+    }
+
+    #[test]
+    fn b2_what_is_lost_after_an_announcement_is_no_part_of_an_interruption() {
+        let now = Instant::now();
+        let mut tracking = Tracking::default();
+        assert_eq!(tracking.message(stamp(1, 1, 5), now), NONE);
+        tracking.interrupt();
+        assert_eq!(tracking.confirm(now), Gap::UNKNOWN);
+        assert_eq!(tracking.announcement(stamp(1, 1, 5), now), Gap::NONE);
+        assert_eq!(tracking.message(stamp(1, 1, 7), now), gap(1));
+    }
+
+    #[test]
+    fn publishers_that_are_silent_for_long_are_let_go_when_there_are_many() {
+        let now = Instant::now();
+        let known = |count, at| {
+            let mut tracking = Tracking::default();
+            for publisher in 0..count {
+                assert_eq!(tracking.message(stamp(publisher, 1, 1), now), NONE);
+            }
+            assert_eq!(tracking.message(stamp(u64::MAX, 1, 1), at), NONE);
+            tracking.publishers.len()
+        };
+        let few = FEW as u64;
+        assert_eq!(known(few, now + FORGOTTEN), 1);
+        assert_eq!(known(few, now + FORGOTTEN / 2), FEW + 1);
+        assert_eq!(known(few - 1, now + FORGOTTEN), FEW);
     }
 
     #[test]
