@@ -307,6 +307,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.is_away = true;
     }
 
+    /// A message of the peer goes to `on_message`.
+    #[inline]
+    pub(super) fn note_handed(&self, message: &Inbound) {
+        self.shared.counters.note_in(message.len());
+    }
+
     /// A handler has returned.
     pub(super) fn handler_ended(&mut self) {
         self.handled += 1;
