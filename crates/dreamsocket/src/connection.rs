@@ -3,6 +3,7 @@
 //! A thin front of the outbox and of what is known about the connection. It never touches the socket.
 
 pub(crate) mod counts;
+pub(crate) mod span;
 
 use std::fmt;
 use std::hash::Hasher;

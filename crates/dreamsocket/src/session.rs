@@ -33,6 +33,7 @@ use self::wire::{Cut, Wire};
 use crate::action::{Action, Step, continue_connection};
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::connection::span::note_open;
 use crate::error::{BoxError, Verdict};
 use crate::handler::{
     Begun, Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message,
@@ -87,6 +88,7 @@ where
     FC: for<'a> OnClose<'a, D, S, M>,
 {
     async move {
+        note_open(&session.connection);
         // What runs once is boxed, so that it takes no room in this future. The state may be large: it is looked at where it
         // lies.
         let mut looping = Looping::begin::<T, FI>(
@@ -523,7 +525,7 @@ fn judge(is_ending: bool, handler: &str, error: &BoxError) -> (Cause, CloseCode,
             (Cause::Failed, code, reason)
         }
         Verdict::Lagged => {
-            tracing::info!(error = logged, "{handler} failed: the peer does not read");
+            tracing::debug!(error = logged, "{handler} failed: the peer does not read");
             (Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default())
         }
         Verdict::Failed => {

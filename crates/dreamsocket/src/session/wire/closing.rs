@@ -104,21 +104,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.freed = 0;
         self.has_noted = false;
         self.phase = Phase::Finished;
-        let counts = self.shared.counters.read();
         let ending = self.end_seen();
         ending.closing = None;
         ending.noted = None;
         if ending.finished.is_none() {
-            tracing::debug!(
-                code = %closed.code,
-                cause = %closed.cause,
-                clean = closed.clean,
-                counts.messages_in,
-                counts.messages_out,
-                counts.bytes_in,
-                counts.bytes_out,
-                "closed"
-            );
             ending.finished = Some(closed);
         }
         let mut buffers = self.buffers.take();
@@ -143,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// The peer is too far behind a channel that its subscriber wants to end then (B3).
     pub(in crate::session) fn lag(&mut self) {
-        tracing::info!("closing: the peer is too far behind a channel");
+        tracing::debug!("closing: the peer is too far behind a channel");
         let reason = Text::from_static("too far behind");
         self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, reason);
     }
