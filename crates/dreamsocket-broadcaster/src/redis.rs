@@ -203,7 +203,7 @@ impl Link for Redis {
                         .await
                     {
                         Ok(()) => return,
-                        Err(error) => tracing::info!(%error, "the connection to Redis is lost"),
+                        Err(error) => tracing::warn!(%error, "the connection to Redis is lost"),
                     }
                     connection.pushes.receiving.lock().take();
                     // One that ends at once, since the server takes no more memory, say, would else begin again at once.

@@ -108,6 +108,8 @@ mod pages {
     struct Internet;
     #[doc = include_str!("../../../docs/sizing.md")]
     struct Sizing;
+    #[doc = include_str!("../../../docs/observability.md")]
+    struct Observability;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
     #[cfg(feature = "client")]

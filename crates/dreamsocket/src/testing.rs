@@ -74,7 +74,7 @@ pub use self::settling::settle;
 pub use self::transport::Traffic;
 use self::transport::Transport;
 use crate::config::Config;
-use crate::connection::{Connection, Facts};
+use crate::connection::{Connection, Facts, span};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub};
 use crate::message::Closed;
@@ -310,6 +310,8 @@ impl Builder {
             subprotocol: self.subprotocol,
             ..Facts::of(Arc::clone(&config))
         });
+        let span = span::open(Role::Server, None, connection.subprotocol());
+        span::identify(&span, &connection);
         admission.attach(&connection);
         let (near, far) = tokio::io::duplex(self.buffer);
         let counts = Arc::<transport::Counts>::default();
@@ -336,7 +338,7 @@ impl Builder {
             let (outcome, closed, _) = session.await;
             admission.ended(outcome, &closed);
         };
-        let session = tokio::spawn(settling::counted(session.in_current_span()));
+        let session = tokio::spawn(settling::counted(session.instrument(span)));
         Client::new(far, session, connection, counts)
     }
 }

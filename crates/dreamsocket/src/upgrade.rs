@@ -23,7 +23,7 @@ use tracing::{Instrument, Span};
 
 use self::handshake::{Handshake, Refusal};
 use crate::config::Config;
-use crate::connection::{Connection, Facts};
+use crate::connection::{Connection, Facts, span};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, Unwelcome};
 use crate::message::Closed;
@@ -37,8 +37,8 @@ use crate::typed::{self, Format};
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
 ///
 /// Call it inside an ordinary handler and return what it returns: a 101 (200 on HTTP/2) at once if the request is a valid
-/// handshake, else a plain refusal (405, 426, 400, 403, 503). The session runs on the current tokio runtime, inside the
-/// request's tracing span:
+/// handshake, else a plain refusal (405, 426, 400, 403, 503). The session runs on the current tokio runtime, in a tracing
+/// span of its own within the request's:
 ///
 /// 1. `on_init` runs once and gives the connection its state and, if it wants, a [`Selector`](crate::Selector);
 /// 2. `on_message` gets every message, one at a time, and returns an [`Action`](crate::Action);
@@ -288,7 +288,8 @@ impl<R> Upgrade<R> {
         let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
         let own_addr = handover.as_ref().and_then(Handover::peer_addr);
         let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
-        let span = Span::current();
+        let path = self.request.uri().path();
+        let span = span::open(Role::Server, Some(path), subprotocol.as_deref());
         let opening = {
             let span = span.clone();
             async move {
@@ -311,6 +312,7 @@ impl<R> Upgrade<R> {
                         ..Facts::of(config)
                     };
                     let connection = Connection::new(facts);
+                    span::identify(&span, &connection);
                     place.admission.attach(&connection);
                     connection
                 };

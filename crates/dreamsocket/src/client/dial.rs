@@ -18,6 +18,9 @@ use crate::simulation::{Dialable, Network};
 /// Makes one connection after another to the same server.
 pub(super) trait Dial: Send + Sync + 'static {
     fn dial(&self) -> impl Future<Output = Result<Dialed, ConnectError>> + Send;
+
+    /// Where to.
+    fn uri(&self) -> &Uri;
 }
 
 /// A connection whose handshake has succeeded.
@@ -111,6 +114,10 @@ impl Dial for Dialer {
         }
         let opened = self.offer.open(stream).await?;
         Ok(Dialed { opened, peer_addr })
+    }
+
+    fn uri(&self) -> &Uri {
+        &self.offer.uri
     }
 }
 

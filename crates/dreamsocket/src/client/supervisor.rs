@@ -10,12 +10,13 @@ use http::Response;
 use hyper::upgrade::Upgraded;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::dial::Dial;
 use super::error::ConnectError;
 use super::reconnect::{Backoff, Ending, Reconnect};
 use crate::config::{Config, later};
-use crate::connection::{Connection, Facts};
+use crate::connection::{Connection, Facts, span};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, NotAdmitted};
 use crate::message::{Cause, Closed};
@@ -298,21 +299,27 @@ impl<L: Dial> Supervisor<L> {
             admission,
             ..
         } = fresh;
+        let path = self.dialer.uri().path();
+        let span = span::open(Role::Client, Some(path), connection.subprotocol());
+        span::identify(&span, &connection);
         let (outcome, closed, ended_at) = match downcast(upgraded, http::Version::HTTP_11) {
             Transport::Tcp(io, early) => {
                 let session = Session::open(io, &early, Role::Client, connection);
                 // It keeps hyper's buffer alive.
                 drop(early);
-                session::run(session, dependencies, handlers).await
+                let run = session::run(session, dependencies, handlers);
+                run.instrument(span).await
             }
             #[cfg(feature = "simulation")]
             Transport::Simulated(io, early) => {
                 let session = Session::open(io, &early, Role::Client, connection);
-                session::run(session, dependencies, handlers).await
+                let run = session::run(session, dependencies, handlers);
+                run.instrument(span).await
             }
             Transport::Other(io) => {
                 let session = Session::open(io, &[], Role::Client, connection);
-                session::run(session, dependencies, handlers).await
+                let run = session::run(session, dependencies, handlers);
+                run.instrument(span).await
             }
         };
         admission.ended(outcome, &closed);
@@ -366,7 +373,7 @@ impl<L: Dial> Supervisor<L> {
                 return Err(GivenUp { reason, error });
             };
             match &error {
-                None => tracing::info!(?delay, "the connection ended, connecting again"),
+                None => tracing::debug!(?delay, "the connection ended, connecting again"),
                 Some(error) => {
                     // As an error, not as text: subscribers show its sources, too.
                     let error: &dyn std::error::Error = error;

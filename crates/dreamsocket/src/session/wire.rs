@@ -30,6 +30,7 @@ use super::clock::{Clock, Moment, Span};
 use super::heartbeat::Heartbeat;
 use crate::config::{Config, FLUSH_BYTES, FLUSH_MESSAGES};
 use crate::connection::Shared;
+use crate::connection::span::note_end;
 use crate::forward::Forwarding;
 use crate::message::Closed;
 use crate::outbox::{CloseRequest, Wanted};
@@ -251,9 +252,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .unwrap_or_else(Instant::now)
     }
 
-    /// What is said of the connection when it is over.
+    /// What is said of the connection when it is over, in the logs, too.
     pub(super) fn end(&self, outcome: Outcome) -> (Outcome, Closed, Instant) {
-        (outcome, self.closed(), self.ended_at())
+        let closed = self.closed();
+        let lasted = self.clock.read().since(Moment::START).duration();
+        note_end(&self.shared, &closed, lasted);
+        (outcome, closed, self.ended_at())
     }
 
     fn ending(&mut self) -> &mut Ending {
@@ -305,6 +309,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The task lets others run.
     pub(super) const fn doze(&mut self) {
         self.is_away = true;
+    }
+
+    /// A message of the peer goes to `on_message`.
+    #[inline]
+    pub(super) fn note_handed(&self, message: &Inbound) {
+        self.shared.counters.note_in(message.len());
     }
 
     /// A handler has returned.

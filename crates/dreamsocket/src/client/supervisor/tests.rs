@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use dreamsocket_protocol::handshake::accept_key;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
@@ -32,6 +32,10 @@ impl Dial for Memory {
             opened,
             peer_addr: None,
         })
+    }
+
+    fn uri(&self) -> &Uri {
+        &self.offer.uri
     }
 }
 

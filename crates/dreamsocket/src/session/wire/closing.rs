@@ -108,7 +108,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         ending.closing = None;
         ending.noted = None;
         if ending.finished.is_none() {
-            tracing::debug!(code = %closed.code, cause = %closed.cause, clean = closed.clean, "closed");
             ending.finished = Some(closed);
         }
         let mut buffers = self.buffers.take();
@@ -133,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// The peer is too far behind a channel that its subscriber wants to end then (B3).
     pub(in crate::session) fn lag(&mut self) {
-        tracing::info!("closing: the peer is too far behind a channel");
+        tracing::debug!("closing: the peer is too far behind a channel");
         let reason = Text::from_static("too far behind");
         self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, reason);
     }

@@ -111,7 +111,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.stall_deadline = now.after(self.stall_time());
             let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
             if something_waits && self.phase == Phase::Open {
-                tracing::info!("closing: the peer has read nothing for the stall timeout");
+                tracing::debug!("closing: the peer has read nothing for the stall timeout");
                 self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
             }
             return true;
