@@ -4,11 +4,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::routing::any;
-use dreamsocket::{
-    Action, Connection, Message, Selector, SendError, Server, Upgrade, continue_connection,
-};
-
-use crate::client::{Client, handshake, within};
+use dreamsocket::testing::{self, RequestBuilder, Response};
+use dreamsocket::{Action, Connection, Message, Selector, SendError, Upgrade, continue_connection};
 
 async fn wanted(request: Request) -> impl IntoResponse {
     Upgrade::new(request)
@@ -36,16 +33,6 @@ async fn on_message((): &mut (), _: Message, _: &Connection, (): &()) -> Action 
 
 async fn on_close((): (), (): &()) {}
 
-async fn serve() -> std::net::SocketAddr {
-    let router = Router::new()
-        .route("/wanted", any(wanted))
-        .route("/required", any(required));
-    let server = Server::new(router).bind("127.0.0.1:0").await.unwrap();
-    let address = server.local_addr();
-    tokio::spawn(server.run_until_drained());
-    address
-}
-
 /// A subprotocol, none, or a refusal that says this.
 type Expected = Result<Option<&'static str>, &'static str>;
 
@@ -67,59 +54,38 @@ const CASES: [(&str, &[&str], Expected); 12] = [
     ("/required", &["chat.v2;"], Err("tokens")),
 ];
 
-#[tokio::test]
-async fn u4_over_http1() {
-    let address = serve().await;
+async fn check(over: fn(RequestBuilder) -> RequestBuilder) {
+    let router = Router::new()
+        .route("/wanted", any(wanted))
+        .route("/required", any(required));
+    let server = testing::serve(router);
     for (path, lines, expected) in CASES {
-        let mut request = handshake(path);
+        let mut request = over(server.at(path));
         for line in lines {
-            request += &format!("Sec-WebSocket-Protocol: {line}\r\n");
+            request = request.with_header("sec-websocket-protocol", line);
         }
-        let mut client = Client::connect(address).await;
-        let answer = client.request(&(request + "\r\n")).await;
         match expected {
+            // That the header says the same, the client has checked.
             Ok(chosen) => {
-                assert_eq!(answer.status, 101, "{answer:?}");
-                let header = format!("sec-websocket-protocol: {}", chosen.unwrap_or_default());
-                assert_eq!(answer.head.contains(header.trim_end()), chosen.is_some());
+                let mut client = request.connect().await;
                 client.expect_text(chosen.unwrap_or("none")).await;
             }
             Err(says) => {
-                assert_eq!(answer.status, 400, "{answer:?}");
-                assert!(answer.body.contains(says), "{answer:?}");
+                let refused: Response = request.refused().await;
+                assert_eq!(refused.status(), 400, "{refused}");
+                assert!(refused.text().contains(says), "{refused}");
             }
         }
     }
 }
 
-#[cfg(feature = "http2")]
-#[tokio::test]
-async fn u4_over_http2() {
-    use crate::http2::{Browser, connect_request, read};
-    use hyper_util::rt::TokioIo;
+#[tokio::test(start_paused = true)]
+async fn u4_over_http1() {
+    check(|request| request).await;
+}
 
-    let address = serve().await;
-    let mut browser = Browser::connect(address).await;
-    for (path, lines, expected) in CASES {
-        let headers: Vec<_> = lines
-            .iter()
-            .map(|line| ("sec-websocket-protocol", *line))
-            .collect();
-        let response = browser.send(connect_request(path, &headers)).await;
-        match expected {
-            Ok(chosen) => {
-                assert_eq!(response.status(), 200, "{path} {lines:?}");
-                let header = response.headers().get("sec-websocket-protocol");
-                assert_eq!(header.map(|name| name.to_str().unwrap()), chosen);
-                let upgraded = within(hyper::upgrade::on(response)).await.unwrap();
-                let mut client = Client::new(TokioIo::new(upgraded));
-                client.expect_text(chosen.unwrap_or("none")).await;
-            }
-            Err(says) => {
-                let (status, _, line) = read(response).await;
-                assert_eq!(status, 400, "{line}");
-                assert!(line.contains(says), "{line}");
-            }
-        }
-    }
+#[cfg(feature = "http2")]
+#[tokio::test(start_paused = true)]
+async fn u4_over_http2() {
+    check(RequestBuilder::with_http2).await;
 }
