@@ -112,6 +112,9 @@ mod pages {
     struct Observability;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/testing.md")]
+    struct Testing;
     #[cfg(feature = "client")]
     #[doc = include_str!("../../../docs/client.md")]
     struct Client;

@@ -128,6 +128,17 @@ impl<S: HttpService> Server<S> {
         &self.hub
     }
 
+    /// For a listener in memory: without TLS, and with something around the service.
+    #[cfg(feature = "testing")]
+    pub(crate) fn in_memory<T: HttpService>(self, around: impl FnOnce(S) -> T) -> Server<T> {
+        Server {
+            service: around(self.service),
+            hub: self.hub,
+            encryption: None,
+            hosts: self.hosts,
+        }
+    }
+
     /// Binds a TCP address, such as `"127.0.0.1:3000"` or `([0, 0, 0, 0], 3000)`; port 0 takes a free one. From here on
     /// connections wait in the system's queue; [`Bound::run`] accepts them.
     ///

@@ -1,8 +1,10 @@
-//! Handlers under test: a session over a transport in memory, on tokio's paused clock, without a port.
+//! Handlers under test, or a whole router: sessions over transports in memory, on tokio's paused clock, without a port.
 //!
 //! [`connect`] starts a session with the handlers that [`upgrade_websocket`](crate::upgrade_websocket) takes, and returns
-//! the [`Client`] at its other end, which speaks real, masked WebSocket frames. A test says what the client does and
+//! the [`Client`] at its other end, which speaks real, masked WebSocket frames. [`serve`] runs what
+//! [`Server`](crate::Server) runs, and its clients open real upgrades. A test says what the client does and
 //! what it expects; an expectation that does not come true panics with a transcript of all that was sent and received.
+//! `docs/testing.md` is a walk through it.
 //!
 //! ```
 //! use dreamsocket::{Action, Connection, Message, Selector, SendError, continue_connection, testing};
@@ -45,7 +47,8 @@
 //! # Several clients
 //!
 //! Each `connect` is a session of its own on the test's runtime. Give them one [`Hub`] or one
-//! [`Broadcaster`](crate::Broadcaster) through their dependencies, as the application does.
+//! [`Broadcaster`](crate::Broadcaster) through their dependencies, as the application does, or let one [`serve`] have
+//! them all.
 
 #![expect(clippy::panic, reason = "a test fails by a panic")]
 
@@ -54,6 +57,9 @@ mod frame;
 #[cfg(feature = "http2")]
 mod http2;
 mod peer;
+mod request;
+mod response;
+mod server;
 mod settling;
 mod transcript;
 mod transport;
@@ -64,13 +70,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use dreamsocket_protocol::Role;
 use tracing::Instrument;
 
 pub use self::client::Client;
 pub use self::frame::Frame;
+use self::peer::Peer;
 pub use self::peer::Received;
+pub use self::request::RequestBuilder;
+pub use self::response::Response;
+pub(crate) use self::server::Witness;
+pub use self::server::{Server, run, serve};
+pub(crate) use self::settling::note_poll;
 pub use self::settling::settle;
+use self::transcript::Transcript;
 pub use self::transport::Traffic;
 use self::transport::Transport;
 use crate::config::Config;
@@ -339,7 +353,13 @@ impl Builder {
             admission.ended(outcome, &closed);
         };
         let session = tokio::spawn(settling::counted(session.instrument(span)));
-        Client::new(far, session, connection, counts)
+        let peer = Peer::new(far, None, Transcript::new(), BytesMut::new());
+        Client::new(
+            peer,
+            client::Session::Task(session),
+            Some(connection),
+            counts,
+        )
     }
 }
 

@@ -280,6 +280,8 @@ impl<R> Upgrade<R> {
             handshake,
             subprotocol,
             deflate,
+            #[cfg(feature = "testing")]
+            witness,
         } = accepted;
         let version = self.request.version();
         let (deflate, extensions) = deflate.unzip();
@@ -314,9 +316,13 @@ impl<R> Upgrade<R> {
                     let connection = Connection::new(facts);
                     span::identify(&span, &connection);
                     place.admission.attach(&connection);
+                    #[cfg(feature = "testing")]
+                    if let Some(witness) = &witness {
+                        witness.see(&connection);
+                    }
                     connection
                 };
-                Some(match downcast(upgraded, version) {
+                let session = match downcast(upgraded, version) {
                     Transport::Tcp(io, early) => {
                         let connection = prepare(match peer_addr {
                             Some(own) if is_own_addr => Some(own),
@@ -336,7 +342,13 @@ impl<R> Upgrade<R> {
                         let session = Session::open(io, &[], Role::Server, connection);
                         place.of(session::run(session, dependencies, handlers), span)
                     }
-                })
+                };
+                #[cfg(feature = "testing")]
+                let session = match witness {
+                    Some(witness) => witness.until_end_of(session),
+                    None => session,
+                };
+                Some(session)
             }
         };
         let opening = Life::new(opening.instrument(span));
@@ -401,6 +413,8 @@ impl<R> Upgrade<R> {
         Ok(Accepted {
             on_upgrade: hyper::upgrade::on(&mut self.request),
             admission,
+            #[cfg(feature = "testing")]
+            witness: self.request.extensions_mut().remove(),
             socket_permit: self
                 .request
                 .extensions_mut()
@@ -443,6 +457,9 @@ struct Accepted {
     subprotocol: Option<Box<str>>,
     /// What was agreed on of permessage-deflate, and how the response says so.
     deflate: Option<(DeflateParams, HeaderValue)>,
+    /// In a test: who waits for the session and its end.
+    #[cfg(feature = "testing")]
+    witness: Option<crate::testing::Witness>,
 }
 
 /// What a session gives back when it has ended.

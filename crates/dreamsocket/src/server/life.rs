@@ -26,6 +26,8 @@ impl Future for Life {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        #[cfg(feature = "testing")]
+        crate::testing::note_poll();
         while let Some(next) = ready!(self.0.as_mut().poll(context)) {
             *self = next;
         }

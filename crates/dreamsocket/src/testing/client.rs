@@ -5,8 +5,9 @@ use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use dreamsocket_protocol::{CloseCode, MessageKind, Text};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -18,7 +19,7 @@ use super::transcript::Shortened;
 use super::transport::{Counts, Traffic};
 use crate::connection::Connection;
 
-/// A WebSocket client in a test, made by [`connect`](super::connect).
+/// A WebSocket client in a test, made by [`connect`](super::connect) or by a [`Server`](super::Server).
 ///
 /// It has a task of its own, which answers pings and close frames as a browser does while the test does something else.
 /// Sends queue their bytes and let everything run that is ready ([`settle`](super::settle)), so each one is a segment of
@@ -29,35 +30,54 @@ use crate::connection::Connection;
 #[derive(Debug)]
 pub struct Client {
     peer: Peer,
-    session: Option<JoinHandle<()>>,
-    connection: Connection,
+    session: Session,
+    /// `None` if the other end is no session of this library's.
+    connection: Option<Connection>,
     counts: Arc<Counts>,
+}
+
+/// How the end of the session is known.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// It is a task of the kit's.
+    Task(JoinHandle<()>),
+    /// It runs in a server, and drops the other end of this.
+    Seen(watch::Receiver<Option<Connection>>),
+    /// It is over.
+    Ended,
 }
 
 impl Client {
     pub(super) fn new(
-        io: tokio::io::DuplexStream,
-        session: JoinHandle<()>,
-        connection: Connection,
+        peer: Peer,
+        session: Session,
+        connection: Option<Connection>,
         counts: Arc<Counts>,
     ) -> Self {
-        let peer = Peer::new(io);
         tokio::spawn(counted(peer.run()));
         Self {
             peer,
-            session: Some(session),
+            session,
             connection,
             counts,
         }
     }
 
     /// The handle that the handlers get, to send or close from outside of them.
+    ///
+    /// # Panics
+    ///
+    /// If the WebSocket of a server's is not one of this library's.
     #[must_use]
-    pub const fn connection(&self) -> &Connection {
-        &self.connection
+    #[track_caller]
+    pub fn connection(&self) -> &Connection {
+        match &self.connection {
+            Some(connection) => connection,
+            None => panic!("this WebSocket is not one of dreamsocket's, so it has no `Connection`"),
+        }
     }
 
-    /// What the session has read and written so far.
+    /// What the session has read and written so far; under a [`Server`](super::Server) the handshake counts, too.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.counts.traffic()
@@ -144,6 +164,64 @@ impl Client {
             }
         });
         settle()
+    }
+
+    /// Sends frames cut into segments of so many bytes each, whatever frame they belong to; what is left over is the last
+    /// one. After each, everything runs that is ready, so that the session sees the pieces one by one. A size of 0 counts
+    /// as 1.
+    ///
+    /// ```
+    /// use dreamsocket::testing::Frame;
+    /// # use dreamsocket::{Action, Connection, Message, Selector, SendError, continue_connection, testing};
+    /// # async fn on_init(_: &Connection, _: &()) -> ((), Option<Selector>) { ((), None) }
+    /// # async fn on_message(_: &mut (), message: Message, connection: &Connection, _: &()) -> Result<Action, SendError> {
+    /// #     if let Message::Text(text) = message { connection.send_text(text).await?; }
+    /// #     Ok(continue_connection())
+    /// # }
+    /// # async fn on_close(_: (), _: &()) {}
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+    /// let mut client = testing::connect((), on_init, on_message, on_close);
+    /// // The header's first byte alone, three more, and the rest.
+    /// client.send_split([Frame::text("hello")], [1, 3]).await;
+    /// client.expect_text("hello").await;
+    /// // Byte by byte.
+    /// client.send_split([Frame::text("hello")], std::iter::repeat(1)).await;
+    /// client.expect_text("hello").await;
+    /// # });
+    /// ```
+    pub async fn send_split(
+        &mut self,
+        frames: impl IntoIterator<Item = Frame>,
+        sizes: impl IntoIterator<Item = usize>,
+    ) {
+        let mut bytes = BytesMut::new();
+        self.peer.update(|peer| {
+            for frame in frames {
+                peer.note_frame(&frame);
+                bytes.extend_from_slice(&frame.to_bytes());
+            }
+        });
+        for size in sizes {
+            if bytes.is_empty() {
+                break;
+            }
+            let piece = bytes.split_to(size.clamp(1, bytes.len()));
+            self.send_piece(&piece).await;
+        }
+        self.send_piece(&bytes).await;
+    }
+
+    async fn send_piece(&self, piece: &[u8]) {
+        if piece.is_empty() {
+            return;
+        }
+        self.peer.update(|peer| {
+            peer.transcript
+                .note(format_args!("client  -> {} bytes of it", piece.len()));
+            peer.output.extend_from_slice(piece);
+        });
+        settle().await;
     }
 
     /// Sends bytes as they are, in one segment: parts of frames ([`Frame::to_bytes`]), or rubbish.
@@ -407,11 +485,20 @@ impl Client {
     pub fn ended(&mut self) -> impl Future<Output = ()> {
         let at = Location::caller();
         async move {
-            let Some(session) = self.session.as_mut() else {
-                return;
+            let ended = match &mut self.session {
+                Session::Task(task) => timeout(PATIENCE, task).await,
+                // Nothing more is told but that nobody tells any more.
+                Session::Seen(sight) => {
+                    timeout(PATIENCE, async {
+                        while sight.changed().await.is_ok() {}
+                        Ok(())
+                    })
+                    .await
+                }
+                Session::Ended => return,
             };
-            match timeout(PATIENCE, session).await {
-                Ok(Ok(())) => self.session = None,
+            match ended {
+                Ok(Ok(())) => self.session = Session::Ended,
                 Ok(Err(error)) => self.fail(at, format_args!("the session's task failed: {error}")),
                 Err(_) => self.fail(
                     at,
@@ -424,7 +511,11 @@ impl Client {
     /// Whether the session's task is done: `on_close` has run.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.session.as_ref().is_none_or(JoinHandle::is_finished)
+        match &self.session {
+            Session::Task(task) => task.is_finished(),
+            Session::Seen(sight) => sight.has_changed().is_err(),
+            Session::Ended => true,
+        }
     }
 
     async fn next_message(&self, wait: Wait, expected: &str) -> Received {

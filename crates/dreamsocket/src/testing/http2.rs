@@ -164,7 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Spawns what hyper wants to run, so that [`settle`](super::settle) waits for it.
 #[derive(Debug, Clone, Copy)]
-struct Counted;
+pub(super) struct Counted;
 
 impl<F> Executor<F> for Counted
 where

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
+use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{
-    CloseCode, CloseFrame, Engine, Event, Limits, MaskKey, MessageKind, Role, Text, Violation,
+    CloseCode, CloseFrame, DeflateTuning, Engine, Event, Limits, MaskKey, MessageKind, Role, Text,
+    Violation,
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -65,18 +67,28 @@ pub(super) struct Inner {
 }
 
 impl Peer {
-    pub(super) fn new(io: DuplexStream) -> Self {
+    /// `early` is what the session has sent already.
+    pub(super) fn new(
+        io: DuplexStream,
+        deflate: Option<(DeflateParams, DeflateTuning)>,
+        transcript: Transcript,
+        early: BytesMut,
+    ) -> Self {
         let limits = Limits::new()
             .with_max_message(usize::MAX)
             .with_max_frame(usize::MAX);
-        Self(Arc::new(Mutex::new(Inner {
+        let mut engine = Engine::new(Role::Client, limits);
+        if let Some((params, tuning)) = deflate {
+            engine = engine.with_deflate(params, tuning);
+        }
+        let mut inner = Inner {
             io: Some(io),
-            engine: Engine::new(Role::Client, limits),
-            input: BytesMut::new(),
+            engine,
+            input: early,
             output: BytesMut::new(),
             received: VecDeque::new(),
             violation: None,
-            transcript: Transcript::new(),
+            transcript,
             allowance: None,
             is_mute: false,
             is_shutting_down: false,
@@ -86,7 +98,9 @@ impl Peer {
             keys: 0,
             task: None,
             test: None,
-        })))
+        };
+        inner.decode();
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -158,9 +172,14 @@ impl Inner {
 
     /// Writes a frame as it is.
     pub(super) fn send_frame(&mut self, frame: &Frame) {
+        self.note_frame(frame);
+        self.output.extend_from_slice(&frame.to_bytes());
+    }
+
+    /// A frame that is sent as it is.
+    pub(super) fn note_frame(&mut self, frame: &Frame) {
         let (kind, payload) = frame.describe();
         self.transcript.note_sent(&kind, payload);
-        self.output.extend_from_slice(&frame.to_bytes());
         self.is_close_sent |= frame.is_close();
     }
 

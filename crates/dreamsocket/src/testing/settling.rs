@@ -39,13 +39,18 @@ pub async fn settle() {
     }
 }
 
+/// A session or a client is polled.
+pub(crate) fn note_poll() {
+    POLLED.set(POLLED.get() + 1);
+}
+
 /// The future, each of whose polls is counted.
 pub(super) fn counted<F: Future + Send + 'static>(
     future: F,
 ) -> impl Future<Output = F::Output> + Send {
     let mut future: Pin<Box<F>> = Box::pin(future);
     poll_fn(move |context| {
-        POLLED.set(POLLED.get() + 1);
+        note_poll();
         future.as_mut().poll(context)
     })
 }

@@ -57,7 +57,7 @@ pub(super) struct Shortened<'a>(pub(super) &'a [u8]);
 impl fmt::Display for Shortened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = self.0.len();
-        if let Ok(text) = std::str::from_utf8(self.0) {
+        if let Some(text) = readable(self.0) {
             write!(f, "{:?}", &text[..text.floor_char_boundary(SHOWN)])?;
         } else {
             for byte in self.0.iter().take(SHOWN / 2) {
@@ -69,6 +69,13 @@ impl fmt::Display for Shortened<'_> {
         }
         Ok(())
     }
+}
+
+/// Numbers in a ping are UTF-8, too, and no text.
+fn readable(payload: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let is_text = |character: char| !character.is_control() || character.is_whitespace();
+    text.chars().all(is_text).then_some(text)
 }
 
 #[cfg(test)]
@@ -84,7 +91,9 @@ mod tests {
         assert!(shown.contains("… (200 bytes)"), "{shown}");
         assert!(shown.contains(&"ff".repeat(24)), "{shown}");
         assert!(!shown.contains(&"ff".repeat(25)), "{shown}");
-        for _ in 0..LINES {
+        transcript.note_received("ping", &[0, 0, 1]);
+        assert!(transcript.to_string().contains("ping 000001"));
+        for _ in 0..LINES - 1 {
             transcript.note("more");
         }
         assert!(transcript.to_string().contains("2 earlier lines"));

@@ -8,6 +8,7 @@
     reason = "what fails in a test's helper fails the test"
 )]
 
+mod addresses;
 mod any_order;
 mod any_sends;
 mod beside_a_handler;
@@ -25,6 +26,7 @@ mod rates;
 mod selectors;
 mod sending;
 mod stage;
+mod subprotocols;
 mod the_loop;
 
 /// What [`stage::Stage`] connects over.

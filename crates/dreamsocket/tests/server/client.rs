@@ -124,19 +124,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         self.answer().await
     }
 
-    /// False if the connection is closed instead of answered.
-    pub(crate) async fn try_upgrade(&mut self, request: &str) -> bool {
-        if self.io.write_all(request.as_bytes()).await.is_err() {
-            return false;
-        }
-        while !self.received.windows(4).any(|end| end == b"\r\n\r\n") {
-            if !self.read().await.unwrap_or(false) {
-                return false;
-            }
-        }
-        self.answer().await.status == 101
-    }
-
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         within(self.io.write_all(bytes)).await.unwrap();
     }

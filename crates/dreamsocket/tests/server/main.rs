@@ -10,12 +10,12 @@
     reason = "what fails in a test's helper fails the test; the servers in processes of their own print like a `main`"
 )]
 
-mod addresses;
 mod app;
 mod client;
 mod drain;
 #[cfg(unix)]
 mod drain_under_load;
+mod hosts;
 #[cfg(feature = "http2")]
 mod http2;
 mod limits;
@@ -29,6 +29,5 @@ mod services;
 mod signals;
 #[cfg(feature = "http2")]
 mod streams;
-mod subprotocols;
 #[cfg(feature = "tls")]
 mod tls;
