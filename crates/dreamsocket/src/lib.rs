@@ -85,6 +85,8 @@ pub use crate::upgrade::{Upgrade, upgrade_websocket};
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;
+    #[doc = include_str!("../../../docs/quickstart.md")]
+    struct Quickstart;
     #[doc = include_str!("../../../docs/serving.md")]
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
