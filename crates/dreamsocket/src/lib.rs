@@ -85,6 +85,23 @@ pub use crate::upgrade::{Upgrade, upgrade_websocket};
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;
+    #[doc = include_str!("../../../docs/quickstart.md")]
+    struct Quickstart;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/loop.md")]
+    struct Loop;
+    #[cfg(all(feature = "json", feature = "testing"))]
+    #[doc = include_str!("../../../docs/dependencies.md")]
+    struct Dependencies;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/selectors.md")]
+    struct Selectors;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/sending.md")]
+    struct Sending;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../../docs/closing.md")]
+    struct Closing;
     #[doc = include_str!("../../../docs/serving.md")]
     struct Serving;
     #[doc = include_str!("../../../docs/broadcasting.md")]
