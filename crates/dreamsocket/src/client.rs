@@ -10,12 +10,14 @@ mod opening;
 mod reconnect;
 mod socket;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dreamsocket_protocol::handshake::{InvalidRequest, ResponseError};
+pub use dreamsocket_protocol::handshake::{DeflateParams, InvalidRequest, ResponseError};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -28,9 +30,11 @@ use self::dial::{Dialer, Target, Timeouts};
 pub use self::error::{ConnectError, Phase, Refusal};
 use self::opening::Offer;
 pub use self::reconnect::{Ending, Jitter, Reconnect};
-pub use self::socket::{Received, Socket, SocketError};
+pub use self::socket::{Progress, Received, Socket, SocketError};
 use self::supervisor::Supervisor;
 pub use self::supervisor::{Connected, EndReason, Ended};
+#[cfg(feature = "tls")]
+pub use self::tls::TlsInfo;
 use crate::config::Config;
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::Hub;
@@ -395,7 +399,7 @@ impl Connect {
         }
         let mut config = match &self.tls {
             Some(config) => ClientConfig::clone(config),
-            None => dial::tls::default_config()?,
+            None => tls::default_config()?,
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(Arc::new(config)))

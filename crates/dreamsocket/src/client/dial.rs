@@ -11,6 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{ConnectError, Phase};
 use super::opening::{Offer, Opened};
+#[cfg(feature = "tls")]
+use super::tls::{self, TlsInfo};
 use crate::config::later;
 #[cfg(feature = "simulation")]
 use crate::simulation::{Dialable, Network};
@@ -27,6 +29,8 @@ pub(super) trait Dial: Send + Sync + 'static {
 pub(super) struct Dialed {
     pub(super) opened: Opened,
     pub(super) peer_addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Box<TlsInfo>>,
 }
 
 /// How long each phase may take.
@@ -100,6 +104,8 @@ impl Dial for Dialer {
             return Ok(Dialed {
                 opened,
                 peer_addr: None,
+                #[cfg(feature = "tls")]
+                tls: None,
             });
         }
         let addresses = within(Phase::Dns, self.timeouts.dns, resolve(host, *port)).await?;
@@ -109,11 +115,19 @@ impl Dial for Dialer {
         if let Some(tls) = &self.tls {
             let handshake = tls::handshake(tls, host, stream);
             let stream = within(Phase::Tls, self.timeouts.tls, handshake).await?;
-            let opened = self.offer.open(stream).await?;
-            return Ok(Dialed { opened, peer_addr });
+            let info = TlsInfo::of(stream.get_ref().1);
+            return Ok(Dialed {
+                opened: self.offer.open(stream).await?,
+                peer_addr,
+                tls: Some(Box::new(info)),
+            });
         }
-        let opened = self.offer.open(stream).await?;
-        Ok(Dialed { opened, peer_addr })
+        Ok(Dialed {
+            opened: self.offer.open(stream).await?,
+            peer_addr,
+            #[cfg(feature = "tls")]
+            tls: None,
+        })
     }
 
     fn uri(&self) -> &Uri {
@@ -176,49 +190,6 @@ async fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream,
             phase: Phase::Connect,
             limit,
         }),
-    }
-}
-
-#[cfg(feature = "tls")]
-pub(super) mod tls {
-    //! TLS by rustls with ring.
-
-    use std::io;
-    use std::sync::Arc;
-
-    use tokio::net::TcpStream;
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::client::TlsStream;
-    use tokio_rustls::rustls::pki_types::ServerName;
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
-
-    use crate::client::error::ConnectError;
-
-    /// Trusts the certificate authorities that Mozilla does.
-    pub(in crate::client) fn default_config() -> Result<ClientConfig, ConnectError> {
-        let mut roots = RootCertStore::empty();
-        roots
-            .roots
-            .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let provider = Arc::new(crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
-    }
-
-    pub(in crate::client) async fn handshake(
-        config: &Arc<ClientConfig>,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, ConnectError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-            ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidData, error))
-        })?;
-        TlsConnector::from(Arc::clone(config))
-            .connect(name, stream)
-            .await
-            .map_err(ConnectError::Tls)
     }
 }
 

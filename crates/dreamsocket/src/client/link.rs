@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use dreamsocket_protocol::handshake::DeflateParams;
@@ -16,13 +16,16 @@ use dreamsocket_protocol::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::socket::{Received, SocketError};
+use super::socket::{Progress, Received, SocketError};
 use crate::config::{Config, READ_AHEAD, later};
 use crate::message::{Cause, Closed};
 use crate::random::mask_key;
 
 /// Up to how many bytes that wait for the system another pong is encoded. Above, the engine keeps pongs, and few.
 const MAX_BEFORE_ANSWERS: usize = 64 * 1024;
+
+/// At how many bytes that wait for the system [`Link::try_send`] takes no more. Those of a message that it took come on top.
+const MAX_BEFORE_SENDS: usize = 64 * 1024;
 
 pub(super) struct Link<T> {
     io: T,
@@ -34,6 +37,8 @@ pub(super) struct Link<T> {
     output: BytesMut,
     /// How many bytes were written, around its end: only whether it changes counts.
     written: usize,
+    /// Whether the system has not taken everything yet, TLS's records among it.
+    is_waiting: bool,
     /// Whether a write has failed.
     is_broken: bool,
     /// Whether nothing more can be read.
@@ -65,6 +70,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
             input: BytesMut::from(early),
             output: BytesMut::new(),
             written: 0,
+            is_waiting: false,
             is_broken: false,
             is_at_end: false,
             is_shut: false,
@@ -99,7 +105,66 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         self.flush().await
     }
 
+    /// Takes a message if there is room, and writes what the system takes at once.
+    pub(super) fn try_send(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Result<(), SocketError> {
+        self.check_room()?;
+        self.engine
+            .encode_message(kind, payload, mask_key, &mut self.output)
+            .map_err(|_| SocketError::Closed)?;
+        self.write_some();
+        Ok(())
+    }
+
+    /// As [`try_send`](Self::try_send), for a ping.
+    pub(super) fn try_ping(&mut self, payload: &[u8]) -> Result<(), SocketError> {
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SocketError::PingTooLong { got: payload.len() });
+        }
+        self.check_room()?;
+        // What waits in the engine is encoded whenever there is room, so the only reason left is that we have closed.
+        self.engine.ping(payload).map_err(|_| SocketError::Closed)?;
+        self.write_some();
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), SocketError> {
+        if self.closing.is_some() || self.closed.is_some() || self.is_broken {
+            return Err(SocketError::Closed);
+        }
+        if self.output.len() >= MAX_BEFORE_SENDS {
+            return Err(SocketError::EarlierWaits);
+        }
+        Ok(())
+    }
+
+    /// Nobody is woken when there is room again: the next call asks.
+    fn write_some(&mut self) {
+        let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
+    }
+
+    pub(super) const fn is_sent(&self) -> bool {
+        !self.is_waiting
+    }
+
     pub(super) async fn receive(&mut self) -> Option<Received> {
+        loop {
+            if let Progress::Received(received) = self.advance(false).await? {
+                return Some(received);
+            }
+        }
+    }
+
+    pub(super) async fn receive_or_sent(&mut self) -> Option<Progress> {
+        let tells_sent = self.is_waiting;
+        self.advance(tells_sent).await
+    }
+
+    /// Reads and writes until something came or, if that is to be told, all that waits is written.
+    async fn advance(&mut self, tells_sent: bool) -> Option<Progress> {
         loop {
             if self.closed.is_some() {
                 return None;
@@ -111,13 +176,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
             if let Some(event) = self.engine.handle_input(&mut self.input) {
                 self.encode_answers();
                 match event {
-                    Event::Text(text) => return Some(Received::Text(text)),
-                    Event::Binary(bytes) => return Some(Received::Binary(bytes)),
+                    Event::Text(text) => return received(Received::Text(text)),
+                    Event::Binary(bytes) => return received(Received::Binary(bytes)),
                     Event::Ping(payload) => {
                         self.flush_now().await;
-                        return Some(Received::Ping(payload));
+                        return received(Received::Ping(payload));
                     }
-                    Event::Pong(payload) => return Some(Received::Pong(payload)),
+                    Event::Pong(payload) => return received(Received::Pong(payload)),
                     Event::Close(frame) => {
                         let code = frame.code.unwrap_or(CloseCode::NO_STATUS);
                         self.begin_close(code, frame.reason, Cause::Peer);
@@ -136,10 +201,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
             }
             let read = poll_fn(|context| {
                 // Pongs that the system did not take before; a failure shows in reading, too.
-                let _ = self.poll_flush(context);
-                self.poll_read(context)
+                let is_written = self.poll_flush(context).is_ready();
+                if tells_sent && is_written && !self.is_broken {
+                    return Poll::Ready(None);
+                }
+                self.poll_read(context).map(Some)
             })
             .await;
+            let Some(read) = read else {
+                return Some(Progress::Sent);
+            };
             let reason = match read {
                 Ok(0) => Text::default(),
                 Ok(_) => continue,
@@ -257,7 +328,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = ready!(self.poll_write_all(context));
+        let written = self.poll_write_all(context);
+        self.is_waiting = written.is_pending();
+        let written = ready!(written);
         if written.is_err() {
             self.is_broken = true;
             self.output.clear();
@@ -284,11 +357,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 }
 
+const fn received(received: Received) -> Option<Progress> {
+    Some(Progress::Received(received))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::DuplexStream;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
 
@@ -318,6 +395,50 @@ mod tests {
         let (third, read) = tokio::join!(third, far.read_exact(&mut received));
         assert_eq!((third, read.unwrap()), (Ok(()), received.len()));
         assert_eq!(received[8 + 2000..][..2], [0x81, 0x83]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_sides_may_be_full_at_once() {
+        let (mut link, mut far) = link();
+        let binary = MessageKind::Binary;
+        // A server that reads nothing until all that it has to say is read.
+        let server = async {
+            for _ in 0..10 {
+                far.write_all(&[0x82, 100]).await.unwrap();
+                far.write_all(&[7; 100]).await.unwrap();
+            }
+            let mut received = vec![0; 8 + 2000 + 14 + MAX_BEFORE_SENDS + 6 + 2];
+            far.read_exact(&mut received).await.unwrap();
+            (far, received)
+        };
+        let client = async {
+            link.try_send(binary, &[1; 2000]).unwrap();
+            assert!(!link.is_sent());
+            link.try_send(binary, &[2; MAX_BEFORE_SENDS]).unwrap();
+            let full = Err(SocketError::EarlierWaits);
+            assert_eq!(
+                (link.try_send(binary, b"3"), link.try_ping(b"")),
+                (full, full)
+            );
+            for _ in 0..10 {
+                let message = Received::Binary(vec![7; 100].into());
+                let progress = link.receive_or_sent().await;
+                assert_eq!(progress, Some(Progress::Received(message)));
+            }
+            assert_eq!(link.receive_or_sent().await, Some(Progress::Sent));
+            assert!(link.is_sent());
+            link.try_ping(b"33").unwrap();
+            link
+        };
+        let both = async { tokio::join!(client, server) };
+        let (mut link, (far, received)) = tokio::time::timeout(TIMEOUT, both).await.unwrap();
+        assert_eq!(received[received.len() - 8..][..2], [0x89, 0x82], "a ping");
+
+        drop(far);
+        assert_eq!(link.receive_or_sent().await, None);
+        assert_eq!(link.try_send(binary, b"4"), Err(SocketError::Closed));
+        let long = link.try_ping(&[0; 126]);
+        assert_eq!(long, Err(SocketError::PingTooLong { got: 126 }));
     }
 
     #[tokio::test(start_paused = true)]

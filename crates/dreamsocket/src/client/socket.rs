@@ -1,9 +1,11 @@
 //! [`Socket`]: a client without the loop, for tests and tools.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{CloseCode, InvalidClose, MessageKind, Role, Text};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +14,8 @@ use super::Connect;
 use super::dial::Dialed;
 use super::error::ConnectError;
 use super::link::Link;
+#[cfg(feature = "tls")]
+use super::tls::TlsInfo;
 use crate::config::Config;
 use crate::message::Closed;
 use crate::transport::{Transport, downcast};
@@ -43,6 +47,10 @@ pub struct Socket {
     link: Link<Box<dyn Io>>,
     response: Response<()>,
     subprotocol: Option<Box<str>>,
+    deflate: Option<DeflateParams>,
+    peer_addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<TlsInfo>>,
 }
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -61,6 +69,16 @@ pub enum Received {
     Ping(Bytes),
     /// A pong.
     Pong(Bytes),
+}
+
+/// What [`Socket::receive_or_sent`] has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Something came.
+    Received(Received),
+    /// The system has taken all that was waiting to be sent.
+    Sent,
 }
 
 /// Why a [`Socket`] did not send.
@@ -113,6 +131,10 @@ impl Socket {
             link: Link::new(io, &early, Role::Client, opened.deflate, config),
             response: opened.response,
             subprotocol: opened.subprotocol,
+            deflate: opened.deflate,
+            peer_addr: dialed.peer_addr,
+            #[cfg(feature = "tls")]
+            tls: dialed.tls,
         }
     }
 
@@ -126,6 +148,25 @@ impl Socket {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// What was agreed on about compression (permessage-deflate); `None` if messages go as they are.
+    #[must_use]
+    pub const fn compression(&self) -> Option<DeflateParams> {
+        self.deflate
+    }
+
+    /// The address that was connected to.
+    #[must_use]
+    pub const fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    /// What TLS agreed on; `None` over `ws://`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 
     /// Sends a text message; returns when the system has taken it.
@@ -156,6 +197,70 @@ impl Socket {
     /// As [`send_text`](Self::send_text), and [`SocketError::PingTooLong`].
     pub async fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<(), SocketError> {
         self.link.ping(payload.as_ref()).await
+    }
+
+    /// Takes a text message and writes what the system takes at once; never waits. What is left goes with the next call,
+    /// whichever it is.
+    ///
+    /// For those who send and receive at the same time: while a server does not read because its answers are not read,
+    /// [`send_text`](Self::send_text) waits in vain, and [`receive_or_sent`](Self::receive_or_sent) does both.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::Closed`], or [`SocketError::EarlierWaits`] while 64 KiB or more of earlier messages wait.
+    pub fn try_send_text(&mut self, text: impl Into<Text>) -> Result<(), SocketError> {
+        let text = text.into();
+        self.link.try_send(MessageKind::Text, text.as_bytes())
+    }
+
+    /// Takes a binary message, as [`try_send_text`](Self::try_send_text) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_text`](Self::try_send_text).
+    pub fn try_send_binary(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), SocketError> {
+        self.link.try_send(MessageKind::Binary, bytes.as_ref())
+    }
+
+    /// Takes a ping with at most 125 bytes, as [`try_send_text`](Self::try_send_text) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_text`](Self::try_send_text), and [`SocketError::PingTooLong`].
+    pub fn try_ping(&mut self, payload: impl AsRef<[u8]>) -> Result<(), SocketError> {
+        self.link.try_ping(payload.as_ref())
+    }
+
+    /// Whether the system has taken all that was sent, pings and pongs, too.
+    #[must_use]
+    pub const fn is_sent(&self) -> bool {
+        self.link.is_sent()
+    }
+
+    /// The next thing that comes, as [`receive`](Self::receive), or, if something waits to be sent, that all of it is
+    /// written, whichever is first. `None` when the connection has ended. The future may be dropped and nothing is lost.
+    ///
+    /// ```no_run
+    /// use dreamsocket::client::{Progress, Socket, SocketError};
+    ///
+    /// # async fn run(mut lines: tokio::sync::mpsc::Receiver<String>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut socket = Socket::connect("ws://localhost:9001/echo").await?;
+    /// loop {
+    ///     tokio::select! {
+    ///         // No more is taken than the server takes.
+    ///         Some(line) = lines.recv(), if socket.is_sent() => socket.try_send_text(line)?,
+    ///         progress = socket.receive_or_sent() => match progress {
+    ///             Some(Progress::Received(received)) => println!("{received:?}"),
+    ///             Some(_) => {}
+    ///             None => break,
+    ///         },
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn receive_or_sent(&mut self) -> Option<Progress> {
+        self.link.receive_or_sent().await
     }
 
     /// The next thing that comes; `None` when the connection has ended, and then [`closed`](Self::closed) tells how.

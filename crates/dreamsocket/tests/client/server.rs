@@ -123,7 +123,10 @@ async fn a_subprotocol_is_agreed_on() {
         let connect = Connect::new(url.as_str()).with_subprotocols(offered.iter().copied());
         let connected = Recorder::new().run(connect.clone()).await.unwrap();
         assert_eq!(connected.connection().subprotocol(), chosen);
-        assert_eq!(within(connect.open()).await.unwrap().subprotocol(), chosen);
+        let socket = within(connect.open()).await.unwrap();
+        assert_eq!(socket.subprotocol(), chosen);
+        assert_eq!(socket.peer_addr(), Some(address));
+        assert_eq!(socket.compression(), None);
     }
 }
 

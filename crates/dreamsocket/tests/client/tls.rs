@@ -8,7 +8,7 @@ use dreamsocket::client::{Connect, ConnectError};
 use dreamsocket::{Listener, Server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, crypto};
 use tokio_rustls::server::TlsStream;
 
 use crate::peer::within;
@@ -83,6 +83,12 @@ async fn an_echo_over_tls_by_a_name_with_two_addresses() {
     recorder.expect("closed 1000 stopped clean after 2").await;
 
     let mut socket = within(connect.open()).await.unwrap();
+    let tls = socket.tls().unwrap();
+    assert_eq!(tls.protocol_version, Some(ProtocolVersion::TLSv1_3));
+    assert!(tls.cipher_suite.is_some());
+    // The listener above knows no ALPN.
+    assert_eq!(tls.alpn_protocol, None);
+    assert_eq!(tls.peer_certificates.len(), 1);
     assert!(within(socket.close(1000, "")).await.unwrap().clean);
 }
 

@@ -31,6 +31,8 @@ impl Dial for Memory {
         Ok(Dialed {
             opened,
             peer_addr: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         })
     }
 

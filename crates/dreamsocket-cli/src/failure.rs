@@ -1,0 +1,97 @@
+//! [`Failure`]: why there is nothing to go on with, and the exit code that says so.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use dreamsocket::client::ConnectError;
+
+use crate::escape::escape;
+
+/// The connection ended badly, or messages may be lost.
+pub(crate) const ENDED_BADLY: u8 = 1;
+const USAGE: u8 = 2;
+const NO_CONNECTION: u8 = 3;
+const NO_WEBSOCKET: u8 = 4;
+
+/// Lines of a refusal's body that are shown at most.
+const BODY_LINES: usize = 20;
+
+/// Characters of each of them at most.
+const BODY_COLUMNS: usize = 400;
+
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for makes no sense, or a file of it cannot be used.
+    Usage(String),
+    Connect(Box<ConnectError>),
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) => USAGE,
+            Self::Connect(error) => code_of(error),
+        })
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
+}
+
+fn code_of(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::InvalidUrl(_)
+        | ConnectError::Credentials
+        | ConnectError::Fragment
+        | ConnectError::InvalidRequest(_)
+        | ConnectError::InvalidHeader
+        | ConnectError::ReservedHeader { .. } => USAGE,
+        ConnectError::Refused(_)
+        | ConnectError::InvalidResponse(_)
+        | ConnectError::HeadTooLarge { .. }
+        | ConnectError::Http(_) => NO_WEBSOCKET,
+        _ => NO_CONNECTION,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(line) => f.write_str(line),
+            Self::Connect(error) => {
+                f.write_str(&explain(error))?;
+                if let ConnectError::Refused(refusal) = &**error {
+                    if let Some(location) = refusal.location() {
+                        write!(f, "\nit redirects to {}", escape(location))?;
+                    }
+                    let body = String::from_utf8_lossy(&refusal.body);
+                    for line in body.lines().take(BODY_LINES) {
+                        let line: String = line.chars().take(BODY_COLUMNS).collect();
+                        write!(f, "\n  {}", escape(&line))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An error and what led to it, in one line.
+pub(crate) fn explain(error: &ConnectError) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some errors say their source's line themselves.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&escape(&text));
+        }
+        source = cause.source();
+    }
+    line
+}

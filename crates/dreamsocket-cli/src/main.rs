@@ -1,0 +1,40 @@
+//! The command `dreamsocket`: [`connect`] talks to a WebSocket server from a terminal or a pipe, [`load`] puts load on one.
+//!
+//! What it is told stands in `args.rs`, where it connects in `target.rs`, how it ends in `failure.rs`.
+
+mod args;
+mod connect;
+mod escape;
+mod failure;
+mod interrupt;
+mod load;
+mod target;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        Command::Connect(args) => connect::run(args),
+        Command::Load(args) => load::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "dreamsocket", &mut script);
+            // A reader that has seen enough is no failure.
+            let _ = std::io::stdout().write_all(&script);
+            return ExitCode::SUCCESS;
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "dreamsocket: {failure}");
+            failure.code()
+        }
+    }
+}

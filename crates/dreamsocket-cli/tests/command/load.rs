@@ -1,0 +1,164 @@
+//! `load`: what it counts. How fast anything is depends on the machine, and is not looked at.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::process::{Done, run};
+use crate::server::serve;
+
+async fn load(url: &str, flags: &[&str]) -> (Done, Value) {
+    let arguments = [&["load", url, "--json", "--quiet", "--ramp", "0.1"], flags].concat();
+    let done = run(&arguments, b"").await;
+    let result = serde_json::from_str(&done.out).unwrap();
+    (done, result)
+}
+
+#[tokio::test]
+async fn every_message_that_is_due_is_sent_and_answered() {
+    let url = format!("ws://{}/echo", serve().await);
+    let short = ["--connections", "5", "--rate", "20", "--duration", "1"];
+    let long = ["--size", "20KiB", "--binary", "--compression", "shared"];
+    for more in [&[][..], &long] {
+        let (done, result) = load(&url, &[&short, more].concat()).await;
+        assert_eq!(done.code, Some(0), "{result}");
+        let counts = [
+            "opened",
+            "sent",
+            "answered",
+            "unsent",
+            "unanswered",
+            "unexpected",
+        ];
+        let counts = counts.map(|name| result[name].as_u64().unwrap());
+        assert_eq!(counts, [5, 100, 100, 0, 0, 0]);
+        let bars = result["histogram"].as_array().unwrap();
+        let sum: u64 = bars.iter().map(|bar| bar["count"].as_u64().unwrap()).sum();
+        assert_eq!(sum, 100);
+        let figure = |name: &str| result["latency_ms"][name].as_f64().unwrap();
+        assert!(
+            0.0 < figure("p50") && figure("p50") <= figure("max"),
+            "{result}"
+        );
+        assert_eq!(done.err, "");
+    }
+}
+
+#[tokio::test]
+async fn a_person_gets_a_table_and_progress() {
+    let url = format!("ws://{}/echo", serve().await);
+    let flags = ["--connections", "2", "--duration", "1.5", "--ramp", "0"];
+    let done = run(&[&["load", &*url], &flags[..]].concat(), b"").await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    for line in [
+        "opened      2 of 2 in ",
+        "sent        30, ",
+        "answered    30\n",
+        "p99.9",
+        "up to ms",
+        "####",
+    ] {
+        assert!(done.out.contains(line), "{line} in {}", done.out);
+    }
+    assert!(done.err.contains("open 2 of 2"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn closes_and_refusals_are_counted_by_kind() {
+    let address = serve().await;
+    let few = ["--connections", "3", "--duration", "0.5", "--wait", "50"];
+    let (done, result) = load(&format!("{address}/close/4001"), &few).await;
+    assert_eq!(done.code, Some(1));
+    assert_eq!(result["closes"]["4001"], 3);
+    assert_eq!(
+        (&result["opened"], &result["answered"]),
+        (&3.into(), &0.into())
+    );
+
+    let (done, result) = load(&format!("{address}/refuses"), &few).await;
+    assert_eq!(done.code, Some(4));
+    assert_eq!(result["failures"]["refused with 403"], 3);
+    assert!(done.err.contains("not you"), "{}", done.err);
+
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    let (done, result) = load(&url, &few).await;
+    assert_eq!(done.code, Some(3));
+    assert_eq!(result["failures"]["not connected: connection refused"], 3);
+
+    // It says something first, and then answers.
+    let (done, result) = load(&format!("{address}/escapes"), &few).await;
+    assert_eq!(done.code, Some(0), "{result}");
+    assert_eq!(result["unexpected"], 3);
+}
+
+/// Answers the handshake, and when something comes reads nothing for a second; then sends back what came, unmasked.
+async fn stall(listener: TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        accept_key(key.unwrap())
+    );
+    stream.write_all(response.as_bytes()).await.unwrap();
+    stream.readable().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    loop {
+        let first = stream.read_u8().await.unwrap();
+        let short = stream.read_u8().await.unwrap() & 0x7f;
+        let mut answer = vec![first, short];
+        let length = match short {
+            127 => {
+                let length = stream.read_u64().await.unwrap();
+                answer.extend(length.to_be_bytes());
+                usize::try_from(length).unwrap()
+            }
+            126 => panic!("no message of the test has such a length"),
+            _ => usize::from(short),
+        };
+        let mut mask = [0; 4];
+        stream.read_exact(&mut mask).await.unwrap();
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).await.unwrap();
+        for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= key;
+        }
+        stream.write_all(&answer).await.unwrap();
+        stream.write_all(&payload).await.unwrap();
+        if first == 0x88 {
+            return;
+        }
+    }
+}
+
+fn accept_key(key: &str) -> String {
+    let key = dreamsocket_protocol::handshake::accept_key(key.as_bytes());
+    key.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_is_not_flattered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(stall(listener));
+    // More than the buffers of both sockets hold.
+    let flags = ["--rate", "100", "--duration", "0.9", "--size", "256KiB"];
+    let one = ["--connections", "1", "--wait", "50"];
+    let (done, result) = load(&url, &[flags.as_slice(), &one].concat()).await;
+    assert_eq!(done.code, Some(0), "{result}");
+    assert_eq!(result["answered"], 90);
+    // All were due within the second in which the server did nothing, half of them in its first half.
+    let p50 = result["latency_ms"]["p50"].as_f64().unwrap();
+    assert!(p50 >= 500.0, "{result}");
+    server.await.unwrap();
+}
