@@ -308,6 +308,7 @@ impl Builder {
         let connection = Connection::new(Facts {
             peer_addr: self.peer_addr.into(),
             subprotocol: self.subprotocol,
+            details: admission.details(None, Some(std::any::type_name::<S>())),
             ..Facts::of(Arc::clone(&config))
         });
         admission.attach(&connection);

@@ -288,6 +288,8 @@ impl<R> Upgrade<R> {
         let handover = socket_permit.as_mut().and_then(SocketPermit::take_handover);
         let own_addr = handover.as_ref().and_then(Handover::peer_addr);
         let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
+        let path = self.request.uri().path();
+        let details = admission.details(Some(path), Some(std::any::type_name::<S>()));
         let span = Span::current();
         let opening = {
             let span = span.clone();
@@ -308,6 +310,7 @@ impl<R> Upgrade<R> {
                         peer_addr: peer_addr.into(),
                         subprotocol,
                         deflate,
+                        details,
                         ..Facts::of(config)
                     };
                     let connection = Connection::new(facts);
