@@ -2,6 +2,8 @@
 //!
 //! A thin front of the outbox and of what is known about the connection. It never touches the socket.
 
+pub(crate) mod counts;
+
 use std::fmt;
 use std::hash::Hasher;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -16,6 +18,7 @@ use dreamsocket_broadcaster::Missed;
 use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{CloseCode, CloseFrame, InvalidClose, Role, Text};
 
+use self::counts::ConnectionCounters;
 use crate::coded::Frames;
 use crate::config::Config;
 use crate::error::SendError;
@@ -45,6 +48,7 @@ pub(crate) struct Shared {
     round_trip: AtomicU64,
     /// How often reading has paused because the peer had used up what it may send.
     pauses: AtomicU64,
+    pub(crate) counters: ConnectionCounters,
 }
 
 /// What is known of a connection when its session starts.
@@ -113,6 +117,7 @@ impl Shared {
             facts,
             round_trip: AtomicU64::new(u64::MAX),
             pauses: AtomicU64::new(0),
+            counters: ConnectionCounters::default(),
         }
     }
 

@@ -580,8 +580,9 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
-    use crate::Closed;
     use crate::connection::Facts;
+    use crate::connection::counts::ConnectionCounts;
+    use crate::{Broadcaster, Closed, Forward, OnMissed, Prepared, Topic};
 
     /// A peer that breaks the protocol and then sends without end, over a transport that is ready without end.
     struct Flood {
@@ -768,6 +769,92 @@ mod tests {
             connection.send_text(text).await?;
         }
         Ok(continue_connection())
+    }
+
+    /// Sends twice what it gets, and one message by way of a topic when it begins.
+    async fn subscribe(
+        connection: &Connection,
+        topic: &Topic<Prepared>,
+    ) -> (Forward, Option<Selector>) {
+        let forward = connection.forward(topic.subscribe(), |_| OnMissed::End);
+        topic.publish(Prepared::text("four")).unwrap();
+        (forward, None)
+    }
+
+    async fn echo_twice(
+        _: &mut Forward,
+        message: Message,
+        connection: &Connection,
+        _: &Topic<Prepared>,
+    ) -> Result<Action, BoxError> {
+        if let Message::Text(text) = message {
+            connection.send_text(text.clone()).await?;
+            connection.send_text(text).await?;
+        }
+        Ok(continue_connection())
+    }
+
+    async fn unsubscribe(_: Forward, _: &Topic<Prepared>) {}
+
+    /// A peer that sends what there is and reads everything.
+    struct Talker {
+        sends: &'static [u8],
+    }
+
+    impl AsyncRead for Talker {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let sends = std::mem::take(&mut self.sends);
+            if sends.is_empty() {
+                return Poll::Pending;
+            }
+            buffer.put_slice(sends);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Talker {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_and_bytes_are_counted_each_way_and_control_frames_are_not() {
+        let connection = Connection::new(Facts::of(Arc::default()));
+        // Masked with a key of zeros: "12" in two fragments, a ping, "345".
+        let talker = Talker {
+            sends: b"\x01\x81\0\0\0\x001\x80\x81\0\0\0\x002\x89\x80\0\0\0\0\x81\x83\0\0\0\x00345",
+        };
+        let session = Session::open(talker, &[], Role::Server, connection.clone());
+        let topic = Broadcaster::new().topic("news");
+        let handlers = Handlers::new(subscribe, echo_twice, unsubscribe);
+        let session = tokio::spawn(run(session, topic, handlers));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let counts = connection.shared.counters.read();
+        session.abort();
+        let expected = ConnectionCounts {
+            messages_in: 2,
+            bytes_in: 5,
+            messages_out: 5,
+            bytes_out: 14,
+        };
+        assert_eq!(counts, expected);
     }
 
     #[tokio::test(start_paused = true)]

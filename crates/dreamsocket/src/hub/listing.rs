@@ -18,8 +18,8 @@ use crate::connection::{Connection, ConnectionId};
 /// How many handles are taken out of the registry under one lock.
 const SLICE: usize = 256;
 
-/// Of a path, so many bytes are kept at most.
-const MAX_PATH: usize = 256;
+/// Of what others have chosen, such as a path, so many bytes are kept or shown at most.
+const MAX_TEXT: usize = 256;
 
 /// What is known of a connection that costs memory and serves only who looks: kept where a hub was told to.
 #[derive(Debug)]
@@ -65,6 +65,14 @@ pub struct ConnectionInfo {
     pub state: Option<Cow<'static, str>>,
     /// Whether we are the client on it.
     pub is_client: bool,
+    /// Messages of the peer that were handed to `on_message`.
+    pub messages_in: u64,
+    /// Bytes of their payloads.
+    pub bytes_in: u64,
+    /// Messages that were encoded for the socket.
+    pub messages_out: u64,
+    /// Bytes of their payloads.
+    pub bytes_out: u64,
     /// Bytes in the outbox: accepted, and not yet taken by the socket; 64 a message included.
     pub outbox_bytes: usize,
     /// How many bytes the outbox may hold.
@@ -83,9 +91,10 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    fn of(connection: &Connection, now: Instant) -> Self {
+    pub(crate) fn of(connection: &Connection, now: Instant) -> Self {
         let shared = &connection.shared;
         let details = shared.facts.details.as_deref();
+        let counts = shared.counters.read();
         Self {
             id: shared.id,
             peer_addr: connection.peer_addr(),
@@ -96,6 +105,10 @@ impl ConnectionInfo {
                 .and_then(|details| details.state)
                 .map(shorten_type_name),
             is_client: shared.facts.role == Role::Client,
+            messages_in: counts.messages_in,
+            bytes_in: counts.bytes_in,
+            messages_out: counts.messages_out,
+            bytes_out: counts.bytes_out,
             outbox_bytes: shared.outbox.buffered(),
             outbox_limit: shared.outbox.limit(),
             round_trip: connection.round_trip_time(),
@@ -158,7 +171,7 @@ impl Hub {
     }
 
     /// All connections, some at a time, each under a short lock of its own.
-    fn slices(&self) -> impl Iterator<Item = Vec<Connection>> {
+    pub(crate) fn slices(&self) -> impl Iterator<Item = Vec<Connection>> {
         let ids: Vec<ConnectionId> = self.inner.lock().connections.keys().copied().collect();
         let slices = ids.len().div_ceil(SLICE);
         (0..slices).map(move |slice| {
@@ -190,12 +203,13 @@ impl Admission {
     }
 }
 
-fn cut(path: &str) -> &str {
-    let mut end = path.len().min(MAX_PATH);
-    while !path.is_char_boundary(end) {
+/// The beginning of a text, of a bounded size.
+pub(crate) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    path.get(..end).unwrap_or_default()
+    text.get(..end).unwrap_or_default()
 }
 
 /// A type's name without the paths of modules; of a typed connection's state what the application calls its state.

@@ -118,6 +118,7 @@ where
 {
     wire.poll_message(context).map(|message| {
         message.map(|message| {
+            wire.note_handed(&message);
             Next::Message(match message {
                 Inbound::Text(text) => Message::Text(text),
                 Inbound::Binary(bytes) => Message::Binary(bytes),

@@ -313,6 +313,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.shared.note_missed(missed);
     }
 
+    /// A message of the peer goes to `on_message`.
+    #[inline]
+    pub(super) fn note_handed(&self, message: &Inbound) {
+        self.shared.counters.note_in(message.len());
+    }
+
     /// A handler has returned.
     pub(super) fn handler_ended(&mut self) {
         self.handled += 1;

@@ -104,11 +104,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.freed = 0;
         self.has_noted = false;
         self.phase = Phase::Finished;
+        let counts = self.shared.counters.read();
         let ending = self.end_seen();
         ending.closing = None;
         ending.noted = None;
         if ending.finished.is_none() {
-            tracing::debug!(code = %closed.code, cause = %closed.cause, clean = closed.clean, "closed");
+            tracing::debug!(
+                code = %closed.code,
+                cause = %closed.cause,
+                clean = closed.clean,
+                counts.messages_in,
+                counts.messages_out,
+                counts.bytes_in,
+                counts.bytes_out,
+                "closed"
+            );
             ending.finished = Some(closed);
         }
         let mut buffers = self.buffers.take();

@@ -154,12 +154,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             outgoing, writer, ..
         }) = self.buffers.as_deref_mut()
         {
+            let (mut messages, mut bytes) = (0, 0);
             while !writer.is_full()
                 && let Some(message) = outgoing.pop_front()
             {
-                writer.charge += self.shared.outbox.charge(message.payload().len()) as usize;
+                let length = message.payload().len();
+                messages += 1;
+                bytes += length;
+                writer.charge += self.shared.outbox.charge(length) as usize;
                 writer.push(&mut self.engine, message, self.is_server, mask_key);
             }
+            self.shared.counters.note_out(messages, bytes);
         }
         if !self.forwards.is_empty() {
             self.encode_forwards(context);
@@ -217,11 +222,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     return false;
                 }
             };
-            let charge = self.shared.outbox.charge(message.payload().len());
+            let length = message.payload().len();
+            let charge = self.shared.outbox.charge(length);
             if !self.take_room(charge as usize, lease) {
                 forwarding.hold(message);
                 break;
             }
+            self.shared.counters.note_out(1, length);
             let buffers = self.buffers.get_or_insert_with(Buffers::take);
             buffers.writer.charge += charge as usize;
             let message = Outgoing::Prepared(message);
