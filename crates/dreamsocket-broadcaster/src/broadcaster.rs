@@ -16,7 +16,7 @@ use crate::link::Link;
 use crate::local::Local;
 #[cfg(feature = "remote")]
 use crate::remote::{Remote, options::RemoteOptions};
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicInfo};
 
 /// A space of named topics which carry messages of type `M`.
 ///
@@ -93,6 +93,23 @@ impl<M> Broadcaster<M> {
     #[must_use]
     pub fn topics(&self) -> usize {
         self.handle.topics()
+    }
+
+    /// The topics that have subscribers in this process and whose names are wanted, those with the most subscribers first,
+    /// `limit` at most: for an operator's page, not for each message. Looks at every topic, some of them at a time; what comes
+    /// and goes meanwhile is in it or not.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::Broadcaster;
+    /// let broadcaster = Broadcaster::<String>::new();
+    /// let _channels = ["garden", "attic", "garden"].map(|name| broadcaster.topic(name).subscribe());
+    /// let topics = broadcaster.list_topics(10, |_| true);
+    /// assert_eq!((&*topics[0].name, topics[0].subscribers), ("garden", 2));
+    /// assert_eq!(broadcaster.list_topics(10, |name| name.starts_with("att")).len(), 1);
+    /// ```
+    #[must_use]
+    pub fn list_topics(&self, limit: usize, is_wanted: impl Fn(&str) -> bool) -> Vec<TopicInfo> {
+        self.handle.list_topics(limit, &is_wanted)
     }
 
     /// What all topics have carried in this process.
@@ -248,6 +265,10 @@ mod tests {
 
         fn topics(&self) -> usize {
             self.local.topics()
+        }
+
+        fn list_topics(&self, limit: usize, is_wanted: &dyn Fn(&str) -> bool) -> Vec<TopicInfo> {
+            self.local.list_topics(limit, is_wanted)
         }
 
         fn counts(&self) -> Counts {

@@ -86,16 +86,18 @@ impl<T> Directory<T> {
     /// All entries of now, each shard's under one lock.
     #[cfg(feature = "remote")]
     pub(crate) fn entries(&self) -> Vec<(Name, Arc<T>)> {
-        let mut entries = Vec::new();
-        for shard in &self.shards {
+        self.by_shard().flatten().collect()
+    }
+
+    /// The entries of one shard after the other, each taken under its lock when its turn comes.
+    pub(crate) fn by_shard(&self) -> impl Iterator<Item = Vec<(Name, Arc<T>)>> {
+        self.shards.iter().map(|shard| {
             let shard = shard.lock();
-            entries.extend(
-                shard
-                    .iter()
-                    .map(|(name, entry)| (name.clone(), Arc::clone(entry))),
-            );
-        }
-        entries
+            let entries = shard.iter();
+            entries
+                .map(|(name, entry)| (name.clone(), Arc::clone(entry)))
+                .collect()
+        })
     }
 
     /// Takes all entries out, shard by shard.

@@ -20,7 +20,7 @@ use crate::history::Begin;
 use crate::keyer::{Keyer, Keys};
 use crate::parcel::Parcel;
 use crate::ring::Replay;
-use crate::topic::Published;
+use crate::topic::{Published, TopicInfo};
 
 /// Carries messages to subscribers.
 pub(crate) trait Engine<M>: Unsubscribe {
@@ -53,6 +53,9 @@ pub(crate) trait Engine<M>: Unsubscribe {
 
     /// How many topics take memory.
     fn topics(&self) -> usize;
+
+    /// The wanted topics that take memory, those with the most subscribers first, so many at most.
+    fn list_topics(&self, limit: usize, is_wanted: &dyn Fn(&str) -> bool) -> Vec<TopicInfo>;
 
     /// What all topics have carried in this process.
     fn counts(&self) -> Counts;

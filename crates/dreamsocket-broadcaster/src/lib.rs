@@ -120,4 +120,4 @@ pub use presence::options::PresenceOptions;
 pub use presence::{Member, Person, Presence, PresenceChannel, PresenceEvent, WatchOptions};
 #[cfg(feature = "remote")]
 pub use remote::{encoding::Encoding, options::RemoteOptions};
-pub use topic::{Published, Topic};
+pub use topic::{Published, Topic, TopicInfo};

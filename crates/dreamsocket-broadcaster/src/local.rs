@@ -26,7 +26,7 @@ use crate::lock::Lock;
 use crate::parcel::Parcel;
 use crate::rings::Rings;
 use crate::subscribers::Subscribers;
-use crate::topic::Published;
+use crate::topic::{Published, TopicInfo};
 
 pub(crate) struct Local<M> {
     id: u64,
@@ -272,6 +272,29 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
         self.topics.len()
     }
 
+    fn list_topics(&self, limit: usize, is_wanted: &dyn Fn(&str) -> bool) -> Vec<TopicInfo> {
+        let mut busiest = Vec::new();
+        for entries in self.topics.by_shard() {
+            for (name, entry) in entries {
+                if !is_wanted(name.as_str()) {
+                    continue;
+                }
+                let subscribers = entry.subscribers.lock();
+                if !subscribers.is_retired() {
+                    busiest.push(TopicInfo {
+                        subscribers: subscribers.len(),
+                        counts: subscribers.counts(),
+                        name: name.to_shared(),
+                    });
+                }
+            }
+            // Of many topics no more than a shard's are held beside those that are asked for.
+            busiest.sort_unstable_by(TopicInfo::busier_first);
+            busiest.truncate(limit);
+        }
+        busiest
+    }
+
     fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         for counts in &self.counts {
@@ -310,6 +333,27 @@ mod tests {
     use super::*;
     use crate::options::ChannelOptions;
     use crate::queue::{Queue, Take};
+
+    #[test]
+    fn the_busiest_topics_are_listed_and_no_more() {
+        let local = Local::<u32>::new();
+        let sink = || Arc::new(Queue::new(ChannelOptions::new()));
+        for number in 0..200 {
+            let topic = local.name(format!("{number:03}").into());
+            let subscribers = if number == 150 { 2 } else { 1 };
+            for _ in 0..subscribers {
+                local.subscribe(&topic, sink(), None);
+            }
+        }
+        let listed = |limit, is_wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+            let topics = local.list_topics(limit, is_wanted).into_iter();
+            topics.map(|topic| topic.name.to_string()).collect()
+        };
+        assert_eq!(listed(3, &|_| true), ["150", "000", "001"]);
+        assert_eq!(listed(3, &|name| name.ends_with("99")), ["099", "199"]);
+        assert_eq!(listed(1_000, &|_| true).len(), 200);
+        assert!(listed(0, &|_| true).is_empty());
+    }
 
     /// The moment between a last subscriber's leaving and the removal of the entry, held still.
     #[test]

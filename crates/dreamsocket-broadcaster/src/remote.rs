@@ -48,7 +48,7 @@ use crate::remote::frame::{Draft, Frame};
 use crate::remote::options::RemoteOptions;
 use crate::remote::outgoing::Confirm;
 use crate::remote::tracking::Verdict;
-use crate::topic::Published;
+use crate::topic::{Published, TopicInfo};
 
 pub(crate) struct Remote<M> {
     local: Local<M>,
@@ -415,6 +415,10 @@ impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
 
     fn topics(&self) -> usize {
         self.local.topics()
+    }
+
+    fn list_topics(&self, limit: usize, is_wanted: &dyn Fn(&str) -> bool) -> Vec<TopicInfo> {
+        self.local.list_topics(limit, is_wanted)
     }
 
     fn counts(&self) -> Counts {

@@ -1,5 +1,6 @@
 //! [`Topic`]: the handle that publishes and subscribes.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -193,6 +194,26 @@ impl<M> fmt::Debug for Topic<M> {
         f.debug_struct("Topic")
             .field("name", &self.name())
             .finish_non_exhaustive()
+    }
+}
+
+/// A topic that has subscribers, as [`Broadcaster::list_topics`](crate::Broadcaster::list_topics) gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many channels in this process are subscribed.
+    pub subscribers: usize,
+    /// What it has carried in this process since it has had subscribers.
+    pub counts: Counts,
+}
+
+impl TopicInfo {
+    /// The order of lists: by subscribers, most of them first, then by name.
+    pub(crate) fn busier_first(&self, other: &Self) -> Ordering {
+        let by_subscribers = other.subscribers.cmp(&self.subscribers);
+        by_subscribers.then_with(|| self.name.cmp(&other.name))
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::hash::Hasher;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::coded::Frames;
 use crate::config::Config;
 use crate::error::SendError;
 use crate::forward::{Forward, OnMissed};
+use crate::hub::Details;
 use crate::message::Cause;
 use crate::outbox::{CloseRequest, Outbox, Outgoing, Sending};
 use crate::prepared::Prepared;
@@ -61,6 +63,8 @@ pub(crate) struct Facts {
     /// Which side of the connection we are.
     pub(crate) role: Role,
     pub(crate) reconnects: u32,
+    /// Boxed and only there if the hub keeps them.
+    pub(crate) details: Option<Box<Details>>,
 }
 
 impl Facts {
@@ -73,6 +77,7 @@ impl Facts {
             deflate: None,
             role: Role::Server,
             reconnects: 0,
+            details: None,
         }
     }
 }
@@ -119,6 +124,13 @@ impl Shared {
 
     pub(crate) fn note_pause(&self) {
         self.pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The handlers, or a forwarded channel's `on_missed`, were told of a gap.
+    pub(crate) fn note_missed(&self, missed: &Missed) {
+        if let Some(details) = &self.facts.details {
+            details.note_missed(missed.count);
+        }
     }
 
     pub(crate) fn pauses(&self) -> u64 {
@@ -419,6 +431,33 @@ impl Hasher for ById {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
+    }
+}
+
+/// What [`Display`](fmt::Display) writes: 16 hexadecimal digits.
+impl FromStr for ConnectionId {
+    type Err = InvalidConnectionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidConnectionId> {
+        let is_number = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok();
+        number
+            .filter(|_| is_number)
+            .and_then(NonZeroU64::new)
+            .map(Self)
+            .ok_or(InvalidConnectionId(()))
+    }
+}
+
+/// A text is no [`ConnectionId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the number of a connection: 16 hexadecimal digits, not all 0")]
+pub struct InvalidConnectionId(());
+
+#[cfg(feature = "json")]
+impl serde::Serialize for ConnectionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use dreamsocket_broadcaster::{Delivery, End, Missed};
 
 use crate::coded::{Frames, Source};
-use crate::connection::Connection;
+use crate::connection::{Connection, Shared};
 use crate::prepared::Prepared;
 
 /// What a forwarded channel's gap becomes; returned by the `on_missed` of
@@ -100,7 +100,11 @@ impl Forwarding {
     }
 
     /// The next message: the one that is held, or the channel's.
-    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Forwarded> {
+    pub(crate) fn poll_message(
+        &mut self,
+        shared: &Shared,
+        context: &mut Context<'_>,
+    ) -> Poll<Forwarded> {
         if let Some(message) = self.held.take() {
             return Poll::Ready(Forwarded::Message(message));
         }
@@ -108,6 +112,7 @@ impl Forwarding {
         Poll::Ready(match delivery {
             Some(Delivery::Message(message)) => Forwarded::Message(message),
             Some(Delivery::Missed(missed)) => {
+                shared.note_missed(&missed);
                 let on_missed = self.on_missed;
                 match catch_unwind(AssertUnwindSafe(|| on_missed(missed))) {
                     Ok(OnMissed::Notice(notice)) => Forwarded::Message(notice),

@@ -6,6 +6,7 @@
 mod addresses;
 mod counts;
 mod layer;
+mod listing;
 mod signal;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dreamsocket_protocol::{CloseCode, Role, Text};
@@ -26,6 +28,8 @@ use self::addresses::{Addresses, TooMuch};
 use self::counts::Counters;
 pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
+pub use self::listing::ConnectionInfo;
+pub(crate) use self::listing::Details;
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
 use crate::connection::{ById, Connection, ConnectionId};
@@ -65,6 +69,8 @@ struct Inner {
     /// How many WebSockets there are. Changed only under the registry's lock; who waits is told of zero only.
     count: watch::Sender<usize>,
     signals: SignalWatch,
+    /// Whether connections that are let in remember what serves only who looks.
+    keeps_details: AtomicBool,
 }
 
 #[derive(Default)]
@@ -108,6 +114,7 @@ impl Hub {
                 drain_started: Notify::new(),
                 count: watch::Sender::new(0),
                 signals: SignalWatch::default(),
+                keeps_details: AtomicBool::new(false),
             }),
         }
     }

@@ -62,12 +62,12 @@ pub use crate::client::{Connect, connect_websocket};
 pub use crate::coded::{CodedChannel, CodedTopic, Encode, Frames};
 pub use crate::compression::Compression;
 pub use crate::config::Config;
-pub use crate::connection::{Connection, ConnectionId};
+pub use crate::connection::{Connection, ConnectionId, InvalidConnectionId};
 pub use crate::error::{BoxError, Close, SendError};
 pub use crate::forward::{Forward, OnMissed};
 #[doc(hidden)]
 pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
-pub use crate::hub::{DrainReport, Fault, Hub, HubCounts, HubLayer, HubService};
+pub use crate::hub::{ConnectionInfo, DrainReport, Fault, Hub, HubCounts, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
 pub use crate::outbox::Sending;

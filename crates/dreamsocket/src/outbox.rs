@@ -155,6 +155,11 @@ impl Outbox {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// How many bytes may be accepted and not yet taken.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().phase != Phase::Open
     }

@@ -322,6 +322,7 @@ impl Builder {
         let connection = Connection::new(Facts {
             peer_addr: self.peer_addr.into(),
             subprotocol: self.subprotocol,
+            details: admission.details(None, Some(std::any::type_name::<S>())),
             ..Facts::of(Arc::clone(&config))
         });
         let span = span::open(Role::Server, None, connection.subprotocol());

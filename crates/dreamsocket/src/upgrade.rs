@@ -291,6 +291,7 @@ impl<R> Upgrade<R> {
         let own_addr = handover.as_ref().and_then(Handover::peer_addr);
         let (peer_addr, is_own_addr) = (own_addr.or(peer_addr), own_addr.is_some());
         let path = self.request.uri().path();
+        let details = admission.details(Some(path), Some(std::any::type_name::<S>()));
         let span = span::open(Role::Server, Some(path), subprotocol.as_deref());
         let opening = {
             let span = span.clone();
@@ -311,6 +312,7 @@ impl<R> Upgrade<R> {
                         peer_addr: peer_addr.into(),
                         subprotocol,
                         deflate,
+                        details,
                         ..Facts::of(config)
                     };
                     let connection = Connection::new(facts);

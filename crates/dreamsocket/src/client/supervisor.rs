@@ -416,6 +416,7 @@ impl<L: Dial> Supervisor<L> {
             deflate: dialed.opened.deflate,
             role: Role::Client,
             reconnects: self.connections,
+            details: admission.details(None, None),
             ..Facts::of(Arc::clone(&self.config))
         });
         admission.attach(&connection);

@@ -139,7 +139,10 @@ where
         Ok(polled) => polled.map(|selected| {
             let message = match selected {
                 Selected::Message(message) => Message::Custom(message),
-                Selected::Missed(missed) => Message::Missed(missed),
+                Selected::Missed(missed) => {
+                    wire.note_missed(&missed);
+                    Message::Missed(missed)
+                }
                 Selected::Lagged => {
                     wire.lag();
                     return None;

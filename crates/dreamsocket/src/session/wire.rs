@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dreamsocket_broadcaster::Missed;
 use dreamsocket_protocol::{CloseFrame, Engine, Role, Text, Violation};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::{self, RestoreOnPending};
@@ -309,6 +310,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The task lets others run.
     pub(super) const fn doze(&mut self) {
         self.is_away = true;
+    }
+
+    /// `on_message` is told of a gap.
+    pub(super) fn note_missed(&self, missed: &Missed) {
+        self.shared.note_missed(missed);
     }
 
     /// A message of the peer goes to `on_message`.

@@ -208,7 +208,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         context: &mut Context<'_>,
     ) -> bool {
         while self.phase == Phase::Open && !self.writer_is_full() {
-            let message = match forwarding.poll_message(context) {
+            let message = match forwarding.poll_message(&self.shared, context) {
                 Poll::Pending => return true,
                 Poll::Ready(Forwarded::Message(message)) => message,
                 Poll::Ready(Forwarded::Ended) => return false,
