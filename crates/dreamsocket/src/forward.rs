@@ -14,6 +14,7 @@ use dreamsocket_broadcaster::{Delivery, End, Missed};
 
 use crate::coded::{Frames, Source};
 use crate::connection::Connection;
+use crate::meter::note_missed;
 use crate::prepared::Prepared;
 
 /// What a forwarded channel's gap becomes; returned by the `on_missed` of
@@ -108,6 +109,7 @@ impl Forwarding {
         Poll::Ready(match delivery {
             Some(Delivery::Message(message)) => Forwarded::Message(message),
             Some(Delivery::Missed(missed)) => {
+                note_missed(missed.count);
                 let on_missed = self.on_missed;
                 match catch_unwind(AssertUnwindSafe(|| on_missed(missed))) {
                     Ok(OnMissed::Notice(notice)) => Forwarded::Message(notice),

@@ -13,6 +13,7 @@ use tokio::task::coop;
 use super::guard;
 use super::wire::{Inbound, Wire};
 use crate::message::Message;
+use crate::meter::note_missed;
 use crate::selector::{Selected, Selector};
 
 /// After how many messages of the peer a quiet selector is looked at again.
@@ -139,7 +140,10 @@ where
         Ok(polled) => polled.map(|selected| {
             let message = match selected {
                 Selected::Message(message) => Message::Custom(message),
-                Selected::Missed(missed) => Message::Missed(missed),
+                Selected::Missed(missed) => {
+                    note_missed(missed.count);
+                    Message::Missed(missed)
+                }
                 Selected::Lagged => {
                     wire.lag();
                     return None;
