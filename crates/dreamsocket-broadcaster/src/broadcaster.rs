@@ -112,6 +112,21 @@ impl<M> Broadcaster<M> {
         self.handle.list_topics(limit, &is_wanted)
     }
 
+    /// How many subscribers all topics have in this process. Looks at every topic, so ask for it some times a minute, not for
+    /// each message.
+    ///
+    /// ```
+    /// # use dreamsocket_broadcaster::Broadcaster;
+    /// let broadcaster = Broadcaster::<String>::new();
+    /// let channels = ["lobby", "lobby", "news"].map(|name| broadcaster.topic(name).subscribe());
+    /// assert_eq!((broadcaster.topics(), broadcaster.subscribers()), (2, 3));
+    /// # drop(channels);
+    /// ```
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.handle.all_subscribers()
+    }
+
     /// What all topics have carried in this process.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -261,6 +276,10 @@ mod tests {
 
         fn topic_counts(&self, topic: &Name) -> Counts {
             self.local.topic_counts(topic)
+        }
+
+        fn all_subscribers(&self) -> usize {
+            self.local.all_subscribers()
         }
 
         fn topics(&self) -> usize {

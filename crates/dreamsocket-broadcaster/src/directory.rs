@@ -83,6 +83,13 @@ impl<T> Directory<T> {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
+    /// What all entries of now hold, each shard's under one lock, which is released before any of them is looked at.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Arc<T>> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+    }
+
     /// All entries of now, each shard's under one lock.
     #[cfg(feature = "remote")]
     pub(crate) fn entries(&self) -> Vec<(Name, Arc<T>)> {

@@ -51,6 +51,9 @@ pub(crate) trait Engine<M>: Unsubscribe {
     /// What the topic has carried in this process since it has had subscribers.
     fn topic_counts(&self, topic: &Name) -> Counts;
 
+    /// How many subscribers all topics have in this process.
+    fn all_subscribers(&self) -> usize;
+
     /// How many topics take memory.
     fn topics(&self) -> usize;
 

@@ -268,6 +268,11 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
         entry.map_or_else(Counts::default, |entry| entry.subscribers.lock().counts())
     }
 
+    fn all_subscribers(&self) -> usize {
+        let entries = self.topics.values();
+        entries.map(|entry| entry.subscribers.lock().len()).sum()
+    }
+
     fn topics(&self) -> usize {
         self.topics.len()
     }

@@ -413,6 +413,10 @@ impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
         self.local.topic_counts(topic)
     }
 
+    fn all_subscribers(&self) -> usize {
+        self.local.all_subscribers()
+    }
+
     fn topics(&self) -> usize {
         self.local.topics()
     }

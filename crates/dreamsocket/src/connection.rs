@@ -26,6 +26,7 @@ use crate::error::SendError;
 use crate::forward::{Forward, OnMissed};
 use crate::hub::Details;
 use crate::message::Cause;
+use crate::meter::note_missed;
 use crate::outbox::{CloseRequest, Outbox, Outgoing, Sending};
 use crate::prepared::Prepared;
 use crate::random::connection_number;
@@ -128,6 +129,7 @@ impl Shared {
 
     /// The handlers, or a forwarded channel's `on_missed`, were told of a gap.
     pub(crate) fn note_missed(&self, missed: &Missed) {
+        note_missed(missed.count);
         if let Some(details) = &self.facts.details {
             details.note_missed(missed.count);
         }

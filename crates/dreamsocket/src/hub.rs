@@ -34,6 +34,7 @@ use self::signal::SignalWatch;
 use crate::config::{Config, later};
 use crate::connection::{ById, Connection, ConnectionId};
 use crate::message::{Cause, Closed};
+use crate::meter;
 use crate::outbox::CloseRequest;
 use crate::session::Outcome;
 
@@ -151,10 +152,12 @@ impl Hub {
 
     pub(crate) fn note_accept_pause(&self) {
         self.inner.counters.note_accept_pause();
+        meter::note_accept_pause();
     }
 
     pub(crate) fn note_fault(&self, fault: Fault) {
         self.inner.counters.note_fault(fault);
+        meter::note_fault(fault);
     }
 
     /// Whether a drain has started.

@@ -18,6 +18,9 @@ mod forward;
 mod handler;
 mod hub;
 mod message;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod origin;
 mod outbox;
 mod prepared;
@@ -125,6 +128,7 @@ mod pages {
     struct Internet;
     #[doc = include_str!("../../../docs/sizing.md")]
     struct Sizing;
+    #[cfg(feature = "metrics")]
     #[doc = include_str!("../../../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../../../docs/subprotocols.md")]

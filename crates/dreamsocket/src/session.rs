@@ -39,6 +39,7 @@ use crate::handler::{
     Begun, Handlers, OnClose, OnInit, OnMessage, Unusual, finish_init, finish_message,
 };
 use crate::message::{Cause, Closed, Message};
+use crate::meter::Measured;
 use crate::selector::Selector;
 
 /// Whether anything of the application was dropped before it was done.
@@ -96,7 +97,8 @@ where
                 let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
                 let Session { wire, connection } = &mut session;
                 let start = || Box::pin(handlers.on_init.call(connection, dependencies));
-                drive(wire, |config| Some(config.init_timeout), start, finish_init).await
+                let limit = |config: &Config| Some(config.init_timeout);
+                drive(wire, Measured::Init, limit, start, finish_init).await
             },
             &mut session.wire,
         );
@@ -141,8 +143,8 @@ where
                         .on_message
                         .call(state, message, connection, dependencies)
                 };
-                let driven =
-                    drive(wire, |config| config.handler_timeout, start, finish_message).await;
+                let limit = |config: &Config| config.handler_timeout;
+                let driven = drive(wire, Measured::Message, limit, start, finish_message).await;
                 looping.outcome = end_message::<T, FM, C>(&mut session.wire, driven);
             }
         }
@@ -163,7 +165,8 @@ where
                 }
             })
         };
-        let driven = drive(wire, |config| Some(config.close_time), start, identity).await;
+        let limit = |config: &Config| Some(config.close_time);
+        let driven = drive(wire, Measured::Close, limit, start, identity).await;
         if end_close::<FC>(driven) == Outcome::Cut {
             looping.outcome = Outcome::Cut;
         }
@@ -306,15 +309,18 @@ pin_project! {
 #[inline(always)]
 fn drive<'a, T, F, L, E, R>(
     wire: &'a mut Wire<T>,
+    measured: Measured,
     limit: L,
     start: impl FnOnce() -> F,
     finish: E,
 ) -> Drive<'a, T, F, L, E>
 where
+    T: AsyncRead + AsyncWrite + Unpin,
     F: Future,
     L: Fn(&Config) -> Option<Duration>,
     E: Fn(F::Output) -> R,
 {
+    wire.handler_begins(measured);
     let handler = match guard(start) {
         Ok(future) => Handler::Running { future },
         Err(payload) => Handler::Panicked {
@@ -416,7 +422,10 @@ where
         let mut next = None;
         if let Some(Looping { selector, turn, .. }) = this.looping {
             match ready!(poll_next(this.wire, selector, turn, context)) {
-                Next::Message(message) => next = Some(message),
+                Next::Message(message) => {
+                    this.wire.handler_begins(Measured::Message);
+                    next = Some(message);
+                }
                 Next::Closed => return Poll::Ready(Turned::Closed),
                 Next::Panicked(payload) => return Poll::Ready(Turned::Panicked(payload)),
             }

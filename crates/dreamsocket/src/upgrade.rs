@@ -27,6 +27,7 @@ use crate::connection::{Connection, Facts, span};
 use crate::handler::{Handlers, OnClose, OnInit, OnMessage};
 use crate::hub::{Admission, Hub, Unwelcome};
 use crate::message::Closed;
+use crate::meter::Reason;
 use crate::origin::PeerAddr;
 use crate::server::{Handover, Life, SocketPermit};
 use crate::session::{self, Outcome, Session};
@@ -268,6 +269,7 @@ impl<R> Upgrade<R> {
                 if let Some(hub) = self.request.extensions().get::<Hub>() {
                     hub.note_refused(refusal.status());
                 }
+                refusal.measure();
                 return refusal.into_response();
             }
         };
@@ -376,7 +378,7 @@ impl<R> Upgrade<R> {
         config
             .origins
             .check(&self.request)
-            .map_err(|error| Refusal::new(StatusCode::FORBIDDEN, error))?;
+            .map_err(|error| Refusal::new(StatusCode::FORBIDDEN, Reason::Origin, error))?;
         let subprotocol = self
             .subprotocols
             .iter()
@@ -385,6 +387,7 @@ impl<R> Upgrade<R> {
             let ours = self.subprotocols.join(", ");
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
+                Reason::Subprotocol,
                 format_args!(
                     "the request must offer a subprotocol in `Sec-WebSocket-Protocol`, one of: {ours}"
                 ),
@@ -396,6 +399,7 @@ impl<R> Upgrade<R> {
             );
             return Err(Refusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
+                Reason::Transport,
                 "this server cannot upgrade its connections",
             ));
         }
@@ -531,7 +535,10 @@ mod tests {
 
     /// Bytes of a session's part of its task: what `Place::of` boxes, on a bare socket, with handlers that echo. Most of
     /// what an idle connection costs. A little above what it was when this was set.
-    const SESSION: usize = 784;
+    const SESSION: usize = 784 + METERED;
+
+    /// What the feature `metrics` adds: what was told of the connection already.
+    const METERED: usize = if cfg!(feature = "metrics") { 56 } else { 0 };
 
     async fn on_init<const STATE: usize>(
         _: &Connection,

@@ -8,7 +8,7 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: chat [--listen ADDRESS] [--nats URL | --redis URL] [--pace NUMBER] [--heartbeat SECONDS]
-            [--host NAME]... [--tls-cert FILE --tls-key FILE]
+            [--host NAME]... [--tls-cert FILE --tls-key FILE] [--metrics ADDRESS]
   --listen ADDRESS     where to listen; port 0 takes a free one (127.0.0.1:3000, or 127.0.0.1:$PORT)
   --nats URL           share the rooms with other chats over this NATS server, which needs JetStream (a build with
                        --features nats)
@@ -18,6 +18,7 @@ usage: chat [--listen ADDRESS] [--nats URL | --redis URL] [--pace NUMBER] [--hea
   --host NAME          another host to answer for, such as that of a proxy (localhost, where that is listened on)
   --tls-cert FILE      a chain of certificates in PEM: serve https (needs a build with --features tls)
   --tls-key FILE       the private key for it in PEM
+  --metrics ADDRESS    serve /metrics for Prometheus there, to whoever reaches that address (nowhere)
 ";
 
 pub(crate) struct Args {
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     pub(crate) hosts: Vec<String>,
     /// The files of a certificate and its key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Where to serve metrics.
+    pub(crate) metrics: Option<String>,
 }
 
 /// Where rooms are shared.
@@ -58,6 +61,7 @@ impl Args {
             heartbeat: Duration::from_secs(30),
             hosts: Vec::new(),
             tls: None,
+            metrics: None,
         };
         let (mut certificates, mut key) = (None, None);
         let (mut nats, mut redis) = (None, None);
@@ -74,6 +78,7 @@ impl Args {
                 }
                 Long("host") => args.hosts.push(parser.value()?.string()?),
                 Long("tls-cert") => certificates = Some(parser.value()?.into()),
+                Long("metrics") => args.metrics = Some(parser.value()?.string()?),
                 Long("tls-key") => key = Some(parser.value()?.into()),
                 Short('h') | Long("help") => {
                     eprint!("{USAGE}");

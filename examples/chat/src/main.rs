@@ -4,6 +4,11 @@ mod args;
 mod chat;
 mod event;
 mod limits;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
+mod metrics;
 mod pace;
 mod page;
 mod shared;
@@ -20,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
 use crate::chat::App;
+use crate::metrics::Metrics;
 use crate::shared::Shared;
 
 #[tokio::main]
@@ -42,9 +48,15 @@ async fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "tells where to open the page")]
 async fn run() -> Result<(), BoxError> {
     let args = Args::parse()?;
+    // Before anything that is measured.
+    let metrics = args.metrics.as_deref().map(Metrics::install).transpose()?;
     let app = App {
         shared: Shared::open(&args.broker).await?,
         pace: args.pace,
+    };
+    let metrics = match metrics {
+        Some(metrics) => Some(metrics.serve(&app.shared).await?),
+        None => None,
     };
     let router = page::router()
         .route("/chat", any(chat::chat))
@@ -63,6 +75,9 @@ async fn run() -> Result<(), BoxError> {
     }
     let server = server.bind(&args.listen).await?;
     println!("listening on {scheme}://{}", server.local_addr());
+    if let Some(address) = metrics {
+        println!("metrics on http://{address}/metrics");
+    }
     let report = server.run().await?;
     println!("{report}");
     Ok(())

@@ -31,6 +31,7 @@ use super::streams::StreamExecutor;
 use super::{Encryption, HttpService, Life, SocketPermit};
 use crate::config::{Config, later};
 use crate::hub::{Fault, Hub};
+use crate::meter::{Reason, note_refused};
 use crate::origin::PeerAddr;
 
 /// The smallest buffer that hyper takes, in bytes.
@@ -320,6 +321,7 @@ async fn respond<S: HttpService>(
         if let Some(hub) = request.extensions().get::<Hub>() {
             hub.note_refused(StatusCode::FORBIDDEN);
         }
+        note_refused(StatusCode::FORBIDDEN, Reason::Host);
         return Ok(Answer::line(StatusCode::FORBIDDEN, error));
     }
     Ok(match service.answer(request).await {

@@ -34,6 +34,7 @@ use crate::connection::Shared;
 use crate::connection::span::note_end;
 use crate::forward::Forwarding;
 use crate::message::Closed;
+use crate::meter::{Measured, Meter};
 use crate::outbox::{CloseRequest, Wanted};
 
 /// A whole message from the peer.
@@ -160,6 +161,7 @@ pub(super) struct Wire<T> {
     handler_deadline: Moment,
     /// Whether a handler runs that has to wait.
     is_handling: bool,
+    meter: Meter,
     phase: Phase,
     /// Whether there is an end that waits behind messages.
     has_noted: bool,
@@ -213,6 +215,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_shielded: false,
             handler_deadline: Moment::NEVER,
             is_handling: false,
+            meter: Meter::open(role),
             phase: Phase::Open,
             has_noted: false,
             ending: None,
@@ -254,10 +257,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// What is said of the connection when it is over, in the logs, too.
-    pub(super) fn end(&self, outcome: Outcome) -> (Outcome, Closed, Instant) {
+    pub(super) fn end(&mut self, outcome: Outcome) -> (Outcome, Closed, Instant) {
         let closed = self.closed();
         let lasted = self.clock.read().since(Moment::START).duration();
         note_end(&self.shared, &closed, lasted);
+        self.meter.end(&self.shared.counters, &closed, lasted);
         (outcome, closed, self.ended_at())
     }
 
@@ -323,8 +327,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.shared.counters.note_in(message.len());
     }
 
+    /// A handler is about to be called.
+    #[inline(always)]
+    pub(super) fn handler_begins(&mut self, handler: Measured) {
+        self.meter.handler_begins(handler);
+    }
+
     /// A handler has returned.
     pub(super) fn handler_ended(&mut self) {
+        self.meter.handler_ended();
         self.handled += 1;
         self.handler_deadline = Moment::NEVER;
         self.is_handling = false;

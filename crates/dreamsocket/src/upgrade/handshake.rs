@@ -12,7 +12,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
-use crate::hub::Unwelcome;
+use crate::hub::{NotAdmitted, Unwelcome};
+use crate::meter::{Reason, note_refused};
 
 /// A valid request.
 #[derive(Debug)]
@@ -93,10 +94,12 @@ fn check_protocol<R>(request: &Request<R>) -> Result<(), Box<Refusal>> {
         // RFC 9220 §3 has this status for it.
         Some(_) => Err(Refusal::new(
             StatusCode::NOT_IMPLEMENTED,
+            Reason::Handshake,
             "the only `:protocol` of an extended CONNECT here is `websocket`",
         )),
         None => Err(Refusal::new(
             StatusCode::BAD_REQUEST,
+            Reason::Handshake,
             "a WebSocket is opened with `:protocol = websocket` on HTTP/2",
         )),
     }
@@ -109,6 +112,7 @@ fn check_protocol<R>(_: &Request<R>) -> Result<(), Box<Refusal>> {
     );
     Err(Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
+        Reason::Handshake,
         "this server does not open WebSockets over HTTP/2",
     ))
 }
@@ -117,31 +121,38 @@ fn check_protocol<R>(_: &Request<R>) -> Result<(), Box<Refusal>> {
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
+    reason: Reason,
     headers: HeaderMap,
     line: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, line: impl fmt::Display) -> Box<Self> {
+    pub(super) fn new(status: StatusCode, reason: Reason, line: impl fmt::Display) -> Box<Self> {
         Box::new(Self {
             status,
+            reason,
             headers: HeaderMap::new(),
             line: line.to_string(),
         })
     }
 
     fn broken(error: &RequestError) -> Box<Self> {
-        let mut refusal = Self::new(error.status(), error);
+        let mut refusal = Self::new(error.status(), Reason::Handshake, error);
         refusal.headers = error.headers();
         refusal
     }
 
-    pub(super) fn unavailable(reason: Unwelcome) -> Box<Self> {
-        let status = match reason {
-            Unwelcome::Hub(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Unwelcome::Address(_) => StatusCode::TOO_MANY_REQUESTS,
+    pub(super) fn unavailable(unwelcome: Unwelcome) -> Box<Self> {
+        let (status, reason) = match unwelcome {
+            Unwelcome::Hub(NotAdmitted::Draining) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Reason::Draining)
+            }
+            Unwelcome::Hub(NotAdmitted::Full { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Reason::Full)
+            }
+            Unwelcome::Address(_) => (StatusCode::TOO_MANY_REQUESTS, Reason::Address),
         };
-        let mut refusal = Self::new(status, reason);
+        let mut refusal = Self::new(status, reason, unwelcome);
         refusal
             .headers
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -150,6 +161,11 @@ impl Refusal {
 
     pub(super) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Counts it for the feature `metrics`.
+    pub(super) fn measure(&self) {
+        note_refused(self.status, self.reason);
     }
 
     pub(super) fn into_response(self) -> Response<String> {

@@ -12,10 +12,13 @@ const CONNECTIONS: usize = 1000;
 const WARM: usize = 100;
 
 /// Bytes of an idle connection whose handlers echo: all of it, under `Server`, with its hub and a heartbeat.
-const PLAIN: usize = 1520;
+const PLAIN: usize = 1520 + METERED;
 
 /// The same with a topic through a selector.
-const WITH_TOPIC: usize = 1824;
+const WITH_TOPIC: usize = 1824 + METERED;
+
+/// What the feature `metrics` adds: what was told of the connection already.
+const METERED: usize = if cfg!(feature = "metrics") { 56 } else { 0 };
 
 /// What may differ between connections that talked and those that did not.
 const AFTER_TRAFFIC: usize = 16;

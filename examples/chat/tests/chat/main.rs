@@ -8,6 +8,8 @@
 )]
 
 mod faults;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod nodes;
 mod program;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Chat {
     _process: Child,
     pub(crate) address: String,
+    /// What it prints after that.
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Chat {
@@ -49,7 +51,15 @@ impl Chat {
         Self {
             _process: process,
             address,
+            lines,
         }
+    }
+
+    /// The next line that it prints.
+    #[cfg(feature = "metrics")]
+    pub(crate) async fn next_line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.lines.next_line()).await;
+        line.unwrap().unwrap().unwrap()
     }
 
     pub(crate) async fn connect(&self, query: &str) -> Client {
@@ -64,19 +74,21 @@ impl Chat {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut response))
-            .await
-            .unwrap()
-            .unwrap();
-        response
+        get(&self.address, path).await
     }
+}
+
+/// What is answered to a request without a body, head and all.
+pub(crate) async fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut response))
+        .await
+        .unwrap()
+        .unwrap();
+    response
 }
 
 pub(crate) struct Client {

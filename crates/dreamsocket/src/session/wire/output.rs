@@ -28,6 +28,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if let Err(payload) = guard(|| self.write_out(context)) {
             self.end_midway(payload);
         }
+        let Self {
+            meter,
+            shared,
+            freed,
+            ..
+        } = self;
+        // What was written and not given back yet waits no more.
+        meter.flush(&shared.counters, || {
+            shared.outbox.buffered().saturating_sub(*freed)
+        });
     }
 
     /// A payload's drop panicked. What is encoded may be a part of a frame by now, so nothing more can be said to the peer.
