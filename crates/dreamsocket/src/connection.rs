@@ -56,7 +56,8 @@ pub(crate) struct Shared {
 pub(crate) struct Facts {
     pub(crate) config: Arc<Config>,
     pub(crate) peer_addr: PeerAddress,
-    pub(crate) subprotocol: Option<Box<str>>,
+    /// Boxed twice: one word where there is none, as with most.
+    pub(crate) subprotocol: Option<Box<Box<str>>>,
     /// What was agreed on of permessage-deflate.
     pub(crate) deflate: Option<DeflateParams>,
     /// Which side of the connection we are.
@@ -368,7 +369,7 @@ impl Connection {
     /// The subprotocol that was agreed on in the handshake.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.facts.subprotocol.as_deref()
+        self.shared.facts.subprotocol.as_deref().map(AsRef::as_ref)
     }
 
     /// How many connections a client that reconnects had before this one: 0 for its first, and always 0 on a server.

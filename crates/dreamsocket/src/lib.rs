@@ -17,6 +17,8 @@ mod error;
 mod forward;
 mod handler;
 mod hub;
+#[cfg(feature = "inspector")]
+pub mod inspector;
 mod message;
 mod origin;
 mod outbox;
@@ -106,6 +108,9 @@ mod pages {
     struct Tls;
     #[doc = include_str!("../../../docs/internet.md")]
     struct Internet;
+    #[cfg(feature = "inspector")]
+    #[doc = include_str!("../../../docs/inspector.md")]
+    struct Inspecting;
     #[doc = include_str!("../../../docs/sizing.md")]
     struct Sizing;
     #[doc = include_str!("../../../docs/subprotocols.md")]
