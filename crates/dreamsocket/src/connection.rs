@@ -466,3 +466,30 @@ impl fmt::Display for ConnectionId {
         write!(f, "{:016x}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_as_it_is_written() {
+        for number in [1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let id = ConnectionId(NonZeroU64::new(number).unwrap());
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in [
+            "",
+            "1",
+            "0000000000000000",
+            "+000000000000001",
+            "00000000000000001",
+            "000000000000000g",
+        ] {
+            assert_eq!(
+                text.parse::<ConnectionId>(),
+                Err(InvalidConnectionId(())),
+                "{text}"
+            );
+        }
+    }
+}
