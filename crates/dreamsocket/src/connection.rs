@@ -58,7 +58,8 @@ pub(crate) struct Shared {
 pub(crate) struct Facts {
     pub(crate) config: Arc<Config>,
     pub(crate) peer_addr: PeerAddress,
-    pub(crate) subprotocol: Option<Box<str>>,
+    /// Boxed twice: one word where there is none, as with most.
+    pub(crate) subprotocol: Option<Box<Box<str>>>,
     /// What was agreed on of permessage-deflate.
     pub(crate) deflate: Option<DeflateParams>,
     /// Which side of the connection we are.
@@ -371,7 +372,7 @@ impl Connection {
     /// The subprotocol that was agreed on in the handshake.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.facts.subprotocol.as_deref()
+        self.shared.facts.subprotocol.as_deref().map(AsRef::as_ref)
     }
 
     /// How many connections a client that reconnects had before this one: 0 for its first, and always 0 on a server.
@@ -466,5 +467,32 @@ impl serde::Serialize for ConnectionId {
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_as_it_is_written() {
+        for number in [1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let id = ConnectionId(NonZeroU64::new(number).unwrap());
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in [
+            "",
+            "1",
+            "0000000000000000",
+            "+000000000000001",
+            "00000000000000001",
+            "000000000000000g",
+        ] {
+            assert_eq!(
+                text.parse::<ConnectionId>(),
+                Err(InvalidConnectionId(())),
+                "{text}"
+            );
+        }
     }
 }

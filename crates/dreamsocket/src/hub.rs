@@ -4,6 +4,8 @@
 //! [`Hub::layer`] puts it where upgrades find it.
 
 mod addresses;
+#[cfg(feature = "inspector")]
+mod closes;
 mod counts;
 mod layer;
 mod listing;
@@ -25,11 +27,15 @@ use tokio::time::Instant;
 
 pub(crate) use self::addresses::Address;
 use self::addresses::{Addresses, TooMuch};
+#[cfg(feature = "inspector")]
+pub(crate) use self::closes::BAR;
 use self::counts::Counters;
 pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
 pub use self::listing::ConnectionInfo;
 pub(crate) use self::listing::Details;
+#[cfg(feature = "inspector")]
+pub(crate) use self::listing::cut;
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
 use crate::connection::{ById, Connection, ConnectionId};
@@ -72,6 +78,9 @@ struct Inner {
     signals: SignalWatch,
     /// Whether connections that are let in remember what serves only who looks.
     keeps_details: AtomicBool,
+    /// How they ended lately, once somebody wants to know.
+    #[cfg(feature = "inspector")]
+    closes: OnceLock<Mutex<closes::Closes>>,
 }
 
 #[derive(Default)]
@@ -90,6 +99,14 @@ pub struct DrainReport {
     /// WebSockets of which a handler was dropped because its time was up, or which were still there when the drain had
     /// to end.
     pub cut: usize,
+}
+
+/// How far a drain is.
+#[cfg(feature = "inspector")]
+#[derive(Debug)]
+pub(crate) struct DrainProgress {
+    pub(crate) since: Instant,
+    pub(crate) ended: DrainReport,
 }
 
 impl fmt::Display for DrainReport {
@@ -116,6 +133,8 @@ impl Hub {
                 count: watch::Sender::new(0),
                 signals: SignalWatch::default(),
                 keeps_details: AtomicBool::new(false),
+                #[cfg(feature = "inspector")]
+                closes: OnceLock::new(),
             }),
         }
     }
@@ -225,6 +244,14 @@ impl Hub {
     /// When a drain that started at `since` is over, whatever still runs.
     pub(crate) fn end(&self, since: Instant) -> Instant {
         later(self.cut_at(since), self.inner.config.close_time)
+    }
+
+    /// Since when a drain is under way, and how those ended that are gone.
+    #[cfg(feature = "inspector")]
+    pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {
+        let since = *self.inner.draining.get()?;
+        let ended = self.inner.lock().report;
+        Some(DrainProgress { since, ended })
     }
 
     fn report(&self) -> DrainReport {
@@ -474,6 +501,8 @@ impl Admission {
     pub(crate) fn ended(mut self, outcome: Outcome, closed: &Closed) {
         if let Some(hub) = &self.hub {
             hub.inner.counters.note_closed(closed.cause);
+            #[cfg(feature = "inspector")]
+            hub.note_close(closed.code);
         }
         self.leave(Some(outcome));
     }

@@ -17,6 +17,8 @@ mod error;
 mod forward;
 mod handler;
 mod hub;
+#[cfg(feature = "inspector")]
+pub mod inspector;
 mod message;
 mod meter;
 #[cfg(feature = "metrics")]
@@ -126,6 +128,9 @@ mod pages {
     struct Tls;
     #[doc = include_str!("../../../docs/internet.md")]
     struct Internet;
+    #[cfg(feature = "inspector")]
+    #[doc = include_str!("../../../docs/inspector.md")]
+    struct Inspecting;
     #[doc = include_str!("../../../docs/sizing.md")]
     struct Sizing;
     #[cfg(feature = "metrics")]

@@ -81,6 +81,15 @@ impl OriginPolicy {
         self
     }
 
+    /// As strict as can be, and the same proxies: for what is not the application's.
+    #[cfg(feature = "inspector")]
+    pub(crate) fn own_only(&self) -> Self {
+        Self {
+            proxies: Arc::clone(&self.proxies),
+            ..Self::default()
+        }
+    }
+
     /// Checks a request. The error is the line that a 403 carries.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ForeignOrigin> {
         let mut origins = request.headers().get_all(ORIGIN).iter();

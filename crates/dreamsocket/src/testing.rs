@@ -321,7 +321,7 @@ impl Builder {
         };
         let connection = Connection::new(Facts {
             peer_addr: self.peer_addr.into(),
-            subprotocol: self.subprotocol,
+            subprotocol: self.subprotocol.map(Box::new),
             details: admission.details(None, Some(std::any::type_name::<S>())),
             ..Facts::of(Arc::clone(&config))
         });

@@ -312,7 +312,7 @@ impl<R> Upgrade<R> {
                 let prepare = |peer_addr: Option<SocketAddr>| {
                     let facts = Facts {
                         peer_addr: peer_addr.into(),
-                        subprotocol,
+                        subprotocol: subprotocol.map(Box::new),
                         deflate,
                         details,
                         ..Facts::of(config)

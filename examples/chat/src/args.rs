@@ -8,13 +8,14 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: chat [--listen ADDRESS] [--nats URL | --redis URL] [--pace NUMBER] [--heartbeat SECONDS]
-            [--host NAME]... [--tls-cert FILE --tls-key FILE] [--metrics ADDRESS]
+            [--metrics ADDRESS] [--inspect] [--host NAME]... [--tls-cert FILE --tls-key FILE]
   --listen ADDRESS     where to listen; port 0 takes a free one (127.0.0.1:3000, or 127.0.0.1:$PORT)
   --nats URL           share the rooms with other chats over this NATS server, which needs JetStream (a build with
                        --features nats)
   --redis URL          the same over this Redis server (a build with --features redis)
   --pace NUMBER        messages a second that one connection may send; more wait (4)
   --heartbeat SECONDS  after how long a silence a client is asked for a sign of life; lost after three times that (30)
+  --inspect            show all connections at /inspect; only with a loopback address in --listen
   --host NAME          another host to answer for, such as that of a proxy (localhost, where that is listened on)
   --tls-cert FILE      a chain of certificates in PEM: serve https (needs a build with --features tls)
   --tls-key FILE       the private key for it in PEM
@@ -26,6 +27,7 @@ pub(crate) struct Args {
     pub(crate) broker: Broker,
     pub(crate) pace: NonZeroU32,
     pub(crate) heartbeat: Duration,
+    pub(crate) inspects: bool,
     /// Hosts to answer for beside this machine's own names.
     pub(crate) hosts: Vec<String>,
     /// The files of a certificate and its key.
@@ -59,6 +61,7 @@ impl Args {
             broker: Broker::None,
             pace: const { NonZeroU32::new(4).unwrap() },
             heartbeat: Duration::from_secs(30),
+            inspects: false,
             hosts: Vec::new(),
             tls: None,
             metrics: None,
@@ -76,6 +79,7 @@ impl Args {
                     let seconds: NonZeroU64 = parser.value()?.parse()?;
                     args.heartbeat = Duration::from_secs(seconds.get());
                 }
+                Long("inspect") => args.inspects = true,
                 Long("host") => args.hosts.push(parser.value()?.string()?),
                 Long("tls-cert") => certificates = Some(parser.value()?.into()),
                 Long("metrics") => args.metrics = Some(parser.value()?.string()?),

@@ -20,7 +20,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
-use dreamsocket::{BoxError, Config, Server};
+use dreamsocket::inspector::Inspector;
+use dreamsocket::{BoxError, Config, Hub, Server};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
@@ -58,22 +59,28 @@ async fn run() -> Result<(), BoxError> {
         Some(metrics) => Some(metrics.serve(&app.shared).await?),
         None => None,
     };
-    let router = page::router()
-        .route("/chat", any(chat::chat))
-        .route("/ready", get(ready))
-        .with_state(app);
     let config = Config::default()
         .with_max_message(16 * 1024)
         .with_heartbeat(Some(args.heartbeat));
-    let mut server = Server::new(router)
-        .with_config(config)
-        .allowed_hosts(args.hosts);
+    let hub = Hub::new(config);
+    let inspector = args.inspects.then(|| inspect(&hub, &app.shared));
+    let mut router = page::router()
+        .route("/chat", any(chat::chat))
+        .route("/ready", get(ready))
+        .with_state(app);
+    if let Some(inspector) = inspector {
+        router = router.nest_service("/inspect", inspector);
+    }
+    let mut server = Server::new(router).with_hub(hub).allowed_hosts(args.hosts);
     let mut scheme = "http";
     if let Some((certificates, key)) = &args.tls {
         server = encrypt(server, certificates, key)?;
         scheme = "https";
     }
     let server = server.bind(&args.listen).await?;
+    if args.inspects && !server.local_addr().ip().is_loopback() {
+        return Err("--inspect shows every connection to whoever asks: only with a loopback address in --listen".into());
+    }
     println!("listening on {scheme}://{}", server.local_addr());
     if let Some(address) = metrics {
         println!("metrics on http://{address}/metrics");
@@ -81,6 +88,13 @@ async fn run() -> Result<(), BoxError> {
     let report = server.run().await?;
     println!("{report}");
     Ok(())
+}
+
+/// Shows every connection and closes any, to whoever can reach it.
+fn inspect(hub: &Hub, shared: &Shared) -> Inspector {
+    Inspector::new(hub)
+        .with_broadcaster("said", &shared.said)
+        .with_broadcaster("typing", &shared.typing)
 }
 
 /// Asked by whoever sends clients here: without the broker this node hears and tells nothing.

@@ -412,7 +412,7 @@ impl<L: Dial> Supervisor<L> {
         };
         let connection = Connection::new(Facts {
             peer_addr: dialed.peer_addr.into(),
-            subprotocol: dialed.opened.subprotocol,
+            subprotocol: dialed.opened.subprotocol.map(Box::new),
             deflate: dialed.opened.deflate,
             role: Role::Client,
             reconnects: self.connections,

@@ -91,6 +91,27 @@ impl HubCounts {
     }
 }
 
+#[cfg(feature = "inspector")]
+impl HubCounts {
+    /// How many have ended, by cause; what is not zero.
+    pub(crate) fn by_cause(&self) -> impl Iterator<Item = (Cause, u64)> {
+        let closed = CAUSES.into_iter().zip(self.closed);
+        closed.filter(|(_, count)| *count > 0)
+    }
+
+    /// How many were refused, by status; what is not zero.
+    pub(crate) fn by_status(&self) -> impl Iterator<Item = (u16, u64)> {
+        let refused = STATUSES.into_iter().zip(self.refused);
+        refused.filter(|(_, count)| *count > 0)
+    }
+
+    /// How many TCP connections were ended, by fault; what is not zero.
+    pub(crate) fn by_fault(&self) -> impl Iterator<Item = (Fault, u64)> {
+        let faults = FAULTS.into_iter().zip(self.faults);
+        faults.filter(|(_, count)| *count > 0)
+    }
+}
+
 /// What is not zero.
 impl fmt::Debug for HubCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

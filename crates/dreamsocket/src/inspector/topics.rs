@@ -1,0 +1,128 @@
+//! What broadcasters carry, whatever their messages are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dreamsocket_broadcaster::{Broadcaster, Counts, Health, TopicInfo};
+use serde::Serialize;
+
+use super::view::TopicsView;
+use crate::hub::cut;
+
+/// A broadcaster under its name.
+#[derive(Clone)]
+pub(super) struct Source {
+    name: String,
+    broadcaster: Arc<dyn Listed>,
+}
+
+/// What is asked of a broadcaster of any message.
+trait Listed: Send + Sync {
+    fn topics(&self) -> usize;
+    fn counts(&self) -> Counts;
+    fn health(&self) -> Health;
+    fn list_topics(&self, limit: usize, search: &str) -> Vec<TopicInfo>;
+}
+
+impl<M: Send + Sync + 'static> Listed for Broadcaster<M> {
+    fn topics(&self) -> usize {
+        self.topics()
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts()
+    }
+
+    fn health(&self) -> Health {
+        self.health()
+    }
+
+    fn list_topics(&self, limit: usize, search: &str) -> Vec<TopicInfo> {
+        self.list_topics(limit, |name| {
+            search.is_empty() || name.to_lowercase().contains(search)
+        })
+    }
+}
+
+impl Source {
+    pub(super) fn new<M: Send + Sync + 'static>(name: String, broadcaster: Broadcaster<M>) -> Self {
+        Self {
+            name,
+            broadcaster: Arc::new(broadcaster),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn list(&self, view: &TopicsView) -> Listing {
+        let Counts {
+            published,
+            delivered,
+            missed,
+            ..
+        } = self.broadcaster.counts();
+        let health = self.broadcaster.health();
+        let search = view.search.to_lowercase();
+        let topics = self.broadcaster.list_topics(view.limit(), &search);
+        Listing {
+            name: self.name.clone(),
+            is_ready: health.is_ready(),
+            disconnections: health.disconnections,
+            gaps: health.gaps,
+            published,
+            delivered,
+            missed,
+            topics: self.broadcaster.topics(),
+            busiest: topics.iter().map(Topic::from).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Topics {
+    pub(super) broadcasters: Vec<Listing>,
+}
+
+/// A broadcaster and those of its topics that have most subscribers.
+#[derive(Debug, Serialize)]
+pub(super) struct Listing {
+    name: String,
+    is_ready: bool,
+    disconnections: u64,
+    gaps: u64,
+    published: u64,
+    delivered: u64,
+    missed: u64,
+    /// How many there are.
+    topics: usize,
+    busiest: Vec<Topic>,
+}
+
+#[derive(Debug, Serialize)]
+struct Topic {
+    name: String,
+    subscribers: usize,
+    published: u64,
+    delivered: u64,
+    missed: u64,
+}
+
+impl From<&TopicInfo> for Topic {
+    fn from(topic: &TopicInfo) -> Self {
+        Self {
+            name: cut(&topic.name).to_owned(),
+            subscribers: topic.subscribers,
+            published: topic.counts.published,
+            delivered: topic.counts.delivered,
+            missed: topic.counts.missed,
+        }
+    }
+}

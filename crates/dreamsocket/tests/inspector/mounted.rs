@@ -1,0 +1,94 @@
+//! Where it is mounted, and that it is nowhere else.
+
+use dreamsocket::inspector::Inspector;
+use dreamsocket::{Config, Hub};
+use http::{Method, Request, StatusCode};
+use tower_service::Service;
+
+use crate::stage::{request, text};
+
+#[tokio::test]
+async fn nothing_is_exposed_unless_it_is_mounted() {
+    let hub = Hub::new(Config::default());
+    let plain = axum::Router::<()>::new().layer(hub.layer());
+    let inspector = Inspector::new(&hub);
+    let mounted = axum::Router::<()>::new()
+        .nest_service("/inspect", inspector)
+        .layer(hub.layer());
+    for (mut router, status) in [(plain, StatusCode::NOT_FOUND), (mounted, StatusCode::OK)] {
+        for path in [
+            "",
+            "/",
+            "/summary.json",
+            "/connections.json",
+            "/topics.json",
+        ] {
+            let request = Request::builder().uri(format!("/inspect{path}"));
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let response = router.call(request).await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_and_runs_only_its_own_script() {
+    let inspector = Inspector::new(&Hub::new(Config::default()));
+    let answer = request(&inspector, Method::GET, "/", &[]).await;
+    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+    let policy = header("content-security-policy");
+    let nonce = policy
+        .split("'nonce-")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    let nonce = nonce.to_owned();
+    assert!(policy.starts_with("default-src 'none'; "));
+    assert!(policy.contains("frame-ancestors 'none'"));
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    let page = text(answer).await;
+    assert_eq!(page.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
+    assert_eq!(
+        (
+            page.matches("<script").count(),
+            page.matches("<style").count()
+        ),
+        (1, 1)
+    );
+    for elsewhere in [
+        "src=",
+        "<link rel=\"stylesheet",
+        "@import",
+        "{nonce}",
+        "{style}",
+        "{script}",
+        "innerHTML",
+    ] {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+    let again = request(&inspector, Method::GET, "/", &[]).await;
+    assert!(!text(again).await.contains(&nonce));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_refused_in_a_line() {
+    let inspector = Inspector::new(&Hub::new(Config::default()));
+    for (method, path, status) in [
+        (Method::GET, "/metrics", StatusCode::NOT_FOUND),
+        (Method::GET, "/connections", StatusCode::NOT_FOUND),
+        (
+            Method::POST,
+            "/summary.json",
+            StatusCode::METHOD_NOT_ALLOWED,
+        ),
+        (Method::DELETE, "/", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/live", StatusCode::UPGRADE_REQUIRED),
+    ] {
+        let answer = request(&inspector, method, path, &[]).await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(text(answer).await.lines().count(), 1);
+    }
+}
