@@ -126,6 +126,13 @@ mod pages {
     #[cfg(feature = "tls")]
     #[doc = include_str!("../../../docs/tls.md")]
     struct Tls;
+    #[doc = include_str!("../../../docs/security.md")]
+    struct Security;
+    #[doc = include_str!("../../../docs/deploying.md")]
+    struct Deploying;
+    #[cfg(feature = "json")]
+    #[doc = include_str!("../../../docs/dream.md")]
+    struct Dream;
     #[doc = include_str!("../../../docs/internet.md")]
     struct Internet;
     #[cfg(feature = "inspector")]
