@@ -58,6 +58,8 @@
 //! out by the last. Subscribers are walked in batches, and others join and leave in between. A topic without subscribers
 //! takes no memory, nor does a channel's bound: queues grow when they must and shrink once they are empty.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod broadcaster;
 mod channel;
 mod clock;

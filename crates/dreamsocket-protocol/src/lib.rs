@@ -76,6 +76,7 @@
 //!
 //! The opening handshake is a set of pure functions over [`http`] types, in [`handshake`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The engine's own lints; cargo takes none beside `workspace = true`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![cfg_attr(

@@ -29,6 +29,8 @@
 //! Messages are JSON in text messages. Types that are generated: structs, enums in all four of serde's shapes, options,
 //! lists, maps, tuples, and what refers to itself.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod asyncapi;
 mod changes;
 mod command;

@@ -4,6 +4,83 @@
 //! three plain functions: `on_init` gives the connection its state and, if it wants, a [`Selector`] of typed messages from
 //! the application; `on_message` gets each [`Message`] and returns an [`Action`]; `on_close` runs after the end. Nothing
 //! is captured: what handlers need is a value that is handed to each of them.
+//!
+//! The library owns everything between the handlers and the wire: framing, backpressure, heartbeat, closing, panics, origin
+//! checks, shutdown. Everything that a peer can make grow has a bound ([`Config`]), and `on_close` runs exactly once, after
+//! whatever end.
+//!
+//! ```no_run
+//! use axum::extract::{Request, State};
+//! use axum::response::Response;
+//! use dreamsocket::{
+//!     Action, BoxError, Broadcaster, Connection, Message, Selector, Server, Topic, continue_connection,
+//!     upgrade_websocket,
+//! };
+//!
+//! async fn chat(State(room): State<Topic<String>>, request: Request) -> Response {
+//!     upgrade_websocket(request, room, on_init, on_message, on_close)
+//! }
+//!
+//! /// The state is the number of messages; what is said in the room comes as messages, too.
+//! async fn on_init(_: &Connection, room: &Topic<String>) -> (u32, Option<Selector<String>>) {
+//!     (0, Some(Selector::from(room.subscribe())))
+//! }
+//!
+//! async fn on_message(
+//!     sent: &mut u32,
+//!     message: Message<String>,
+//!     connection: &Connection,
+//!     room: &Topic<String>,
+//! ) -> Result<Action<String>, BoxError> {
+//!     match message {
+//!         Message::Text(text) => {
+//!             *sent += 1;
+//!             room.publish(text.into())?;
+//!         }
+//!         Message::Custom(said) => connection.send_text(said).await?,
+//!         Message::Missed(missed) => connection.send_text(format!("missed {:?}", missed.count)).await?,
+//!         Message::Binary(_) | Message::ConnectionClosed(_) => {}
+//!     }
+//!     Ok(continue_connection())
+//! }
+//!
+//! async fn on_close(sent: u32, _: &Topic<String>) {
+//!     println!("{sent} messages");
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let room = Broadcaster::new().topic("lobby");
+//!     let router = axum::Router::new().route("/chat", axum::routing::any(chat)).with_state(room);
+//!     let report = Server::new(router).bind("127.0.0.1:3000").await?.run().await?;
+//!     println!("{report}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! - Upgrading: [`upgrade_websocket`], with options [`Upgrade`]. Serving: [`Server`], or [`Hub`] around another server.
+//! - Sending: [`Connection`]; to many at once [`Prepared`], [`CodedTopic`] and [`Connection::forward`].
+//! - The application's messages: [`Selector`]; from other connections and machines [`Broadcaster`] and [`Topic`]; who is there:
+//!   [`Presence`].
+//! - Ending: [`stop_connection`], [`Close`], [`Closed`]. Bounds: [`Config`]. Who may connect: [`OriginPolicy`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `http2` | on | WebSockets over HTTP/2 (RFC 8441) |
+//! | `json` | on | `typed`: messages of your own types; `Connection::send_json` |
+//! | `messagepack`, `postcard` | | MessagePack for typed messages; smaller encodings between machines |
+//! | `client` | | `client`: the same handlers on the other end, and a small socket for tools |
+//! | `tls` | | TLS in [`Server`], `wss://` for the client, and TLS to brokers; by rustls with ring |
+//! | `nats`, `redis` | | topics and presence on many machines |
+//! | `testing` | | `testing`: handlers in memory, on a paused clock |
+//!
+//! `simulation` is for the project's own tests; anything in it may change.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod action;
 mod bucket;
