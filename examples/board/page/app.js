@@ -39,7 +39,7 @@ function connect() {
   const opening = new WebSocket(`${scheme}://${location.host}/draw`);
   opening.binaryType = "arraybuffer";
   opening.onmessage = ({ data }) => hear(opening, wire.decode(data));
-  opening.onclose = ({ code }) => {
+  opening.onclose = () => {
     socket = null;
     pending = [];
     current = null;
@@ -47,7 +47,7 @@ function connect() {
     find("cursors").replaceChildren();
     cursors.clear();
     // Half of the wait is chance, so that all who lost the same server do not come back in the same moment.
-    const longest = code === 1013 ? 0 : Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts);
+    const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts);
     attempts += 1;
     setTimeout(connect, longest / 2 + longest / 2 * Math.random());
     showState("waiting", "Connecting again");
