@@ -11,6 +11,12 @@ const TICKET_TIME: Duration = Duration::from_secs(30);
 /// How many tickets wait at most.
 const MAX_TICKETS: usize = 1_000;
 
+/// How long a session is good for: a day's work.
+const SESSION_TIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How many sessions there are at most; the oldest goes first.
+const MAX_SESSIONS: usize = 1_000;
+
 #[derive(Clone, Default)]
 pub(crate) struct People {
     inner: Arc<Mutex<Inner>>,
@@ -18,7 +24,7 @@ pub(crate) struct People {
 
 #[derive(Default)]
 struct Inner {
-    sessions: HashMap<String, String>,
+    sessions: HashMap<String, (String, Instant)>,
     tickets: HashMap<String, (String, Instant)>,
 }
 
@@ -32,16 +38,25 @@ impl People {
         if !matches!((name, password), ("ada", "lovelace") | ("grace", "hopper")) {
             return None;
         }
+        let mut inner = self.lock();
+        let sessions = &mut inner.sessions;
+        sessions.retain(|_, (_, since)| since.elapsed() < SESSION_TIME);
+        if sessions.len() >= MAX_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, (_, since))| *since);
+            if let Some(oldest) = oldest.map(|(session, _)| session.clone()) {
+                sessions.remove(&oldest);
+            }
+        }
         let session = secret();
-        self.lock()
-            .sessions
-            .insert(session.clone(), name.to_owned());
+        sessions.insert(session.clone(), (name.to_owned(), Instant::now()));
         Some(session)
     }
 
     /// Whose session it is.
     pub(crate) fn by_session(&self, session: &str) -> Option<String> {
-        self.lock().sessions.get(session).cloned()
+        let inner = self.lock();
+        let (name, since) = inner.sessions.get(session)?;
+        (since.elapsed() < SESSION_TIME).then(|| name.clone())
     }
 
     /// A ticket for this person, good once and not for long: it may stand in a URL, where logs see it.
@@ -68,4 +83,26 @@ impl People {
 /// 128 bits that nobody can guess.
 fn secret() -> String {
     format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_session_goes_first() {
+        let people = People::default();
+        let log_in = || people.log_in("ada", "lovelace").unwrap();
+        let first = log_in();
+        let second = log_in();
+        for _ in 2..MAX_SESSIONS {
+            log_in();
+        }
+        assert_eq!(people.by_session(&first).as_deref(), Some("ada"));
+        let last = log_in();
+        assert_eq!(people.by_session(&first), None);
+        for session in [second, last] {
+            assert_eq!(people.by_session(&session).as_deref(), Some("ada"));
+        }
+    }
 }

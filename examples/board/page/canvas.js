@@ -1,0 +1,111 @@
+// Draws strokes: those that the server has told of, and over them what this page has drawn and not been told yet.
+//
+// Each piece of a line is drawn by itself, so however the points came, together or one by one, the pixels are the same.
+
+const FULL = 65535; // The board's width and height on the wire.
+const UNITS = 1600; // And its width in the units of a pen's.
+
+export class Board {
+  #picture;
+  #overlay;
+  #colours = [];
+  strokes = new Map(); // by number, in the order in which they began
+
+  constructor(picture, overlay) {
+    this.#picture = picture;
+    this.#overlay = overlay;
+    this.#readColours();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.#readColours();
+      this.redraw();
+    });
+  }
+
+  /// Colours are the style sheet's, light or dark.
+  #readColours() {
+    const style = getComputedStyle(document.documentElement);
+    this.#colours = Array.from({ length: 8 }, (_, index) => style.getPropertyValue(`--c${index}`));
+  }
+
+  /// Takes as many pixels as there are.
+  resize(width, height) {
+    const density = devicePixelRatio || 1;
+    for (const canvas of [this.#picture, this.#overlay]) {
+      canvas.width = Math.round(width * density);
+      canvas.height = Math.round(height * density);
+    }
+    this.redraw();
+  }
+
+  reset() {
+    this.strokes.clear();
+    this.redraw();
+  }
+
+  /// Takes over a change; drawn at once, unless it takes something away: then `redraw` has to follow, and it gives back true.
+  change(change) {
+    const context = this.#picture.getContext("2d");
+    switch (change.kind) {
+      case "begin": {
+        const stroke = { pen: change.pen, points: change.points };
+        this.strokes.set(change.stroke, stroke);
+        this.#draw(context, stroke, 0);
+        return false;
+      }
+      case "more": {
+        const stroke = this.strokes.get(change.stroke);
+        if (!stroke) return false;
+        const from = stroke.points.length;
+        stroke.points.push(...change.points);
+        this.#draw(context, stroke, from);
+        return false;
+      }
+      case "gone": return this.strokes.delete(change.stroke);
+      default:
+        this.strokes.clear();
+        return true;
+    }
+  }
+
+  redraw() {
+    const context = this.#picture.getContext("2d");
+    context.clearRect(0, 0, this.#picture.width, this.#picture.height);
+    for (const stroke of this.strokes.values()) this.#draw(context, stroke, 0);
+  }
+
+  /// Draws what is not told yet, each stroke from its first point that was not.
+  drawOwn(pending) {
+    const context = this.#overlay.getContext("2d");
+    context.clearRect(0, 0, this.#overlay.width, this.#overlay.height);
+    for (const stroke of pending) this.#draw(context, stroke, stroke.told);
+  }
+
+  #draw(context, { pen, points }, from) {
+    const { width, height } = context.canvas;
+    const colour = this.#colours[pen.colour];
+    context.strokeStyle = colour;
+    context.fillStyle = colour;
+    context.lineCap = "round";
+    context.lineWidth = Math.max(1, pen.width * width / UNITS);
+    const place = ({ x, y }) => [x / FULL * width, y / FULL * height];
+    for (let at = from; at < points.length; at += 1) {
+      context.beginPath();
+      if (at === 0) {
+        context.arc(...place(points[0]), context.lineWidth / 2, 0, 2 * Math.PI);
+        context.fill();
+      } else {
+        context.moveTo(...place(points[at - 1]));
+        context.lineTo(...place(points[at]));
+        context.stroke();
+      }
+    }
+  }
+}
+
+/// The place of a pointer, on the wire's scale.
+export function pointOf({ clientX, clientY }, { left, top, width, height }) {
+  const scale = (value, size) => Math.round(Math.min(1, Math.max(0, value / size)) * FULL);
+  return { x: scale(clientX - left, width), y: scale(clientY - top, height) };
+}
+
+export const inPercent = ({ x, y }) => [`${x / FULL * 100}%`, `${y / FULL * 100}%`];
