@@ -11,6 +11,21 @@ use crate::error::BoxError;
 use crate::message::{Closed, Message};
 use crate::selector::Selector;
 
+/// What an `async fn` gives when it is called: any future. A name of its own, since the compiler's words for what is none do
+/// not say `async`.
+///
+/// Whether it is `Send` is asked beside it: behind this the compiler would not say what keeps it from that.
+#[diagnostic::on_unimplemented(
+    message = "a handler has to be an `async fn`, and this one returns `{Self}` at once",
+    label = "not an `async fn`",
+    note = "write `async fn` instead of `fn`"
+)]
+#[doc(hidden)]
+pub trait HandlerFuture: Future {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Future> HandlerFuture for F {}
+
 /// `async fn(&Connection, &D) -> (S, Option<Selector<C>>)`, or a `Result` of it.
 #[doc(hidden)]
 pub trait OnInit<'a, D, S, C>: Send + Sync + 'static {
@@ -22,7 +37,7 @@ pub trait OnInit<'a, D, S, C>: Send + Sync + 'static {
 impl<'a, F, Fut, D, S, C> OnInit<'a, D, S, C> for F
 where
     F: Fn(&'a Connection, &'a D) -> Fut + Send + Sync + 'static,
-    Fut: Future + Send + 'a,
+    Fut: HandlerFuture + Send + 'a,
     Fut::Output: IntoInit<S, C>,
     D: 'a,
 {
@@ -51,7 +66,7 @@ pub trait OnMessage<'a, D, S, C>: Send + Sync + 'static {
 impl<'a, F, Fut, D, S, C> OnMessage<'a, D, S, C> for F
 where
     F: Fn(&'a mut S, Message<C>, &'a Connection, &'a D) -> Fut + Send + Sync + 'static,
-    Fut: Future + Send + 'a,
+    Fut: HandlerFuture + Send + 'a,
     Fut::Output: IntoAction<C>,
     S: 'a,
     D: 'a,

@@ -148,7 +148,7 @@ pub use crate::connection::{Connection, ConnectionId, InvalidConnectionId};
 pub use crate::error::{BoxError, Close, SendError};
 pub use crate::forward::{Forward, OnMissed};
 #[doc(hidden)]
-pub use crate::handler::{OnClose, OnInit, OnMessage, Plain, WithClosed};
+pub use crate::handler::{HandlerFuture, OnClose, OnInit, OnMessage, Plain, WithClosed};
 pub use crate::hub::{ConnectionInfo, DrainReport, Fault, Hub, HubCounts, HubLayer, HubService};
 pub use crate::message::{Cause, Closed, Message};
 pub use crate::origin::{OriginPolicy, PeerAddr};
@@ -222,6 +222,8 @@ mod pages {
     struct Observability;
     #[doc = include_str!("../../../docs/subprotocols.md")]
     struct Subprotocols;
+    #[doc = include_str!("../../../docs/mistakes.md")]
+    struct Mistakes;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../../docs/testing.md")]
     struct Testing;

@@ -88,6 +88,7 @@ use crate::upgrade::Upgrade;
 /// # Panics
 ///
 /// Outside a tokio runtime.
+#[must_use = "the handler has to return the response: without it there is no WebSocket"]
 pub fn upgrade_websocket<B, R, D, S, In, Out, F, C, FI, FM, FC, M>(
     request: Request<R>,
     dependencies: D,

@@ -85,6 +85,7 @@ use crate::typed::{self, Format};
 /// let app: axum::Router = axum::Router::new().route("/greet", axum::routing::any(greet));
 /// # let _ = app;
 /// ```
+#[must_use = "the handler has to return the response: without it there is no WebSocket"]
 pub fn upgrade_websocket<B, R, D, S, C, FI, FM, FC, M>(
     request: Request<R>,
     dependencies: D,
@@ -172,6 +173,7 @@ impl<R> Upgrade<R> {
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    #[must_use = "the handler has to return the response: without it there is no WebSocket"]
     pub fn run<D, S, C, FI, FM, FC, M>(
         self,
         dependencies: D,
@@ -198,6 +200,7 @@ impl<R> Upgrade<R> {
     ///
     /// Outside a tokio runtime.
     #[cfg(feature = "json")]
+    #[must_use = "the handler has to return the response: without it there is no WebSocket"]
     pub fn run_typed<D, S, In, Out, F, C, FI, FM, FC, M>(
         self,
         dependencies: D,

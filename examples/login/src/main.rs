@@ -6,6 +6,8 @@
 mod first_message;
 mod greeting;
 mod people;
+#[cfg(test)]
+mod tests;
 mod ways;
 
 use std::process::ExitCode;
@@ -41,16 +43,20 @@ async fn run() -> Result<(), BoxError> {
             _ => return Err(arg.unexpected().into()),
         }
     }
-    let router = Router::new()
+    let server = Server::new(router()).bind(&listen).await?;
+    println!("listening on {}", server.local_addr());
+    server.run().await?;
+    Ok(())
+}
+
+/// Everything that is served; the tests serve it in memory.
+fn router() -> Router {
+    Router::new()
         .route("/login", post(ways::log_in))
         .route("/ticket", post(ways::give_ticket))
         .route("/by-cookie", any(ways::by_cookie))
         .route("/by-token", any(ways::by_token))
         .route("/by-ticket", any(ways::by_ticket))
         .route("/by-first-message", any(first_message::by_first_message))
-        .with_state(People::default());
-    let server = Server::new(router).bind(&listen).await?;
-    println!("listening on {}", server.local_addr());
-    server.run().await?;
-    Ok(())
+        .with_state(People::default())
 }

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long a ticket is good for: as long as a page needs to open its WebSocket.
 const TICKET_TIME: Duration = Duration::from_secs(30);

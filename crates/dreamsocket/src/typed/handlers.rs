@@ -33,7 +33,7 @@ pub trait OnInit<'a, D, S, Out, F, C>: Copy + Send + Sync + 'static {
 impl<'a, H, Fut, D, S, Out, F, C> OnInit<'a, D, S, Out, F, C> for H
 where
     H: Fn(&'a Connection<Out, F>, &'a D) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future + Send + 'a,
+    Fut: handler::HandlerFuture + Send + 'a,
     Fut::Output: IntoInit<S, C>,
     D: 'a,
     Out: 'a,
@@ -65,7 +65,7 @@ pub trait OnMessage<'a, D, S, In, Out, F, C>: Send + Sync + 'static {
 impl<'a, H, Fut, D, S, In, Out, F, C> OnMessage<'a, D, S, In, Out, F, C> for H
 where
     H: Fn(&'a mut S, Message<In, C>, &'a Connection<Out, F>, &'a D) -> Fut + Send + Sync + 'static,
-    Fut: Future + Send + 'a,
+    Fut: handler::HandlerFuture + Send + 'a,
     Fut::Output: IntoAction<C>,
     S: 'a,
     D: 'a,

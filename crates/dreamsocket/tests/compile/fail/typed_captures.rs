@@ -1,0 +1,37 @@
+//! A typed handler that captures.
+
+#![allow(unused_imports)]
+
+use dreamsocket::typed::{self, Connection, Message};
+use dreamsocket::{Action, Selector, continue_connection};
+
+#[derive(serde::Deserialize)]
+struct Ask;
+#[derive(serde::Serialize)]
+struct Tell;
+struct Dependencies;
+struct Chat;
+
+async fn on_init(_: &Connection<Tell>, _: &Dependencies) -> (Chat, Option<Selector>) {
+    (Chat, None)
+}
+
+async fn on_message(
+    _: &mut Chat,
+    _: Message<Ask>,
+    _: &Connection<Tell>,
+    _: &Dependencies,
+) -> Action {
+    continue_connection()
+}
+
+fn main() {
+    let request = http::Request::new(());
+    let captured = String::from("a name");
+    let on_close = move |_: Chat, _: &Dependencies| {
+        let captured = captured.clone();
+        async move { drop(captured) }
+    };
+    let _: http::Response<String> =
+        typed::upgrade_websocket(request, Dependencies, on_init, on_message, on_close);
+}

@@ -1,0 +1,34 @@
+//! A handler of plain messages where typed ones are wanted.
+
+#![allow(unused_imports)]
+
+use dreamsocket::typed::{self, Connection, Message};
+use dreamsocket::{Action, Selector, continue_connection};
+
+#[derive(serde::Deserialize)]
+struct Ask;
+#[derive(serde::Serialize)]
+struct Tell;
+struct Dependencies;
+struct Chat;
+
+async fn on_init(_: &Connection<Tell>, _: &Dependencies) -> (Chat, Option<Selector>) {
+    (Chat, None)
+}
+
+async fn on_message(
+    _: &mut Chat,
+    _: dreamsocket::Message,
+    _: &Connection<Tell>,
+    _: &Dependencies,
+) -> Action {
+    continue_connection()
+}
+
+async fn on_close(_: Chat, _: &Dependencies) {}
+
+fn main() {
+    let request = http::Request::new(());
+    let _: http::Response<String> =
+        typed::upgrade_websocket(request, Dependencies, on_init, on_message, on_close);
+}
