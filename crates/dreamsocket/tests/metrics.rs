@@ -322,10 +322,11 @@ async fn be_slow(kept: &Kept, broadcaster: &Broadcaster<u32>) {
 /// A row of the page: type, unit, labels.
 type Row = (String, String, BTreeSet<String>);
 
+const PAGE: &str = include_str!("../../../docs/observability.md");
+
 /// The page's table.
 fn page() -> BTreeMap<String, Row> {
-    let page = include_str!("../../../docs/observability.md");
-    let rows = page
+    let rows = PAGE
         .lines()
         .filter(|line| line.starts_with("| `dreamsocket_"));
     rows.map(|line| {
@@ -339,6 +340,15 @@ fn page() -> BTreeMap<String, Row> {
         (cells[0].trim_matches('`').to_owned(), row)
     })
     .collect()
+}
+
+#[test]
+fn alerts_are_of_metrics_that_there_are() {
+    let listed = page();
+    let words = PAGE.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let named = words.filter(|word| word.starts_with("dreamsocket_"));
+    let unknown: Vec<_> = named.filter(|name| !listed.contains_key(*name)).collect();
+    assert_eq!(unknown, Vec::<&str>::new());
 }
 
 #[test]
