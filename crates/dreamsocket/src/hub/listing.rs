@@ -148,7 +148,7 @@ impl Hub {
         self.inner.keeps_details.store(true, Ordering::Relaxed);
     }
 
-    /// All connections of now, in no order. Those that come or go meanwhile are in it or not.
+    /// All connections of now, in the order of their numbers, which are random. Those that come or go meanwhile are in it or not.
     ///
     /// Looks at every connection, so ask for it when somebody wants to know, not for each message: 10,000 take some
     /// milliseconds.
@@ -170,9 +170,10 @@ impl Hub {
             .collect()
     }
 
-    /// All connections, some at a time, each under a short lock of its own.
+    /// All connections in the order of their numbers, some at a time, each time under a short lock.
     pub(crate) fn slices(&self) -> impl Iterator<Item = Vec<Connection>> {
-        let ids: Vec<ConnectionId> = self.inner.lock().connections.keys().copied().collect();
+        let mut ids: Vec<ConnectionId> = self.inner.lock().connections.keys().copied().collect();
+        ids.sort_unstable();
         let slices = ids.len().div_ceil(SLICE);
         (0..slices).map(move |slice| {
             let registry = self.inner.lock();

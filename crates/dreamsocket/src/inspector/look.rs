@@ -91,8 +91,8 @@ impl Looks {
 }
 
 impl Look {
-    fn new(at: Instant, mut infos: Vec<ConnectionInfo>, previous: Option<&Self>) -> Self {
-        infos.sort_unstable_by_key(|info| info.id);
+    /// `infos` are in the order of their numbers.
+    fn new(at: Instant, infos: Vec<ConnectionInfo>, previous: Option<&Self>) -> Self {
         let mut totals = Totals {
             rates: previous.map(|_| Rates::default()),
             ..Totals::default()
