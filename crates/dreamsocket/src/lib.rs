@@ -162,8 +162,8 @@ pub use crate::tls::{Tls, TlsError};
 pub use crate::undecodable::OnUndecodable;
 pub use crate::upgrade::{Upgrade, upgrade_websocket};
 
-/// The pages whose code is compiled, and run where it ends by itself.
-#[cfg(doctest)]
+/// The pages whose code is compiled, and run where it ends by itself. The package does not hold them (`.cargo/config.toml`).
+#[cfg(all(doctest, dreamsocket_pages))]
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dreamsocket::client::{Progress, Received, Socket};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Plan;
 use super::payload;
@@ -120,8 +120,11 @@ impl Exchange<'_> {
         let end = self.start + self.plan.schedule.duration + self.plan.wait;
         loop {
             if !self.send_due(socket) {
-                // What the socket knows of its end comes with the next thing that is received.
-                return socket.receive().await.is_some();
+                // It has ended, or is about to: what came before is answered all the same.
+                while let Ok(Some(received)) = timeout_at(end, socket.receive()).await {
+                    self.receive(&received);
+                }
+                return false;
             }
             let is_done = !self.has_next();
             if is_done && self.answered == self.number {
