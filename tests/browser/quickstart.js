@@ -9,6 +9,8 @@ import { launchChromium } from "./chromium.js";
 
 const program = spawn(process.argv[2], { stdio: ["ignore", "pipe", "inherit"] });
 const ended = once(program, "exit");
+// Whatever fails from here on, it does not stay.
+process.on("exit", () => program.kill());
 const lines = createInterface({ input: program.stdout })[Symbol.asyncIterator]();
 const first = (await lines.next()).value;
 const url = /^open (http:\S+) in two tabs$/.exec(first)?.[1];

@@ -1,7 +1,8 @@
 //! Run with `cargo run --release -p bare-hyper -- --listen 127.0.0.1:3003`.
 //!
 //! WebSockets on hyper alone, without a framework: `/shout` answers in capitals. The upgrade is the same as under axum; what a
-//! server does around it is spelled out here, `serving.rs`, and `dreamsocket::Server` brings it ready.
+//! server does around it is spelled out here, `serving.rs`, and `dreamsocket::Server` brings it ready; beside that it speaks HTTP/2 and
+//! answers on a loopback address only for its own hosts, which keeps pages out whose name is made to lead here.
 
 mod serving;
 mod shout;

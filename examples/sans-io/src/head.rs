@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use dreamsocket_protocol::handshake::RequestError;
@@ -12,10 +13,11 @@ use http::{HeaderValue, Request, Version};
 const LARGEST_HEAD: usize = 8 * 1024;
 const MOST_HEADERS: usize = 64;
 
-/// Reads up to the end of the head. What came behind it stays in `input`.
+/// Reads up to the end of the head, until the deadline. What came behind it stays in `input`.
 pub(crate) fn read_request(
     mut stream: &TcpStream,
     input: &mut BytesMut,
+    deadline: Instant,
 ) -> Result<Request<()>, Box<dyn Error>> {
     let mut chunk = [0; 1024];
     loop {
@@ -26,6 +28,12 @@ pub(crate) fn read_request(
         if input.len() >= LARGEST_HEAD {
             return Err("the head of the request is too large".into());
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("the request takes too long".into());
+        }
+        // One limit for all of it: a byte now and then keeps nobody's place.
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut chunk)? {
             0 => return Err("the peer is gone before its request was whole".into()),
             read => input.extend_from_slice(&chunk[..read]),

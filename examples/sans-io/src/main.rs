@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use dreamsocket_protocol::handshake::check_request;
@@ -20,6 +20,9 @@ use dreamsocket_protocol::{Engine, Event, Limits, MaskKey, MessageKind, Role};
 const MOST_CONNECTIONS: usize = 64;
 /// How long a peer may be silent, and how long it may take nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request may take, and what a peer sends behind its close.
+const OPENING: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(5);
 
 #[expect(clippy::print_stdout, reason = "tells the address")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,27 +31,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     let places = Arc::new(());
     loop {
-        let (stream, peer) = listener.accept()?;
+        let Ok((stream, peer)) = listener.accept() else {
+            std::thread::sleep(Duration::from_millis(100)); // Out of files, say: others may end.
+            continue;
+        };
         let place = Arc::clone(&places);
         if Arc::strong_count(&places) > MOST_CONNECTIONS + 1 {
             continue; // Dropping the stream closes it.
         }
-        std::thread::Builder::new().spawn(move || {
+        let spawned = std::thread::Builder::new().spawn(move || {
             let _place = place;
             if let Err(error) = serve(&stream) {
                 eprintln!("{peer}: {error}");
             }
-        })?;
+        });
+        if let Err(error) = spawned {
+            eprintln!("{peer}: {error}");
+        }
     }
 }
 
 /// Opens a connection's WebSocket, or says why not; then echoes.
 fn serve(stream: &TcpStream) -> Result<(), Box<dyn Error>> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut input = BytesMut::new();
-    let request = head::read_request(stream, &mut input)?;
+    let request = head::read_request(stream, &mut input, Instant::now() + OPENING)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     match check_request(&request) {
         Ok(accepted) => {
             head::write_switch(stream, &accepted.accept_key)?;
@@ -90,7 +99,8 @@ fn echo(mut stream: &TcpStream, mut input: BytesMut) -> Result<(), Box<dyn Error
     // with it the close frame that the peer has not read.
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    while matches!(stream.read(&mut chunk), Ok(1..)) {}
+    let end = Instant::now() + FAREWELL;
+    while Instant::now() < end && matches!(stream.read(&mut chunk), Ok(1..)) {}
     Ok(())
 }
 

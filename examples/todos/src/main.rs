@@ -5,6 +5,9 @@
 //! braces and imports not counted. Four more, behind `drain`, let axum's own server close its WebSockets with 1001 when the
 //! program is asked to end. A client that is too slow is closed with 1013, and begins anew with the list.
 //!
+//! Under axum's own server nobody compares the host that was asked for with the address listened on, as `dreamsocket::Server`
+//! does on a loopback address: a page elsewhere whose name is made to lead here (DNS rebinding) reads the list.
+//!
 //! ```sh
 //! curl -H 'content-type: application/json' -d '{"title":"water the plants"}' http://127.0.0.1:3002/todos
 //! curl -X POST http://127.0.0.1:3002/todos/1/done
