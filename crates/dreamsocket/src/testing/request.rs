@@ -279,9 +279,8 @@ impl RequestBuilder {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         let line = Line::connect(&self).await?;
-        let (response, held) = line.ask(&self, self.finish(request)).await?;
+        let (response, _held) = line.ask(&self, self.finish(request)).await?;
         let response = Response::read(response).await?;
-        drop(held);
         settle().await;
         Ok(response)
     }
@@ -290,11 +289,12 @@ impl RequestBuilder {
         let names: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
         let wish = self.compression.wish();
         let request = handshake::client_request(&self.uri, KEY, &names, wish)?;
-        let mut request = request.map(|()| Full::default());
+        let request = request.map(|()| Full::default());
         #[cfg(feature = "http2")]
-        if self.is_http2 {
-            http2::as_connect(&mut request);
-        }
+        let request = match self.is_http2 {
+            true => http2::as_connect(request),
+            false => request,
+        };
         let request = self.finish(request);
         let mut transcript = Transcript::new();
         transcript.note(format_args!(

@@ -21,13 +21,14 @@ use crate::testing::settling::{counted, settle};
 const WINDOW: u32 = 64 * 1024;
 
 /// The request of a handshake as RFC 8441 §5 has it.
-pub(super) fn as_connect(request: &mut Request<Full<Bytes>>) {
+pub(super) fn as_connect(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     *request.method_mut() = Method::CONNECT;
     let protocol = Protocol::from_static("websocket");
     request.extensions_mut().insert(protocol);
     for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY] {
         request.headers_mut().remove(name);
     }
+    request
 }
 
 /// The host goes into `:authority` (RFC 9113 §8.3.1).
