@@ -13,7 +13,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, copy_bidirectional};
 
-use super::{Failed, Line};
+use super::line::{Failed, Line};
 use crate::testing::http2::Counted;
 use crate::testing::settling::{counted, settle};
 
