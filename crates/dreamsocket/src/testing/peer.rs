@@ -263,7 +263,12 @@ impl Inner {
             match &received {
                 Received::Text(text) => self.transcript.note_received("text", text.as_bytes()),
                 Received::Binary(bytes) => self.transcript.note_received("binary", bytes),
-                Received::Ping(payload) => self.transcript.note_received("ping", payload),
+                Received::Ping(payload) => {
+                    self.transcript.note_received("ping", payload);
+                    if !self.is_mute && !self.is_close_sent {
+                        self.transcript.note_sent("pong, as a reply", payload);
+                    }
+                }
                 Received::Pong(payload) => self.transcript.note_received("pong", payload),
                 Received::Close(code, reason) => self
                     .transcript

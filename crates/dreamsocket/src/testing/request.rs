@@ -2,6 +2,7 @@
 
 #[cfg(feature = "http2")]
 mod http2;
+mod line;
 
 #[cfg(not(feature = "http2"))]
 use std::convert::Infallible as Requests;
@@ -11,30 +12,26 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use dreamsocket_protocol::handshake::{self, InvalidRequest, ResponseError};
+use dreamsocket_protocol::handshake;
 use http::header::{HOST, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 #[cfg(feature = "http2")]
 use self::http2::Requests;
+pub(super) use self::line::Failed;
+use self::line::Line;
 use super::client::{Client, Session};
 use super::peer::Peer;
 use super::response::Response;
 use super::server::Door;
-use super::settling::{counted, settle};
+use super::settling::settle;
 use super::transcript::Transcript;
-use super::transport::{Counts, Transport};
 use super::{BUFFER, PATIENCE};
 use crate::compression::Compression;
-use crate::connection::Connection;
-use crate::error::BoxError;
 
 /// Sixteen bytes that need not be random here.
 const KEY: [u8; 16] = *b"the sample nonce";
@@ -279,9 +276,8 @@ impl RequestBuilder {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         let line = Line::connect(&self).await?;
-        let (response, held) = line.ask(&self, self.finish(request)).await?;
+        let (response, _held) = line.ask(&self, self.finish(request)).await?;
         let response = Response::read(response).await?;
-        drop(held);
         settle().await;
         Ok(response)
     }
@@ -290,11 +286,12 @@ impl RequestBuilder {
         let names: Vec<&str> = self.subprotocols.iter().map(String::as_str).collect();
         let wish = self.compression.wish();
         let request = handshake::client_request(&self.uri, KEY, &names, wish)?;
-        let mut request = request.map(|()| Full::default());
+        let request = request.map(|()| Full::default());
         #[cfg(feature = "http2")]
-        if self.is_http2 {
-            http2::as_connect(&mut request);
-        }
+        let request = match self.is_http2 {
+            true => http2::as_connect(request),
+            false => request,
+        };
         let request = self.finish(request);
         let mut transcript = Transcript::new();
         transcript.note(format_args!(
@@ -393,68 +390,7 @@ async fn within<T>(
     }
 }
 
-/// Why there is no answer, as the beginning of a sentence that ends with what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
-    #[error("the server takes no connections, since it is drained; asked for")]
-    Drained,
-    #[error("the server ended the connection ({0}) instead of answering a request for")]
-    Ended(#[from] hyper::Error),
-    #[error("the body broke off ({0}) of the answer to a request for")]
-    Body(BoxError),
-    #[error("this cannot be asked for ({0}):")]
-    Request(#[from] InvalidRequest),
-    #[error("the answer is not in order ({0}) to a request for")]
-    Response(#[from] ResponseError),
-    #[error("hyper has lost the transport of")]
-    Transport,
-}
-
 enum Opened {
     Client(Client),
     Refused(Response),
-}
-
-/// A connection to the server.
-struct Line {
-    io: DuplexStream,
-    counts: Arc<Counts>,
-    sight: watch::Receiver<Option<Connection>>,
-}
-
-impl Line {
-    async fn connect(builder: &RequestBuilder) -> Result<Self, Failed> {
-        let (near, far) = tokio::io::duplex(builder.buffer);
-        let counts = Arc::<Counts>::default();
-        let near = Transport::new(near, Arc::clone(&counts));
-        match builder.door.enter(near, builder.peer_ip).await {
-            Some(sight) => Ok(Self {
-                io: far,
-                counts,
-                sight,
-            }),
-            None => Err(Failed::Drained),
-        }
-    }
-
-    /// The answer, and over HTTP/2 what keeps the connection open.
-    async fn ask(
-        self,
-        builder: &RequestBuilder,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(http::Response<Incoming>, Option<Requests>), Failed> {
-        #[cfg(feature = "http2")]
-        if builder.is_http2 {
-            let (response, requests) = self.ask_http2(request).await?;
-            return Ok((response, Some(requests)));
-        }
-        #[cfg(not(feature = "http2"))]
-        let _ = builder;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(self.io)).await?;
-        tokio::spawn(counted(async {
-            // What goes wrong with it, the request is told.
-            let _ = connection.with_upgrades().await;
-        }));
-        Ok((sender.send_request(request).await?, None))
-    }
 }

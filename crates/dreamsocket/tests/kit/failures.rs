@@ -40,6 +40,7 @@ what was sent and received:
       0.000 s  client  -> text "hi"
       0.000 s  session -> text "{\"user\":\"ada\",\"text\":\"hi\"}"
      30.000 s  session -> ping 0000000000000001
+     30.000 s  client  -> pong, as a reply 0000000000000001
      30.500 s  client  -> text, unfinished "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (60 bytes)
      30.500 s  client stops reading"#
     );

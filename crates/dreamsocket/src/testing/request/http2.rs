@@ -13,7 +13,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, copy_bidirectional};
 
-use super::{Failed, Line};
+use super::line::{Failed, Line};
 use crate::testing::http2::Counted;
 use crate::testing::settling::{counted, settle};
 
@@ -21,13 +21,14 @@ use crate::testing::settling::{counted, settle};
 const WINDOW: u32 = 64 * 1024;
 
 /// The request of a handshake as RFC 8441 §5 has it.
-pub(super) fn as_connect(request: &mut Request<Full<Bytes>>) {
+pub(super) fn as_connect(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     *request.method_mut() = Method::CONNECT;
     let protocol = Protocol::from_static("websocket");
     request.extensions_mut().insert(protocol);
     for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY] {
         request.headers_mut().remove(name);
     }
+    request
 }
 
 /// The host goes into `:authority` (RFC 9113 §8.3.1).
