@@ -2,18 +2,19 @@
 
 mod expecting;
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dreamsocket_protocol::{CloseCode, MessageKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::frame::Frame;
-use super::peer::Peer;
+use super::peer::{Peer, SplitFrame};
 use super::settling::{counted, settle};
 use super::transport::{Counts, Traffic};
 use crate::connection::Connection;
@@ -169,6 +170,9 @@ impl Client {
     /// one. After each, everything runs that is ready, so that the session sees the pieces one by one. A size of 0 counts
     /// as 1.
     ///
+    /// Pongs and the reply to a close that fall into this follow the frame that has begun, in the same segment as its end.
+    /// Dropped before it is done, this leaves its frame unfinished, and the client answers nothing any more.
+    ///
     /// ```
     /// use dreamsocket::testing::Frame;
     /// # use dreamsocket::{Action, Connection, Message, Selector, SendError, continue_connection, testing};
@@ -194,36 +198,19 @@ impl Client {
         frames: impl IntoIterator<Item = Frame>,
         sizes: impl IntoIterator<Item = usize>,
     ) {
-        let mut bytes = BytesMut::new();
-        self.peer.update(|peer| {
-            for frame in frames {
-                peer.note_frame(&frame);
-                bytes.extend_from_slice(&frame.to_bytes());
-            }
-        });
-        for size in sizes {
-            if bytes.is_empty() {
+        let mut frames: VecDeque<_> = frames.into_iter().map(SplitFrame::new).collect();
+        for size in sizes.into_iter().chain([usize::MAX]) {
+            if frames.is_empty() {
                 break;
             }
-            let piece = bytes.split_to(size.clamp(1, bytes.len()));
-            self.send_piece(&piece).await;
+            self.peer
+                .update(|peer| peer.send_piece(&mut frames, size.max(1)));
+            settle().await;
         }
-        self.send_piece(&bytes).await;
     }
 
-    async fn send_piece(&self, piece: &[u8]) {
-        if piece.is_empty() {
-            return;
-        }
-        self.peer.update(|peer| {
-            peer.transcript
-                .note(format_args!("client  -> {} bytes of it", piece.len()));
-            peer.output.extend_from_slice(piece);
-        });
-        settle().await;
-    }
-
-    /// Sends bytes as they are, in one segment: parts of frames ([`Frame::to_bytes`]), or rubbish.
+    /// Sends bytes as they are, in one segment: parts of frames ([`Frame::to_bytes`]), or rubbish. What the client answers by
+    /// itself may come between two parts: [`send_split`](Self::send_split) keeps it out of frames.
     pub fn send_raw(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
         self.peer.update(|peer| {
             peer.transcript.note_sent("bytes", bytes.as_ref());

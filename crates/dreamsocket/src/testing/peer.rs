@@ -48,6 +48,10 @@ pub(super) struct Inner {
     input: BytesMut,
     /// What is to be written.
     pub(super) output: BytesMut,
+    /// Whether a frame is sent in pieces and not all of it is in `output`: nothing else may go there.
+    is_within_frame: bool,
+    /// Answers that wait for the end of that frame.
+    answers: BytesMut,
     pub(super) received: VecDeque<Received>,
     /// The session broke the protocol.
     pub(super) violation: Option<Violation>,
@@ -86,6 +90,8 @@ impl Peer {
             engine,
             input: early,
             output: BytesMut::new(),
+            is_within_frame: false,
+            answers: BytesMut::new(),
             received: VecDeque::new(),
             violation: None,
             transcript,
@@ -176,8 +182,34 @@ impl Inner {
         self.output.extend_from_slice(&frame.to_bytes());
     }
 
+    /// Writes the next piece of frames, of at most `size` bytes. Frames are noted when they begin; what is to be answered
+    /// meanwhile follows the frame that has begun.
+    pub(super) fn send_piece(&mut self, frames: &mut VecDeque<SplitFrame>, size: usize) {
+        let mut room = size;
+        while room > 0
+            && let Some(next) = frames.front_mut()
+        {
+            if !next.has_begun {
+                next.has_begun = true;
+                self.note_frame(&next.frame);
+            }
+            let part = next.rest.split_to(room.min(next.rest.len()));
+            room -= part.len();
+            self.output.extend_from_slice(&part);
+            self.is_within_frame = !next.rest.is_empty();
+            if !self.is_within_frame {
+                frames.pop_front();
+                let answers = self.answers.split();
+                self.output.extend_from_slice(&answers);
+            }
+        }
+        let sent = size - room;
+        self.transcript
+            .note(format_args!("client  -> a piece of {sent} bytes"));
+    }
+
     /// A frame that is sent as it is.
-    pub(super) fn note_frame(&mut self, frame: &Frame) {
+    fn note_frame(&mut self, frame: &Frame) {
         let (kind, payload) = frame.describe();
         self.transcript.note_sent(&kind, payload);
         self.is_close_sent |= frame.is_close();
@@ -280,7 +312,7 @@ impl Inner {
         self.answer();
     }
 
-    /// Answers pings and a close as the engine wants it, unless the client is mute.
+    /// Answers pings and a close as the engine wants it, unless the client is mute; between frames, as a browser does.
     fn answer(&mut self) {
         let mut answers = BytesMut::new();
         let keys = &mut self.keys;
@@ -292,7 +324,30 @@ impl Inner {
             self.transcript.note_sent("close, as a reply", &[]);
             self.is_close_sent = true;
         }
-        self.output.extend_from_slice(&answers);
+        if self.is_within_frame {
+            self.answers.extend_from_slice(&answers);
+        } else {
+            self.output.extend_from_slice(&answers);
+        }
+    }
+}
+
+/// A frame that is sent in pieces.
+#[derive(Debug)]
+pub(super) struct SplitFrame {
+    frame: Frame,
+    /// What was not sent yet.
+    rest: Bytes,
+    has_begun: bool,
+}
+
+impl SplitFrame {
+    pub(super) fn new(frame: Frame) -> Self {
+        Self {
+            rest: frame.to_bytes().into(),
+            frame,
+            has_begun: false,
+        }
     }
 }
 

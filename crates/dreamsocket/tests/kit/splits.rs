@@ -1,6 +1,11 @@
 //! Bytes that come in pieces.
 
-use dreamsocket::testing::{self, Frame};
+use std::sync::{Arc, OnceLock};
+
+use dreamsocket::testing::{self, Client, Frame};
+use dreamsocket::{
+    Action, Closed, Connection, Message, Selector, SendError, continue_connection, stop_connection,
+};
 
 use crate::app::router;
 
@@ -39,4 +44,80 @@ async fn a_small_transport_splits_what_the_session_writes() {
     client.expect_text("hello ada").await;
     client.send_binary([7; 1_000]).await;
     client.expect_binary([7; 1_000]).await;
+}
+
+/// How the session has ended.
+type Ending = Arc<OnceLock<Closed>>;
+
+async fn on_init(_: &Connection, _: &Ending) -> ((), Option<Selector>) {
+    ((), None)
+}
+
+/// Asks the client for something while it is sending.
+async fn on_message(
+    (): &mut (),
+    message: Message,
+    connection: &Connection,
+    _: &Ending,
+) -> Result<Action, SendError> {
+    match message {
+        Message::Text(text) if text == "ping" => connection.ping().await?,
+        Message::Text(text) if text == "quit" => return Ok(stop_connection()),
+        Message::Text(text) => connection.send_text(text).await?,
+        _ => {}
+    }
+    Ok(continue_connection())
+}
+
+async fn on_close((): (), closed: Closed, ending: &Ending) {
+    ending.set(closed).unwrap();
+}
+
+fn connect() -> (Client, Ending) {
+    let ending = Ending::default();
+    let client = testing::connect(Arc::clone(&ending), on_init, on_message, on_close);
+    (client, ending)
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_wait_for_the_end_of_a_frame() {
+    let frames = |first: &'static str| [Frame::text(first), Frame::text("x")];
+    let length = frames("ping")
+        .map(|frame| frame.to_bytes().len())
+        .iter()
+        .sum();
+    let cuts = (1..=length).map(|at| vec![at]);
+    for sizes in cuts.chain([vec![1; length], vec![3; length]]) {
+        let (mut client, ending) = connect();
+        client.send_split(frames("ping"), sizes.clone()).await;
+        client.expect_ping().await;
+        client.expect_text("x").await;
+        // The session has got the pong.
+        assert!(client.connection().round_trip_time().is_some(), "{sizes:?}");
+        client.close(1000, "").await;
+        client.expect_closed(1000).await;
+        client.ended().await;
+        assert!(ending.get().unwrap().clean, "{sizes:?}");
+
+        let (mut client, ending) = connect();
+        client.send_split(frames("quit"), sizes.clone()).await;
+        client.expect_closed(1000).await;
+        client.ended().await;
+        let closed = ending.get().unwrap();
+        assert!(
+            closed.clean,
+            "{sizes:?} {closed:?}\n{}",
+            client.transcript()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_that_is_still_to_come_keeps_no_answer_back() {
+    let (mut client, _) = connect();
+    let frames = [Frame::text("ping"), Frame::close(1000, "")];
+    client.send_split(frames, std::iter::repeat(1)).await;
+    client.expect_ping().await;
+    assert!(client.connection().round_trip_time().is_some());
+    client.expect_closed(1000).await;
 }
