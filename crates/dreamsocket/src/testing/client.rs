@@ -43,6 +43,8 @@ pub(super) enum Session {
     Task(JoinHandle<()>),
     /// It runs in a server, and drops the other end of this.
     Seen(watch::Receiver<Option<Connection>>),
+    /// It is no session of this library's.
+    Unseen,
     /// It is over.
     Ended,
 }

@@ -328,7 +328,11 @@ impl RequestBuilder {
             // It is not a session of this library's.
             Err(_) => None,
         };
-        let client = Client::new(peer, Session::Seen(sight), connection, counts);
+        let session = match connection {
+            Some(_) => Session::Seen(sight),
+            None => Session::Unseen,
+        };
+        let client = Client::new(peer, session, connection, counts);
         settle().await;
         Ok(Opened::Client(client))
     }

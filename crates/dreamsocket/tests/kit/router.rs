@@ -5,6 +5,7 @@ use dreamsocket::{Cause, Compression, Config, OriginPolicy};
 use tokio::time::Instant;
 
 use crate::app::{Said, router};
+use crate::failing::failure;
 
 fn server() -> Server {
     testing::serve(router())
@@ -250,6 +251,15 @@ async fn a_websocket_of_another_library_can_be_talked_to() {
     let mut client = server.connect("/").await;
     client.expect_text("hi").await;
     client.expect_closed(1000).await;
+    // What becomes of it on its side is not known.
+    let unknown = "is not one of dreamsocket's, so";
+    let message = failure(async { client.connection().id() }).await;
+    assert!(message.contains(unknown), "{message}");
+    let message = failure(async { client.is_ended() }).await;
+    assert!(message.contains(unknown), "{message}");
+    let message = failure(client.ended()).await;
+    assert!(message.contains(unknown), "{message}");
+    assert!(message.contains("router.rs:"), "{message}");
 }
 
 #[cfg(feature = "http2")]

@@ -196,7 +196,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If it does not end, or if it panicked itself.
+    /// If it does not end, or if it panicked itself; if the WebSocket of a server's is not one of this library's.
     #[track_caller]
     pub fn ended(&mut self) -> impl Future<Output = ()> {
         let at = Location::caller();
@@ -211,6 +211,7 @@ impl Client {
                     })
                     .await
                 }
+                Session::Unseen => self.fail(at, UNSEEN),
                 Session::Ended => return,
             };
             match ended {
@@ -225,11 +226,17 @@ impl Client {
     }
 
     /// Whether the session's task is done: `on_close` has run.
+    ///
+    /// # Panics
+    ///
+    /// If the WebSocket of a server's is not one of this library's.
     #[must_use]
+    #[track_caller]
     pub fn is_ended(&self) -> bool {
         match &self.session {
             Session::Task(task) => task.is_finished(),
             Session::Seen(sight) => sight.has_changed().is_err(),
+            Session::Unseen => self.fail(Location::caller(), UNSEEN),
             Session::Ended => true,
         }
     }
@@ -272,6 +279,10 @@ impl Client {
         self.fail(at, format_args!("expected {expected}, got {received}"))
     }
 }
+
+/// What is said to those who ask for the end of a WebSocket that the library does not know.
+const UNSEEN: &str =
+    "this WebSocket is not one of dreamsocket's, so it has no `on_close`, and its end is not seen";
 
 /// Where an expectation is written, and until when it waits: one bound for all of it, whatever it passes over.
 #[derive(Debug, Clone, Copy)]
