@@ -161,6 +161,10 @@ impl RequestBuilder {
     }
 
     /// Asks over HTTP/2: for a WebSocket by extended CONNECT (RFC 8441), on a connection of its own.
+    ///
+    /// The host goes into `:authority`, so there has to be one, and one only. Headers of the connection, such as `upgrade`,
+    /// cannot be added: HTTP/2 has none (RFC 9113 §8.2.2). Sending a request that is not so panics, as one does that cannot
+    /// be sent at all.
     #[cfg(feature = "http2")]
     pub const fn with_http2(mut self) -> Self {
         self.is_http2 = true;
@@ -276,7 +280,7 @@ impl RequestBuilder {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         let line = Line::connect(&self).await?;
-        let (response, _held) = line.ask(&self, self.finish(request)).await?;
+        let (response, _held) = line.ask(&self, self.finish(request)?).await?;
         let response = Response::read(response).await?;
         settle().await;
         Ok(response)
@@ -292,7 +296,7 @@ impl RequestBuilder {
             true => http2::as_connect(request),
             false => request,
         };
-        let request = self.finish(request);
+        let request = self.finish(request)?;
         let mut transcript = Transcript::new();
         transcript.note(format_args!(
             "client  -> {} {}",
@@ -352,7 +356,7 @@ impl RequestBuilder {
     }
 
     /// With the headers as the test wants them.
-    fn finish(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    fn finish(&self, mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, Failed> {
         let headers = request.headers_mut();
         headers
             .entry(HOST)
@@ -363,12 +367,12 @@ impl RequestBuilder {
         }
         #[cfg(feature = "http2")]
         if self.is_http2 {
-            http2::finish(&mut request);
-            return request;
+            http2::finish(&mut request)?;
+            return Ok(request);
         }
         let target = request.uri().path_and_query().cloned();
         *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
-        request
+        Ok(request)
     }
 }
 

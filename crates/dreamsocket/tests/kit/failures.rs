@@ -119,3 +119,50 @@ async fn what_cannot_be_asked_for_says_so() {
     let message = failure(offer.connect()).await;
     assert!(message.starts_with("this cannot be asked for"), "{message}");
 }
+
+#[cfg(feature = "http2")]
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_asked_for_over_http2_says_so() {
+    let server = testing::serve(router());
+    let at = || server.at("/chat?user=ada").with_http2();
+    for (request, why) in [
+        (
+            at().with_header("host", "a b"),
+            "the host \"a b\" cannot be its `:authority`",
+        ),
+        (
+            at().with_header("host", "a.example")
+                .with_header("host", "b.example"),
+            "it takes exactly one host",
+        ),
+        (at().without_header("host"), "it takes exactly one host"),
+        (
+            at().with_header("upgrade", "websocket"),
+            "it has no header `upgrade`",
+        ),
+        (at().with_header("te", "gzip"), "it has no header `te`"),
+    ] {
+        let expected = format!("this cannot be asked for over HTTP/2 ({why}):");
+        let message = failure(request.clone().connect()).await;
+        assert_eq!(
+            held(&message),
+            format!("{expected} a WebSocket at /chat?user=ada\n  at HERE")
+        );
+        assert!(message.contains("failures.rs:"), "{message}");
+        let message = failure(request.clone().refused()).await;
+        assert!(message.starts_with(&expected), "{message}");
+        let message = failure(request.clone().get()).await;
+        assert!(message.starts_with(&expected), "{message}");
+        // It is the test's mistake, and no answer of the server's.
+        let message = failure(request.unanswered()).await;
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    // What HTTP/1.1's handshake has and this one does not can be left out, and nothing is missing.
+    at().without_header("upgrade").connect().await;
+    // What can be said arrives as it is.
+    let named = at().with_header("host", "a.example:80");
+    named
+        .with_header("origin", "http://a.example")
+        .connect()
+        .await;
+}

@@ -3,8 +3,9 @@
 
 use bytes::{Bytes, BytesMut};
 use dreamsocket_protocol::handshake;
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, UPGRADE};
+use http::uri::{Authority, InvalidUriParts, Scheme};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -31,20 +32,50 @@ pub(super) fn as_connect(mut request: Request<Full<Bytes>>) -> Request<Full<Byte
     request
 }
 
-/// The host goes into `:authority` (RFC 9113 §8.3.1).
-pub(super) fn finish(request: &mut Request<Full<Bytes>>) {
-    let host = request.headers_mut().remove(HOST);
-    let target = request.uri().path_and_query().cloned();
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(
-            host.as_ref()
-                .map_or(&b"localhost"[..], HeaderValue::as_bytes),
-        )
-        .path_and_query(target.map_or_else(|| "/".to_owned(), |target| target.to_string()));
-    if let Ok(uri) = uri.build() {
-        *request.uri_mut() = uri;
+/// The host goes into `:authority` (RFC 9113 §8.3.1). What hyper would leave out without a word is an error.
+pub(super) fn finish(request: &mut Request<Full<Bytes>>) -> Result<(), Unsayable> {
+    let headers = request.headers_mut();
+    let is_of_connection = |(name, value): &(&HeaderName, &HeaderValue)| {
+        OF_THE_CONNECTION.contains(&name.as_str()) || (*name == TE && *value != "trailers")
+    };
+    if let Some((name, _)) = headers.iter().find(is_of_connection) {
+        return Err(Unsayable::Header(name.clone()));
     }
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Unsayable::Hosts);
+    };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return Err(Unsayable::Authority(host.clone()));
+    };
+    headers.remove(HOST);
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    *request.uri_mut() = Uri::from_parts(parts)?;
+    Ok(())
+}
+
+/// RFC 9113 §8.2.2, and `TE`, which may say `trailers`.
+const OF_THE_CONNECTION: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What HTTP/2 has no words for.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::testing) enum Unsayable {
+    #[error("it has no header `{0}`")]
+    Header(HeaderName),
+    #[error("it takes exactly one host")]
+    Hosts,
+    #[error("the host {0:?} cannot be its `:authority`")]
+    Authority(HeaderValue),
+    #[error(transparent)]
+    Uri(#[from] InvalidUriParts),
 }
 
 /// The answer, if it opens the WebSocket, as HTTP/1.1 would have it.

@@ -73,6 +73,9 @@ pub(in crate::testing) enum Failed {
     Body(BoxError),
     #[error("this cannot be asked for ({0}):")]
     Request(#[from] InvalidRequest),
+    #[cfg(feature = "http2")]
+    #[error("this cannot be asked for over HTTP/2 ({0}):")]
+    Http2(#[from] super::http2::Unsayable),
     #[error("the answer is not in order ({0}) to a request for")]
     Response(#[from] ResponseError),
     #[error("hyper has lost the transport of")]
