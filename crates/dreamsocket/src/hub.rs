@@ -33,9 +33,7 @@ use self::counts::Counters;
 pub use self::counts::{Fault, HubCounts};
 pub use self::layer::{HubLayer, HubService};
 pub use self::listing::ConnectionInfo;
-pub(crate) use self::listing::Details;
-#[cfg(feature = "inspector")]
-pub(crate) use self::listing::cut;
+pub(crate) use self::listing::{Details, cut};
 use self::signal::SignalWatch;
 use crate::config::{Config, later};
 use crate::connection::{ById, Connection, ConnectionId};

@@ -175,7 +175,9 @@ async fn on_message(
 async fn on_close((): (), (): &()) {}
 
 async fn serve() -> SocketAddr {
-    let router = Router::new().route("/talk", any(talk));
+    let router = Router::new()
+        .route("/talk", any(talk))
+        .route("/talk/{*rest}", any(talk));
     let server = Server::new(router).bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
     tokio::spawn(server.run_until_drained());
@@ -227,6 +229,25 @@ async fn u1_a_connection_has_a_span_within_the_requests() {
         let line = lines.iter().find(|line| line.message == message).unwrap();
         assert_eq!(line.level, Level::DEBUG);
         assert_eq!(line.spans, ["connection", "request"]);
+    }
+}
+
+#[tokio::test]
+async fn u1_a_span_keeps_so_much_of_a_path_and_no_more() {
+    let (seen, _guard) = watch(None);
+    let address = serve().await;
+    let long = format!("/talk/{}", "a".repeat(4_000));
+    let url = format!("ws://{address}{long}");
+    let connecting = connect_websocket(url, (), on_init, ignore, on_close);
+    let connected = connecting.await.unwrap();
+    connected.stop();
+    for ended in seen.ended(2).await {
+        assert_eq!(
+            ended.fields["path"],
+            long[..256],
+            "{}",
+            ended.fields["role"]
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use tracing::field::{Empty, display};
 use tracing::{Span, debug, info_span};
 
 use super::{Connection, Shared};
+use crate::hub::cut;
 use crate::message::Closed;
 
 /// Whom lines and the span come from.
@@ -27,7 +28,8 @@ pub(crate) fn open(role: Role, path: Option<&str>, subprotocol: Option<&str>) ->
             Role::Client => "client",
         },
         peer = Empty,
-        path,
+        // A peer's head may be long, and a subscriber keeps this as long as the connection lasts.
+        path = path.map(cut),
         subprotocol,
         code = Empty,
         cause = Empty,
