@@ -213,7 +213,11 @@ async fn refuse(kept: &Kept) {
     without.open().await.unwrap_err();
     let plain = "GET /talk HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     send_raw(address, plain).await;
-    send_raw(address, &plain.replace("localhost", "elsewhere.example")).await;
+    // For another host: one that is to be counted, and one that asks for no WebSocket.
+    let elsewhere = plain.replace("localhost", "elsewhere.example");
+    let upgrade = "connection: close, Upgrade\r\nupgrade: WebSocket";
+    send_raw(address, &elsewhere.replace("connection: close", upgrade)).await;
+    send_raw(address, &elsewhere).await;
     send_raw(address, "what is this\r\n\r\n").await;
     kept.reaches("dreamsocket_faults_total", "http", 1.0).await;
 

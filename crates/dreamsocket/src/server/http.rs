@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::UPGRADE;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -317,11 +318,15 @@ async fn respond<S: HttpService>(
     open: Option<OpenGuard>,
 ) -> Result<Response<Answer<S::Body>>, Infallible> {
     if let Err(error) = hosts.check(&request) {
-        tracing::debug!(%error, "refused a request");
-        if let Some(hub) = request.extensions().get::<Hub>() {
-            hub.note_refused(StatusCode::FORBIDDEN);
+        if asks_for_websocket(&request) {
+            tracing::debug!(%error, "refused an upgrade");
+            if let Some(hub) = request.extensions().get::<Hub>() {
+                hub.note_refused(StatusCode::FORBIDDEN);
+            }
+            note_refused(StatusCode::FORBIDDEN, Reason::Host);
+        } else {
+            tracing::debug!(%error, "refused a request");
         }
-        note_refused(StatusCode::FORBIDDEN, Reason::Host);
         return Ok(Answer::line(StatusCode::FORBIDDEN, error));
     }
     Ok(match service.answer(request).await {
@@ -334,6 +339,19 @@ async fn respond<S: HttpService>(
             Answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
         }
     })
+}
+
+/// Whether a request wants a WebSocket, be its handshake in order or not: only those are counted as refused upgrades, and not
+/// everybody who looks for pages at an address.
+fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    #[cfg(feature = "http2")]
+    if let Some(protocol) = request.extensions().get::<hyper::ext::Protocol>() {
+        return protocol.as_str().eq_ignore_ascii_case("websocket");
+    }
+    let lines = request.headers().get_all(UPGRADE).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// How a connection ends is mostly the peer's doing, so it is nothing to warn of.

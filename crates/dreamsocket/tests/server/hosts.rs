@@ -22,7 +22,8 @@ async fn on_loopback_other_hosts_are_refused_for_pages_and_websockets() {
     );
     let (code, _) = status(&app, "GET /hello HTTP/1.1\r\nHost: evil.example:80\r\n\r\n").await;
     assert_eq!(code, 403);
-    assert_eq!(app.hub.counts().refused(StatusCode::FORBIDDEN), 2);
+    // Upgrades are counted, and not whoever asks for pages by an address.
+    assert_eq!(app.hub.counts().refused(StatusCode::FORBIDDEN), 1);
     for host in ["localhost", "127.0.0.1:80", "[::1]"] {
         let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(status(&app, &request).await, (200, "hello".into()));
@@ -42,4 +43,9 @@ async fn on_loopback_other_hosts_are_refused_over_http2() {
     assert_eq!(status, 403);
     assert!(line.contains("Server::allowed_hosts"), "{line}");
     assert_eq!(browser.get_from("127.0.0.1:80", "/hello").await.0, 200);
+    assert_eq!(app.hub.counts().refused(StatusCode::FORBIDDEN), 0);
+    let mut foreign = crate::http2::connect_request("/", &[]);
+    *foreign.uri_mut() = "http://evil.example/".parse().unwrap();
+    assert_eq!(browser.send(foreign).await.status(), 403);
+    assert_eq!(app.hub.counts().refused(StatusCode::FORBIDDEN), 1);
 }
