@@ -76,7 +76,9 @@
 //! | `client` | | `client`: the same handlers on the other end, and a small socket for tools |
 //! | `tls` | | TLS in [`Server`], `wss://` for the client, and TLS to brokers; by rustls with ring |
 //! | `nats`, `redis` | | topics and presence on many machines |
-//! | `testing` | | `testing`: handlers in memory, on a paused clock |
+//! | `metrics` | | `metrics`: counters, gauges and histograms by the facade of the crate `metrics` |
+//! | `inspector` | | `inspector`: a page to mount that shows connections, topics and closes, live |
+//! | `testing` | | `testing`: handlers and routers in memory, on a paused clock |
 //!
 //! `simulation` is for the project's own tests; anything in it may change.
 

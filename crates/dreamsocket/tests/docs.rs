@@ -82,3 +82,44 @@ fn the_page_of_limits_says_what_the_code_does() {
         assert!(row[3].len() > 10, "{name} has a reason");
     }
 }
+
+/// The keys of a section of the manifest, and what they are.
+fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
+    let lines = manifest
+        .lines()
+        .skip_while(|line| *line != format!("[{name}]"))
+        .skip(1)
+        .take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" = "))
+        .collect()
+}
+
+#[test]
+fn the_table_of_features_has_all_of_them() {
+    let features = section(include_str!("../Cargo.toml"), "features");
+    let is_default = |name: &str| {
+        let (_, defaults) = features.iter().find(|(key, _)| *key == "default").unwrap();
+        defaults.contains(&format!("\"{name}\""))
+    };
+    let mut expected: Vec<(&str, bool)> = features
+        .iter()
+        // Said below the table.
+        .filter(|(name, _)| !["default", "simulation"].contains(name))
+        .map(|(name, _)| (*name, is_default(name)))
+        .collect();
+    expected.sort_unstable();
+
+    let root = include_str!("../src/lib.rs");
+    let rows = root.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let mut listed = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert!(cells[2].len() > 10, "{row}");
+        let names = cells[0].split(", ").map(|name| name.trim_matches('`'));
+        listed.extend(names.map(|name| (name, cells[1] == "on")));
+    }
+    listed.sort_unstable();
+    assert_eq!(listed, expected, "one row a feature, and which are on");
+}
