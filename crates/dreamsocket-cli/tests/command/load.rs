@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::process::{Done, run};
-use crate::server::serve;
+use crate::server::{accept, serve};
 
 async fn load(url: &str, flags: &[&str]) -> (Done, Value) {
     let arguments = [&["load", url, "--json", "--quiet", "--ramp", "0.1"], flags].concat();
@@ -97,20 +97,7 @@ async fn closes_and_refusals_are_counted_by_kind() {
 
 /// Answers the handshake, and when something comes reads nothing for a second; then sends back what came, unmasked.
 async fn stall(listener: TcpListener) {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let mut lines = head.lines();
-    let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
-        accept_key(key.unwrap())
-    );
-    stream.write_all(response.as_bytes()).await.unwrap();
+    let mut stream = accept(&listener).await;
     stream.readable().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     loop {
@@ -139,11 +126,6 @@ async fn stall(listener: TcpListener) {
             return;
         }
     }
-}
-
-fn accept_key(key: &str) -> String {
-    let key = dreamsocket_protocol::handshake::accept_key(key.as_bytes());
-    key.to_str().unwrap().to_owned()
 }
 
 #[tokio::test]
