@@ -3,6 +3,8 @@
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
+#[cfg(unix)]
+use crate::process::interrupt;
 use crate::process::{command, finish, run, within};
 use crate::server::{accept, serve, serve_at, serve_tls};
 
@@ -314,11 +316,7 @@ async fn an_interrupt_closes_in_order() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = within(lines.next_line()).await.unwrap().unwrap();
     assert!(first.contains("open"), "{first}");
-    let id = child.id().unwrap().to_string();
-    let kill = tokio::process::Command::new("kill")
-        .args(["-INT", &id])
-        .status();
-    assert!(within(kill).await.unwrap().success());
+    interrupt(&child).await;
     let closed = within(lines.next_line()).await.unwrap().unwrap();
     assert!(closed.contains("\"code\":1000"), "{closed}");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));

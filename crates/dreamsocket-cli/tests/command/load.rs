@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use crate::process::{Done, run};
+#[cfg(unix)]
+use crate::process::{command, finish, interrupt, within};
 use crate::server::{accept, serve};
 
 async fn load(url: &str, flags: &[&str]) -> (Done, Value) {
@@ -93,6 +95,25 @@ async fn closes_and_refusals_are_counted_by_kind() {
     let (done, result) = load(&format!("{address}/escapes"), &few).await;
     assert_eq!(done.code, Some(0), "{result}");
     assert_eq!(result["unexpected"], 3);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_sending_and_nothing_is_lost() {
+    let url = format!("{}/echo", serve().await);
+    let arguments = ["load", &url, "--json", "--duration", "600", "--ramp", "0"];
+    let mut child = command(&arguments).spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = within(progress.next_line()).await.unwrap().unwrap();
+        assert!(line.contains("open 10 of 10"), "{line}");
+    }
+    interrupt(&child).await;
+    let done = finish(child).await;
+    let result: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(done.code, Some(0), "{result}");
+    assert!(result["sent"].as_u64().unwrap() > 0, "{result}");
+    assert_eq!(result["sent"], result["answered"]);
 }
 
 /// Answers the handshake, and when something comes reads nothing for a second; then sends back what came, unmasked.
