@@ -34,13 +34,14 @@ AREAS = {
         "package": "dreamsocket",
         "files": ["crates/dreamsocket/src/outbox.rs", "crates/dreamsocket/src/outbox/*.rs", "crates/dreamsocket/src/forward.rs"],
         "features": ["--all-features"],
-        "tests": ["--lib", "--test", "contract", "--test", "compression"],
+        "tests": ["--lib", "--test", "contract", "--test", "compression", "--test", "metrics"],
     },
     "session": {
         "package": "dreamsocket",
         "files": ["crates/dreamsocket/src/session.rs", "crates/dreamsocket/src/session/**/*.rs"],
         "features": ["--all-features"],
-        "tests": ["--lib", "--test", "contract", "--test", "client", "--test", "compression", "--test", "budgets"],
+        "tests": ["--lib", "--test", "contract", "--test", "client", "--test", "compression", "--test", "budgets"]
+        + ["--test", "metrics", "--test", "spans"],
     },
     "broadcaster": {
         "package": "dreamsocket-broadcaster",

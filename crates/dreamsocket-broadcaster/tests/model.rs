@@ -353,9 +353,10 @@ impl World {
     }
 
     fn check(&mut self) -> Result<(), TestCaseError> {
-        let mut live = 0;
+        let (mut live, mut all) = (0, 0);
         for topic in 0..TOPICS {
             let subscribers = self.subscribed(topic).count();
+            all += subscribers;
             live += usize::from(subscribers > 0);
             if subscribers == 0 {
                 self.by_topic[topic] = Counted::default();
@@ -364,6 +365,7 @@ impl World {
             prop_assert_eq!(counted(self.topics[topic].counts()), self.by_topic[topic]);
         }
         prop_assert_eq!(self.broadcaster.topics(), live);
+        prop_assert_eq!(self.broadcaster.subscribers(), all);
         prop_assert_eq!(counted(self.broadcaster.counts()), self.in_all);
         for Pair {
             channel,

@@ -457,6 +457,7 @@ async fn b6_a_node_gets_only_the_topics_that_somebody_on_it_subscribes_to() {
     let channel = two.topic("lobby").subscribe();
     let again = two.topic("lobby").subscribe();
     settle().await;
+    assert_eq!((one.subscribers(), two.subscribers()), (0, 2));
     assert_eq!(broker.topics(1), ["lobby"]);
     one.topic("lobby").publish(1).unwrap();
     one.topic("kitchen").publish(1).unwrap();

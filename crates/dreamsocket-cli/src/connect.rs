@@ -41,11 +41,13 @@ pub(crate) fn run(args: ConnectArgs) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::Usage(format!("no runtime: {error}")))?;
     let view = View::new(&args);
-    let (output, writer) = Output::start();
-    let done = runtime.block_on(talk(args, view, output));
-    // All that is to be written was handed to it, and its channel is closed.
-    let _ = writer.join();
-    done
+    runtime.block_on(async {
+        let (output, written) = Output::start();
+        let done = talk(args, view, output).await;
+        // For as long as somebody reads slowly; a second Ctrl-C ends that, too.
+        let _ = written.await;
+        done
+    })
 }
 
 async fn talk(args: ConnectArgs, view: View, output: Output) -> Result<ExitCode, Failure> {

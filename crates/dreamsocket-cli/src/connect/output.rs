@@ -1,9 +1,9 @@
 //! [`Output`]: what is written to the standard streams, in order, by a thread of its own.
 
 use std::io::{self, Write};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::interrupt::Interrupt;
 
@@ -22,10 +22,15 @@ pub(super) enum Chunk {
 pub(super) struct Output(mpsc::Sender<Chunk>);
 
 impl Output {
-    /// The thread ends when the output is dropped and all is written, or when nobody reads any more.
-    pub(super) fn start() -> (Self, JoinHandle<()>) {
+    /// The thread ends when the output is dropped and all is written, or when nobody reads any more; then the receiver is told.
+    pub(super) fn start() -> (Self, oneshot::Receiver<()>) {
         let (sender, chunks) = mpsc::channel(CHUNKS);
-        (Self(sender), thread::spawn(move || write_all(chunks)))
+        let (ending, ended) = oneshot::channel();
+        thread::spawn(move || {
+            write_all(chunks);
+            drop(ending);
+        });
+        (Self(sender), ended)
     }
 
     /// Waits for room. When an end is asked for, it does not, and drops what finds none.

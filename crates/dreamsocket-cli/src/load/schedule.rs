@@ -27,11 +27,6 @@ impl Schedule {
         // Within ten days, the longest time that can be asked for, by a rate of 0.001 at least.
         Duration::try_from_secs_f64(periods / self.rate).unwrap_or(Duration::MAX)
     }
-
-    /// Whether there is a message of this number.
-    pub(super) fn has(&self, connection: usize, number: u64) -> bool {
-        self.due(connection, number) < self.duration
-    }
 }
 
 /// From when the latency of a message counts that is sent now: when it was due. A message that was not held up by an earlier
@@ -58,8 +53,8 @@ mod tests {
         let due = |connection, number| schedule.due(connection, number).as_millis();
         assert_eq!((due(0, 0), due(1, 0), due(3, 0)), (0, 25, 75));
         assert_eq!((due(0, 1), due(0, 9), due(2, 9)), (100, 900, 950));
-        assert!(schedule.has(3, 9));
-        assert!(!schedule.has(0, 10));
+        assert!(schedule.due(3, 9) < schedule.duration);
+        assert_eq!(schedule.due(0, 10), schedule.duration);
     }
 
     #[test]

@@ -29,9 +29,24 @@ pub(super) async fn run(
     let Some(mut socket) = opened else {
         return;
     };
-    let is_ours = tokio::select! {
-        is_ours = converse(index, &plan, &tally, &mut socket, &mut started) => is_ours,
-        () = interrupt.wait() => true,
+    let is_ours = match wait_for_start(&tally, &mut socket, &mut started, &mut interrupt).await {
+        Start::At(start) => {
+            let mut exchange = Exchange {
+                index,
+                plan: &plan,
+                tally: &tally,
+                start,
+                sends_for: plan.schedule.duration,
+                number: 0,
+                answered: 0,
+                is_held_up: false,
+            };
+            let is_ours = exchange.run(&mut socket, &mut interrupt).await;
+            exchange.count_unsent();
+            is_ours
+        }
+        Start::Never => true,
+        Start::Closed => false,
     };
     if is_ours {
         let _ = socket.close(1000, "").await;
@@ -65,41 +80,39 @@ const fn share_of(count: usize) -> f64 {
     count as f64
 }
 
-/// Sends and receives until all is answered or the time is up. False if the connection ended before.
-async fn converse(
-    index: usize,
-    plan: &Plan,
+/// What comes of waiting for the start.
+enum Start {
+    At(Instant),
+    /// The user wants an end.
+    Never,
+    /// The connection has ended.
+    Closed,
+}
+
+async fn wait_for_start(
     tally: &Tally,
     socket: &mut Socket,
     started: &mut watch::Receiver<Option<Instant>>,
-) -> bool {
-    let start = loop {
+    interrupt: &mut Interrupt,
+) -> Start {
+    loop {
         tokio::select! {
-            start = started.wait_for(Option::is_some) => match start {
-                Ok(start) => break start.unwrap_or_else(Instant::now),
-                Err(_) => return true,
-            },
+            start = started.wait_for(Option::is_some) => {
+                return match start.ok().and_then(|start| *start) {
+                    Some(start) => Start::At(start),
+                    None => Start::Never,
+                };
+            }
+            () = interrupt.wait() => return Start::Never,
             received = socket.receive() => match received {
                 Some(Received::Text(_) | Received::Binary(_)) => {
                     tally.unexpected.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(_) => {}
-                None => return false,
+                None => return Start::Closed,
             },
         }
-    };
-    let mut exchange = Exchange {
-        index,
-        plan,
-        tally,
-        start,
-        number: 0,
-        answered: 0,
-        is_held_up: false,
-    };
-    let is_ours = exchange.run(socket).await;
-    exchange.count_unsent();
-    is_ours
+    }
 }
 
 struct Exchange<'a> {
@@ -107,6 +120,8 @@ struct Exchange<'a> {
     plan: &'a Plan,
     tally: &'a Tally,
     start: Instant,
+    /// How long messages are due.
+    sends_for: Duration,
     /// Of the next message.
     number: u64,
     /// The number after that of the last answer.
@@ -116,9 +131,11 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn run(&mut self, socket: &mut Socket) -> bool {
-        let end = self.start + self.plan.schedule.duration + self.plan.wait;
+    /// Sends and receives until all is answered or the time is up. False if the connection ended before.
+    async fn run(&mut self, socket: &mut Socket, interrupt: &mut Interrupt) -> bool {
+        let mut is_interrupted = false;
         loop {
+            let end = self.start + self.sends_for + self.plan.wait;
             if !self.send_due(socket) {
                 // It has ended, or is about to: what came before is answered all the same.
                 while let Ok(Some(received)) = timeout_at(end, socket.receive()).await {
@@ -138,13 +155,18 @@ impl Exchange<'_> {
                     Some(_) => {}
                     None => return false,
                 },
+                () = interrupt.wait(), if !is_interrupted => {
+                    // Nothing more is sent, and what was sent is still answered.
+                    is_interrupted = true;
+                    self.sends_for = self.sends_for.min(self.start.elapsed());
+                }
                 () = sleep_until(end) => return true,
             }
         }
     }
 
     fn has_next(&self) -> bool {
-        self.plan.schedule.has(self.index, self.number)
+        self.plan.schedule.due(self.index, self.number) < self.sends_for
     }
 
     /// When the next message is due.
@@ -206,7 +228,7 @@ impl Exchange<'_> {
     /// Those that were due and never sent.
     fn count_unsent(&self) {
         let schedule = &self.plan.schedule;
-        let elapsed = self.start.elapsed().min(schedule.duration);
+        let elapsed = self.start.elapsed().min(self.sends_for);
         // Not one by one: there may be millions.
         let due = (elapsed.as_secs_f64() * schedule.rate).ceil();
         #[expect(

@@ -155,9 +155,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A few words that are the same for the same trouble.
 fn kind_of(error: &ConnectError) -> String {
-    let cause = |name: &str, error: &io::Error| match error.raw_os_error() {
-        Some(_) => format!("{name}: {}", error.kind()),
-        None => name.to_owned(),
+    let cause = |name: &str, error: &io::Error| {
+        let kind = error.kind().to_string();
+        match error.raw_os_error() {
+            // Such as too many open files: only the system's own words say it.
+            Some(_) if kind.starts_with("uncategorized") => format!("{name}: {error}"),
+            Some(_) => format!("{name}: {kind}"),
+            None => name.to_owned(),
+        }
     };
     match error {
         ConnectError::Dns(_) => "name not resolved".to_owned(),

@@ -3,8 +3,10 @@
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
+#[cfg(unix)]
+use crate::process::interrupt;
 use crate::process::{command, finish, run, within};
-use crate::server::{serve, serve_at, serve_tls};
+use crate::server::{accept, serve, serve_at, serve_tls};
 
 #[tokio::test]
 async fn lines_in_messages_out() {
@@ -172,6 +174,38 @@ async fn a_server_that_hangs_up_in_the_handshake_opens_no_websocket() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", listener.local_addr().unwrap());
+    let server = async {
+        let mut stream = accept(&listener).await;
+        stream.write_all(b"\x81\x04last").await.unwrap();
+    };
+    let arguments = ["connect", &url];
+    let (done, ()) = tokio::join!(run(&arguments, b""), server);
+    done.expect(1, "last\n");
+    assert!(
+        done.err.contains("closed with 1006 (lost), not cleanly"),
+        "{}",
+        done.err
+    );
+}
+
+#[tokio::test]
+async fn no_pong_means_that_the_server_is_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", listener.local_addr().unwrap());
+    let mut child = command(&["connect", &url, "--ping", "0.05"])
+        .spawn()
+        .unwrap();
+    let _stdin = child.stdin.take().unwrap();
+    let _silent = within(accept(&listener)).await;
+    let done = finish(child).await;
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("no pong"), "{}", done.err);
+}
+
+#[tokio::test]
 async fn no_connection_no_websocket_and_no_sense_have_codes_of_their_own() {
     let address = serve().await;
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -282,11 +316,7 @@ async fn an_interrupt_closes_in_order() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = within(lines.next_line()).await.unwrap().unwrap();
     assert!(first.contains("open"), "{first}");
-    let id = child.id().unwrap().to_string();
-    let kill = tokio::process::Command::new("kill")
-        .args(["-INT", &id])
-        .status();
-    assert!(within(kill).await.unwrap().success());
+    interrupt(&child).await;
     let closed = within(lines.next_line()).await.unwrap().unwrap();
     assert!(closed.contains("\"code\":1000"), "{closed}");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));

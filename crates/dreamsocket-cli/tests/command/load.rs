@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use crate::process::{Done, run};
-use crate::server::serve;
+#[cfg(unix)]
+use crate::process::{command, finish, interrupt, within};
+use crate::server::{accept, serve};
 
 async fn load(url: &str, flags: &[&str]) -> (Done, Value) {
     let arguments = [&["load", url, "--json", "--quiet", "--ramp", "0.1"], flags].concat();
@@ -95,22 +97,28 @@ async fn closes_and_refusals_are_counted_by_kind() {
     assert_eq!(result["unexpected"], 3);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_sending_and_nothing_is_lost() {
+    let url = format!("{}/echo", serve().await);
+    let arguments = ["load", &url, "--json", "--duration", "600", "--ramp", "0"];
+    let mut child = command(&arguments).spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = within(progress.next_line()).await.unwrap().unwrap();
+        assert!(line.contains("open 10 of 10"), "{line}");
+    }
+    interrupt(&child).await;
+    let done = finish(child).await;
+    let result: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(done.code, Some(0), "{result}");
+    assert!(result["sent"].as_u64().unwrap() > 0, "{result}");
+    assert_eq!(result["sent"], result["answered"]);
+}
+
 /// Answers the handshake, and when something comes reads nothing for a second; then sends back what came, unmasked.
 async fn stall(listener: TcpListener) {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let mut lines = head.lines();
-    let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
-        accept_key(key.unwrap())
-    );
-    stream.write_all(response.as_bytes()).await.unwrap();
+    let mut stream = accept(&listener).await;
     stream.readable().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     loop {
@@ -139,11 +147,6 @@ async fn stall(listener: TcpListener) {
             return;
         }
     }
-}
-
-fn accept_key(key: &str) -> String {
-    let key = dreamsocket_protocol::handshake::accept_key(key.as_bytes());
-    key.to_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -59,6 +59,14 @@ pub(crate) async fn finish(child: Child) -> Done {
     }
 }
 
+/// What Ctrl-C does.
+#[cfg(unix)]
+pub(crate) async fn interrupt(child: &Child) {
+    let id = child.id().unwrap().to_string();
+    let kill = Command::new("kill").args(["-INT", &id]).status();
+    assert!(within(kill).await.unwrap().success());
+}
+
 /// Makes a hang a failure. Long, since a busy machine is no bug.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), future).await {

@@ -11,6 +11,9 @@ use dreamsocket::{
     Action, Compression, Config, Connection, Message, Selector, SendError, Server, Tls, Upgrade,
     continue_connection, stop_connection_with,
 };
+use dreamsocket_protocol::handshake::accept_key;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// What a handler knows: the first message, and the code that the second one is answered with.
 #[derive(Clone, Default)]
@@ -104,6 +107,26 @@ pub(crate) async fn serve_at(address: &str) -> SocketAddr {
     let address = server.local_addr();
     tokio::spawn(server.run_until_drained());
     address
+}
+
+/// Accepts a connection and answers the handshake; what comes then is the test's.
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
+    let accept = accept_key(key.unwrap().as_bytes());
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        accept.to_str().unwrap()
+    );
+    stream.write_all(response.as_bytes()).await.unwrap();
+    stream
 }
 
 /// One with TLS, and its certificate in PEM, for `localhost`.
