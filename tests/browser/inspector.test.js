@@ -127,6 +127,11 @@ test("connections are seen, sorted, searched and turned over", async () => {
   await page.getByText("1 of 60 connections are found.").waitFor();
   await page.keyboard.type(" nobody");
   await page.getByText("Nothing is found.").waitFor();
+  // More words than the server takes.
+  await page.locator("#search").fill(`:${first.localPort} ${": ".repeat(9)}`);
+  await page.getByText("1 of 60 connections are found by the first 8 words.").waitFor();
+  await page.getByRole("status").filter({ hasText: "Live" }).waitFor();
+  await page.locator("#search").fill("");
   const topic = page.getByRole("row").filter({ hasText: "attic" });
   await topic.first().filter({ hasText: "59" }).waitFor();
 });

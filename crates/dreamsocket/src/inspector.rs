@@ -44,7 +44,7 @@ use tower_service::Service;
 use self::answer::{Refused, empty, json, page, parse};
 use self::look::{Look, Looks};
 use self::summary::Summary;
-use self::topics::{Source, Topics};
+use self::topics::{Listings, Source, Topics};
 use self::view::{TopicsView, View};
 use crate::connection::{Connection, ConnectionId};
 use crate::hub::Hub;
@@ -78,6 +78,7 @@ struct Inner {
     started: Instant,
     sources: Vec<Source>,
     looks: Arc<Looks>,
+    listings: Listings,
     /// Whose page may do things here: the inspector's own.
     origins: OriginPolicy,
     /// The hub of the page's own WebSockets, which are none of those that are shown.
@@ -118,6 +119,7 @@ impl Inspector {
                 started: Instant::now(),
                 sources: Vec::new(),
                 looks: Arc::default(),
+                listings: Listings::default(),
                 viewers: Hub::new(live::config(origins.clone())),
                 origins,
             }),
@@ -153,7 +155,11 @@ impl Inspector {
         async move {
             match asked {
                 Ok(Asked::Answered(response)) => response,
-                Ok(Asked::Connections(view)) => json(&inspector.look().await.window(&view)),
+                Ok(Asked::Connections(view)) => {
+                    let look = inspector.look().await;
+                    json(&look.window(&view).await)
+                }
+                Ok(Asked::Topics(view)) => json(&inspector.topics(&view).await),
                 Ok(Asked::Close(connection, Closing { code, reason })) => {
                     match connection.close(code, reason).await {
                         Ok(()) => empty(StatusCode::NO_CONTENT),
@@ -167,6 +173,11 @@ impl Inspector {
 
     fn ask<B>(&self, request: Request<B>) -> Result<Asked, Refused> {
         let path = request.uri().path().trim_end_matches('/');
+        // The page is the same for everybody and costs nothing, so that links lead to it; its WebSocket looks at `Origin`.
+        if !matches!(path, "" | "/live") && is_of_another_page(&request) {
+            let why = "pages of other origins get nothing here";
+            return Err(Refused::new(StatusCode::FORBIDDEN, why));
+        }
         let closing = path.strip_prefix("/connections/");
         if let Some(id) = closing.and_then(|rest| rest.strip_suffix("/close")) {
             return self.ask_close(id, &request);
@@ -181,7 +192,7 @@ impl Inspector {
         let answer = match path {
             "" => page(),
             "/summary.json" => json(&self.summary()),
-            "/topics.json" => json(&self.topics(&parse(query)?)),
+            "/topics.json" => return Ok(Asked::Topics(parse(query)?)),
             "/connections.json" => return Ok(Asked::Connections(parse(query)?)),
             _ => {
                 let why = "the inspector has nothing here";
@@ -233,11 +244,8 @@ impl Inspector {
         Summary::of(&self.inner.hub, self.inner.started)
     }
 
-    fn topics(&self, view: &TopicsView) -> Topics {
-        let sources = self.inner.sources.iter();
-        Topics {
-            broadcasters: sources.map(|source| source.list(view)).collect(),
-        }
+    async fn topics(&self, view: &TopicsView) -> Topics {
+        self.inner.listings.take(&self.inner.sources, view).await
     }
 
     /// Whether the hub has come to its end, so that there is nothing more to show.
@@ -247,10 +255,18 @@ impl Inspector {
     }
 }
 
+/// Whether a browser says that a page of another origin asks, which cannot read the answer, but could have it made. On plain
+/// HTTP browsers say so only to loopback addresses.
+fn is_of_another_page<B>(request: &Request<B>) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    site.is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
 /// What a request asks for.
 enum Asked {
     Answered(Response<Full<Bytes>>),
     Connections(View),
+    Topics(TopicsView),
     Close(Connection, Closing),
 }
 

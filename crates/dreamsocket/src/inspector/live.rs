@@ -88,8 +88,8 @@ async fn on_message(
     let look = inspector.look().await;
     let update = Update {
         summary: inspector.summary(),
-        connections: look.window(view),
-        topics: inspector.topics(&TopicsView::of(TOPICS)),
+        connections: look.window(view).await,
+        topics: inspector.topics(&TopicsView::of(TOPICS)).await,
     };
     connection.send_json(&update).await?;
     Ok(continue_connection())

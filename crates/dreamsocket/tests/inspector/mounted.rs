@@ -74,6 +74,28 @@ async fn the_page_loads_nothing_and_runs_only_its_own_script() {
 }
 
 #[tokio::test]
+async fn other_pages_have_nothing_made_and_links_lead_to_the_page() {
+    let inspector = Inspector::new(&Hub::new(Config::default()));
+    for (path, of_others) in [
+        ("/", StatusCode::OK),
+        ("/connections.json", StatusCode::FORBIDDEN),
+        ("/summary.json", StatusCode::FORBIDDEN),
+        ("/topics.json", StatusCode::FORBIDDEN),
+    ] {
+        for (site, status) in [
+            ("cross-site", of_others),
+            ("same-site", of_others),
+            ("same-origin", StatusCode::OK),
+            ("none", StatusCode::OK),
+        ] {
+            let headers = [("sec-fetch-site", site)];
+            let answer = request(&inspector, Method::GET, path, &headers).await;
+            assert_eq!(answer.status(), status, "{path} {site}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_refused_in_a_line() {
     let inspector = Inspector::new(&Hub::new(Config::default()));
     for (method, path, status) in [

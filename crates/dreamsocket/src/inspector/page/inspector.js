@@ -3,6 +3,7 @@
 "use strict";
 
 const ROWS = 50;
+const WORDS = 8; // The server takes no more in a search.
 const BASE = location.pathname.replace(/\/*$/, "/");
 const $ = (id) => document.getElementById(id);
 
@@ -177,7 +178,8 @@ function showConnections({ totals, matched, offset, connections }) {
   }
   if (isSearchNew) {
     isSearchNew = false;
-    setText($("matched"), view.search ? `${count(matched)} of ${count(totals.connections)} connections are found.` : "");
+    const found = `${count(matched)} of ${count(totals.connections)} connections are found`;
+    setText($("matched"), view.search ? `${found}${isSearchCut ? ` by the first ${WORDS} words` : ""}.` : "");
   }
 }
 
@@ -321,6 +323,7 @@ function showTopics({ broadcasters }) {
 
 let isPaused = false;
 let isSearchNew = false;
+let isSearchCut = false;
 let awaited = 0; // How many answers to questions of ours are to come, which are shown even while paused.
 
 function show(update) {
@@ -373,7 +376,9 @@ let typing;
 $("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => {
-    Object.assign(view, { search: $("search").value, offset: 0 });
+    const words = $("search").value.split(/[\s\u0085]+/).filter(Boolean);
+    isSearchCut = words.length > WORDS;
+    Object.assign(view, { search: words.slice(0, WORDS).join(" "), offset: 0 });
     isSearchNew = true;
     ask();
   }, 150);
