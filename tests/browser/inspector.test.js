@@ -218,7 +218,10 @@ test("a drain is watched to its end", async () => {
   const stopped = server.stop();
   await page.getByRole("heading", { name: "Draining" }).waitFor();
   await page.getByText(/1 left, 0 ended cleanly/).waitFor();
-  await page.getByRole("status").filter({ hasText: "Disconnected, trying again" }).waitFor();
+  await page.getByRole("status").filter({ hasText: "Drained, trying again" }).waitFor();
+  await page.getByRole("heading", { name: "Drained" }).waitFor();
+  await page.getByText(/0 left, [01] ended cleanly, [01] cut/).waitFor();
+  await page.screenshot({ path: `${SCREENSHOTS}inspector-drained.png` });
   await stopped;
   server = undefined;
 });

@@ -106,8 +106,8 @@ impl Inspector {
     /// An inspector of this hub's connections. From here on new ones keep [details](Hub::keep_details), and their closes are
     /// counted by code, so make it before the hub is served.
     ///
-    /// The page's own WebSockets are not the hub's: they are not in the lists, at most 16, and a drain closes them when it is
-    /// over, so that it can be watched.
+    /// The page's own WebSockets are not the hub's: they are not in the lists, not in the metrics, at most 16, and a drain
+    /// closes them when it is over, so that it can be watched to its end: [`Hub::drained`] waits for that, a second at most.
     #[must_use]
     pub fn new(hub: &Hub) -> Self {
         hub.keep_details();
@@ -120,13 +120,15 @@ impl Inspector {
                 sources: Vec::new(),
                 looks: Arc::default(),
                 listings: Listings::default(),
-                viewers: Hub::new(live::config(origins.clone())),
+                viewers: Hub::unmeasured(live::config(origins.clone())),
                 origins,
             }),
         }
     }
 
     /// Also shows the topics of this broadcaster, and how it is, under a name of your own.
+    ///
+    /// The inspector keeps a handle of it: channels of an in-process broadcaster do not end while somebody could still publish.
     #[must_use]
     pub fn with_broadcaster<M: Send + Sync + 'static>(
         mut self,

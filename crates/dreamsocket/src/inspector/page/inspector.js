@@ -296,6 +296,7 @@ function showSummary(summary, { totals }) {
   const { drain } = summary;
   $("drain").hidden = !drain;
   if (drain) {
+    setText($("drain-title"), drain.left > 0 ? "Draining" : "Drained");
     const all = drain.clean + drain.cut + drain.left;
     $("drain-progress").value = all > 0 ? (all - drain.left) / all : 1;
     const rest = drain.left > 0 ? `; ${span(drain.cut_in_seconds)} until handlers are cut` : "";
@@ -365,8 +366,12 @@ function connect() {
     ask();
   };
   socket.onmessage = ({ data }) => show(JSON.parse(data));
-  socket.onclose = () => {
-    setState("lost", "Disconnected, trying again");
+  socket.onclose = ({ code, reason }) => {
+    const isDrained = code === 1001 && reason === "drained";
+    if (isDrained) wait = 2_000; // Nothing is hurried: a program that was drained is gone, and comes back if it was a restart.
+    if (isDrained || $("state").dataset.state !== "drained") {
+      setState(isDrained ? "drained" : "lost", `${isDrained ? "Drained" : "Disconnected"}, trying again`);
+    }
     setTimeout(connect, wait);
     wait = Math.min(wait * 2, 8_000);
   };
