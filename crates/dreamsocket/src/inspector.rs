@@ -17,6 +17,7 @@
 //! Knows connections as the hub lists them; how they are looked at and shown is in the files below.
 
 mod answer;
+mod hosts;
 mod live;
 mod look;
 mod summary;
@@ -42,6 +43,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use self::answer::{Refused, empty, json, page, parse};
+use self::hosts::Hosts;
 use self::look::{Look, Looks};
 use self::summary::Summary;
 use self::topics::{Listings, Source, Topics};
@@ -81,6 +83,7 @@ struct Inner {
     listings: Listings,
     /// Whose page may do things here: the inspector's own.
     origins: OriginPolicy,
+    hosts: Hosts,
     /// The hub of the page's own WebSockets, which are none of those that are shown.
     viewers: Hub,
 }
@@ -122,8 +125,31 @@ impl Inspector {
                 listings: Listings::default(),
                 viewers: Hub::unmeasured(live::config(origins.clone())),
                 origins,
+                hosts: Hosts::default(),
             }),
         }
+    }
+
+    /// Answers requests for these hosts, given without ports, beside `localhost` and addresses (`10.0.0.5`, `[::1]`); all others
+    /// get 403, whatever the server around answers for.
+    ///
+    /// It keeps pages whose name an attacker points to the inspector's address from reaching it (DNS rebinding): they are of its
+    /// own origin. Behind a proxy, name the host that operators type, if the proxy passes it on in `Host` or is
+    /// [trusted](OriginPolicy::trust_proxies) and does so in `X-Forwarded-Host`, else the one that it puts into `Host`.
+    ///
+    /// ```
+    /// use dreamsocket::inspector::Inspector;
+    /// use dreamsocket::{Config, Hub};
+    ///
+    /// let hub = Hub::new(Config::default());
+    /// let inspector = Inspector::new(&hub).allowed_hosts(["inspect.example.com"]);
+    /// # let _ = inspector;
+    /// ```
+    #[must_use]
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        let hosts = hosts.into_iter().map(Into::into);
+        Arc::make_mut(&mut self.inner).hosts.allow(hosts);
+        self
     }
 
     /// Also shows the topics of this broadcaster, and how it is, under a name of your own.
@@ -174,6 +200,9 @@ impl Inspector {
     }
 
     fn ask<B>(&self, request: Request<B>) -> Result<Asked, Refused> {
+        let host = self.inner.origins.host(&request);
+        let hosts = self.inner.hosts.check(host.as_deref());
+        hosts.map_err(|error| Refused::new(StatusCode::FORBIDDEN, error))?;
         let path = request.uri().path().trim_end_matches('/');
         // The page is the same for everybody and costs nothing, so that links lead to it; its WebSocket looks at `Origin`.
         if !matches!(path, "" | "/live") && is_of_another_page(&request) {
