@@ -127,6 +127,11 @@ test("connections are seen, sorted, searched and turned over", async () => {
   await page.getByText("1 of 60 connections are found.").waitFor();
   await page.keyboard.type(" nobody");
   await page.getByText("Nothing is found.").waitFor();
+  // More words than the server takes.
+  await page.locator("#search").fill(`:${first.localPort} ${": ".repeat(9)}`);
+  await page.getByText("1 of 60 connections are found by the first 8 words.").waitFor();
+  await page.getByRole("status").filter({ hasText: "Live" }).waitFor();
+  await page.locator("#search").fill("");
   const topic = page.getByRole("row").filter({ hasText: "attic" });
   await topic.first().filter({ hasText: "59" }).waitFor();
 });
@@ -140,8 +145,9 @@ test("a slow reader is on top, and is closed by keyboard", async () => {
   await waitForCount(page, 7);
   // More than the sockets between can hold.
   for (let said = 0; said < 1_000; said += 1) say(talker, { type: "say", room: "noise", text: "\u{1D11E}".repeat(2_000) });
+  // Once the talker has read what it said, the order stays.
+  await page.waitForFunction(() => document.querySelectorAll("#rows td.bar").length === 1);
   await waitForFirst(page, nameOf(deaf));
-  await page.waitForFunction(() => document.querySelector("#rows td.bar"));
   await page.screenshot({ path: `${SCREENSHOTS}inspector.png` });
 
   await page.locator("#search").focus();
@@ -213,7 +219,10 @@ test("a drain is watched to its end", async () => {
   const stopped = server.stop();
   await page.getByRole("heading", { name: "Draining" }).waitFor();
   await page.getByText(/1 left, 0 ended cleanly/).waitFor();
-  await page.getByRole("status").filter({ hasText: "Disconnected, trying again" }).waitFor();
+  await page.getByRole("status").filter({ hasText: "Drained, trying again" }).waitFor();
+  await page.getByRole("heading", { name: "Drained" }).waitFor();
+  await page.getByText(/0 left, [01] ended cleanly, [01] cut/).waitFor();
+  await page.screenshot({ path: `${SCREENSHOTS}inspector-drained.png` });
   await stopped;
   server = undefined;
 });

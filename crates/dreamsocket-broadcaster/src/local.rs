@@ -8,6 +8,7 @@
 
 pub(crate) mod kept;
 
+use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ use crate::lock::Lock;
 use crate::parcel::Parcel;
 use crate::rings::Rings;
 use crate::subscribers::Subscribers;
-use crate::topic::{Published, TopicInfo};
+use crate::topic::{BusierFirst, Published, TopicInfo};
 
 pub(crate) struct Local<M> {
     id: u64,
@@ -278,26 +279,34 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
     }
 
     fn list_topics(&self, limit: usize, is_wanted: &dyn Fn(&str) -> bool) -> Vec<TopicInfo> {
-        let mut busiest = Vec::new();
+        // Of many topics no more are held than are asked for, beside a shard's entries; the least busy of them on top.
+        let mut busiest = BinaryHeap::new();
         for entries in self.topics.by_shard() {
             for (name, entry) in entries {
                 if !is_wanted(name.as_str()) {
                     continue;
                 }
                 let subscribers = entry.subscribers.lock();
-                if !subscribers.is_retired() {
-                    busiest.push(TopicInfo {
-                        subscribers: subscribers.len(),
-                        counts: subscribers.counts(),
-                        name: name.to_shared(),
-                    });
+                if subscribers.is_retired() {
+                    continue;
+                }
+                let topic = BusierFirst(TopicInfo {
+                    subscribers: subscribers.len(),
+                    counts: subscribers.counts(),
+                    name: name.to_shared(),
+                });
+                drop(subscribers);
+                if busiest.len() < limit {
+                    busiest.push(topic);
+                } else if let Some(mut least) = busiest.peek_mut()
+                    && topic < *least
+                {
+                    *least = topic;
                 }
             }
-            // Of many topics no more than a shard's are held beside those that are asked for.
-            busiest.sort_unstable_by(TopicInfo::busier_first);
-            busiest.truncate(limit);
         }
-        busiest
+        let topics = busiest.into_sorted_vec().into_iter();
+        topics.map(|BusierFirst(topic)| topic).collect()
     }
 
     fn counts(&self) -> Counts {

@@ -209,13 +209,31 @@ pub struct TopicInfo {
     pub counts: Counts,
 }
 
-impl TopicInfo {
-    /// The order of lists: by subscribers, most of them first, then by name.
-    pub(crate) fn busier_first(&self, other: &Self) -> Ordering {
-        let by_subscribers = other.subscribers.cmp(&self.subscribers);
-        by_subscribers.then_with(|| self.name.cmp(&other.name))
+/// In the order of lists: by subscribers, most of them first, then by name.
+#[derive(Debug)]
+pub(crate) struct BusierFirst(pub(crate) TopicInfo);
+
+impl Ord for BusierFirst {
+    fn cmp(&self, Self(other): &Self) -> Ordering {
+        let Self(topic) = self;
+        let by_subscribers = other.subscribers.cmp(&topic.subscribers);
+        by_subscribers.then_with(|| topic.name.cmp(&other.name))
     }
 }
+
+impl PartialOrd for BusierFirst {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for BusierFirst {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for BusierFirst {}
 
 /// What became of a published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,6 +64,8 @@ pub(crate) struct Facts {
     pub(crate) deflate: Option<DeflateParams>,
     /// Which side of the connection we are.
     pub(crate) role: Role,
+    /// Whether it is in the metrics.
+    pub(crate) is_measured: bool,
     pub(crate) reconnects: u32,
     /// Boxed and only there if the hub keeps them.
     pub(crate) details: Option<Box<Details>>,
@@ -78,6 +80,7 @@ impl Facts {
             subprotocol: None,
             deflate: None,
             role: Role::Server,
+            is_measured: true,
             reconnects: 0,
             details: None,
         }

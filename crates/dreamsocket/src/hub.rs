@@ -7,6 +7,8 @@ mod addresses;
 #[cfg(feature = "inspector")]
 mod closes;
 mod counts;
+#[cfg(feature = "inspector")]
+mod farewell;
 mod layer;
 mod listing;
 mod signal;
@@ -74,11 +76,15 @@ struct Inner {
     /// How many WebSockets there are. Changed only under the registry's lock; who waits is told of zero only.
     count: watch::Sender<usize>,
     signals: SignalWatch,
+    is_measured: bool,
     /// Whether connections that are let in remember what serves only who looks.
     keeps_details: AtomicBool,
     /// How they ended lately, once somebody wants to know.
     #[cfg(feature = "inspector")]
     closes: OnceLock<Mutex<closes::Closes>>,
+    /// Whether a drain is over, for those who watch it.
+    #[cfg(feature = "inspector")]
+    farewell: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -121,8 +127,19 @@ impl Hub {
     /// A hub with these bounds.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::with_measuring(config, true)
+    }
+
+    /// A hub whose connections are in no metrics, being none of the application's.
+    #[cfg(feature = "inspector")]
+    pub(crate) fn unmeasured(config: Config) -> Self {
+        Self::with_measuring(config, false)
+    }
+
+    fn with_measuring(config: Config, is_measured: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
+                is_measured,
                 config: Arc::new(config),
                 registry: Mutex::default(),
                 counters: Counters::default(),
@@ -133,8 +150,15 @@ impl Hub {
                 keeps_details: AtomicBool::new(false),
                 #[cfg(feature = "inspector")]
                 closes: OnceLock::new(),
+                #[cfg(feature = "inspector")]
+                farewell: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// Whether its connections are in the metrics.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.inner.is_measured
     }
 
     /// The bounds.
@@ -212,12 +236,14 @@ impl Hub {
     }
 
     /// Waits until a drain has started and all WebSockets have ended, at most until the drain time and the time for
-    /// `on_close` are up.
+    /// `on_close` are up. Pages of an inspector are told within that time, and waited for a second at most.
     pub async fn drained(&self) -> DrainReport {
         let deadline = self.end(self.draining().await);
         let mut count = self.inner.count.subscribe();
         // An error can't come: the sender is in `self`.
         let _ = tokio::time::timeout_at(deadline, count.wait_for(|count| *count == 0)).await;
+        #[cfg(feature = "inspector")]
+        self.see_off(deadline).await;
         self.report()
     }
 
@@ -477,6 +503,11 @@ impl Admission {
             address: None,
             id: None,
         }
+    }
+
+    /// Whether its connection is in the metrics.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.hub.as_ref().is_none_or(Hub::is_measured)
     }
 
     /// Makes the connection known to the hub. A drain that has started meanwhile holds for it, too.

@@ -17,6 +17,7 @@
 //! Knows connections as the hub lists them; how they are looked at and shown is in the files below.
 
 mod answer;
+mod hosts;
 mod live;
 mod look;
 mod summary;
@@ -42,9 +43,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use self::answer::{Refused, empty, json, page, parse};
+use self::hosts::Hosts;
 use self::look::{Look, Looks};
 use self::summary::Summary;
-use self::topics::{Source, Topics};
+use self::topics::{Listings, Source, Topics};
 use self::view::{TopicsView, View};
 use crate::connection::{Connection, ConnectionId};
 use crate::hub::Hub;
@@ -78,8 +80,10 @@ struct Inner {
     started: Instant,
     sources: Vec<Source>,
     looks: Arc<Looks>,
+    listings: Listings,
     /// Whose page may do things here: the inspector's own.
     origins: OriginPolicy,
+    hosts: Hosts,
     /// The hub of the page's own WebSockets, which are none of those that are shown.
     viewers: Hub,
 }
@@ -105,8 +109,8 @@ impl Inspector {
     /// An inspector of this hub's connections. From here on new ones keep [details](Hub::keep_details), and their closes are
     /// counted by code, so make it before the hub is served.
     ///
-    /// The page's own WebSockets are not the hub's: they are not in the lists, at most 16, and a drain closes them when it is
-    /// over, so that it can be watched.
+    /// The page's own WebSockets are not the hub's: they are not in the lists, not in the metrics, at most 16, and a drain
+    /// closes them when it is over, so that it can be watched to its end: [`Hub::drained`] waits for that, a second at most.
     #[must_use]
     pub fn new(hub: &Hub) -> Self {
         hub.keep_details();
@@ -118,13 +122,39 @@ impl Inspector {
                 started: Instant::now(),
                 sources: Vec::new(),
                 looks: Arc::default(),
-                viewers: Hub::new(live::config(origins.clone())),
+                listings: Listings::default(),
+                viewers: Hub::unmeasured(live::config(origins.clone())),
                 origins,
+                hosts: Hosts::default(),
             }),
         }
     }
 
+    /// Answers requests for these hosts, given without ports, beside `localhost` and addresses (`10.0.0.5`, `[::1]`); all others
+    /// get 403, whatever the server around answers for.
+    ///
+    /// It keeps pages whose name an attacker points to the inspector's address from reaching it (DNS rebinding): they are of its
+    /// own origin. Behind a proxy, name the host that operators type, if the proxy passes it on in `Host` or is
+    /// [trusted](OriginPolicy::trust_proxies) and does so in `X-Forwarded-Host`, else the one that it puts into `Host`.
+    ///
+    /// ```
+    /// use dreamsocket::inspector::Inspector;
+    /// use dreamsocket::{Config, Hub};
+    ///
+    /// let hub = Hub::new(Config::default());
+    /// let inspector = Inspector::new(&hub).allowed_hosts(["inspect.example.com"]);
+    /// # let _ = inspector;
+    /// ```
+    #[must_use]
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        let hosts = hosts.into_iter().map(Into::into);
+        Arc::make_mut(&mut self.inner).hosts.allow(hosts);
+        self
+    }
+
     /// Also shows the topics of this broadcaster, and how it is, under a name of your own.
+    ///
+    /// The inspector keeps a handle of it: channels of an in-process broadcaster do not end while somebody could still publish.
     #[must_use]
     pub fn with_broadcaster<M: Send + Sync + 'static>(
         mut self,
@@ -153,7 +183,11 @@ impl Inspector {
         async move {
             match asked {
                 Ok(Asked::Answered(response)) => response,
-                Ok(Asked::Connections(view)) => json(&inspector.look().await.window(&view)),
+                Ok(Asked::Connections(view)) => {
+                    let look = inspector.look().await;
+                    json(&look.window(&view).await)
+                }
+                Ok(Asked::Topics(view)) => json(&inspector.topics(&view).await),
                 Ok(Asked::Close(connection, Closing { code, reason })) => {
                     match connection.close(code, reason).await {
                         Ok(()) => empty(StatusCode::NO_CONTENT),
@@ -166,7 +200,15 @@ impl Inspector {
     }
 
     fn ask<B>(&self, request: Request<B>) -> Result<Asked, Refused> {
+        let host = self.inner.origins.host(&request);
+        let hosts = self.inner.hosts.check(host.as_deref());
+        hosts.map_err(|error| Refused::new(StatusCode::FORBIDDEN, error))?;
         let path = request.uri().path().trim_end_matches('/');
+        // The page is the same for everybody and costs nothing, so that links lead to it; its WebSocket looks at `Origin`.
+        if !matches!(path, "" | "/live") && is_of_another_page(&request) {
+            let why = "pages of other origins get nothing here";
+            return Err(Refused::new(StatusCode::FORBIDDEN, why));
+        }
         let closing = path.strip_prefix("/connections/");
         if let Some(id) = closing.and_then(|rest| rest.strip_suffix("/close")) {
             return self.ask_close(id, &request);
@@ -181,7 +223,7 @@ impl Inspector {
         let answer = match path {
             "" => page(),
             "/summary.json" => json(&self.summary()),
-            "/topics.json" => json(&self.topics(&parse(query)?)),
+            "/topics.json" => return Ok(Asked::Topics(parse(query)?)),
             "/connections.json" => return Ok(Asked::Connections(parse(query)?)),
             _ => {
                 let why = "the inspector has nothing here";
@@ -233,11 +275,8 @@ impl Inspector {
         Summary::of(&self.inner.hub, self.inner.started)
     }
 
-    fn topics(&self, view: &TopicsView) -> Topics {
-        let sources = self.inner.sources.iter();
-        Topics {
-            broadcasters: sources.map(|source| source.list(view)).collect(),
-        }
+    async fn topics(&self, view: &TopicsView) -> Topics {
+        self.inner.listings.take(&self.inner.sources, view).await
     }
 
     /// Whether the hub has come to its end, so that there is nothing more to show.
@@ -247,10 +286,18 @@ impl Inspector {
     }
 }
 
+/// Whether a browser says that a page of another origin asks, which cannot read the answer, but could have it made. On plain
+/// HTTP browsers say so only to loopback addresses.
+fn is_of_another_page<B>(request: &Request<B>) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    site.is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
 /// What a request asks for.
 enum Asked {
     Answered(Response<Full<Bytes>>),
     Connections(View),
+    Topics(TopicsView),
     Close(Connection, Closing),
 }
 

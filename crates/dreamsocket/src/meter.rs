@@ -7,15 +7,9 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::off::{
-    Meter, note_accept_pause, note_fault, note_missed, note_read_pause, note_refused,
-    note_round_trip,
-};
+pub(crate) use self::off::{Meter, note_accept_pause, note_fault, note_missed, note_refused};
 #[cfg(feature = "metrics")]
-pub(crate) use self::on::{
-    Meter, note_accept_pause, note_fault, note_missed, note_read_pause, note_refused,
-    note_round_trip,
-};
+pub(crate) use self::on::{Meter, note_accept_pause, note_fault, note_missed, note_refused};
 
 /// Which handler is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

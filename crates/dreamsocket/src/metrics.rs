@@ -100,6 +100,8 @@ impl Sampler {
 
     /// Samples how a [`Presence`] and its broker get on, too. `name` as for [`with_broadcaster`](Self::with_broadcaster), and
     /// another than theirs.
+    ///
+    /// The sampler keeps a handle of it: the tasks of one on many machines go on as long as the sampler is there.
     pub fn with_presence<K, V>(mut self, name: impl Into<String>, presence: &Presence<K, V>) -> Self
     where
         K: Send + Sync + 'static,

@@ -147,8 +147,8 @@ impl OriginPolicy {
         Some(client)
     }
 
-    /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`.
-    fn host<B>(&self, request: &Request<B>) -> Option<String> {
+    /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`. Nothing if there is none or more than one.
+    pub(crate) fn host<B>(&self, request: &Request<B>) -> Option<String> {
         let peer = request.extensions().get::<PeerAddr>();
         if peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip()))
             && let Some(host) = single(request.headers(), "x-forwarded-host")

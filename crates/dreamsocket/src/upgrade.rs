@@ -269,10 +269,13 @@ impl<R> Upgrade<R> {
         let accepted = match self.accept() {
             Ok(accepted) => accepted,
             Err(refusal) => {
-                if let Some(hub) = self.request.extensions().get::<Hub>() {
+                let hub = self.request.extensions().get::<Hub>();
+                if let Some(hub) = hub {
                     hub.note_refused(refusal.status());
                 }
-                refusal.measure();
+                if hub.is_none_or(Hub::is_measured) {
+                    refusal.measure();
+                }
                 return refusal.into_response();
             }
         };
@@ -318,6 +321,7 @@ impl<R> Upgrade<R> {
                         subprotocol: subprotocol.map(Box::new),
                         deflate,
                         details,
+                        is_measured: place.admission.is_measured(),
                         ..Facts::of(config)
                     };
                     let connection = Connection::new(facts);

@@ -263,6 +263,36 @@ async fn be_a_client(kept: &Kept) {
     assert_eq!(kept.sum("dreamsocket_closes_total", "stopped"), 1.0);
 }
 
+/// The pages of an inspector are none of the application's traffic.
+#[cfg(feature = "inspector")]
+async fn be_watched(kept: &Kept) {
+    let hub = Hub::new(Config::default());
+    let inspector = dreamsocket::inspector::Inspector::new(&hub);
+    let router = Router::new().nest_service("/inspect", inspector);
+    let server = Server::new(router).with_hub(hub);
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/inspect/live", server.local_addr());
+    let running = tokio::spawn(server.run_until_drained());
+    let told = || -> BTreeMap<Key, u64> {
+        let values = kept.values.lock().unwrap();
+        let bits = values.iter();
+        bits.map(|(key, value)| (key.clone(), value.bits.load(Ordering::SeqCst)))
+            .collect()
+    };
+    let before = told();
+    let foreign = Connect::new(url.as_str()).with_header("origin", "https://elsewhere.example");
+    foreign.open().await.unwrap_err();
+    let mut page = Connect::new(url.as_str()).open().await.unwrap();
+    page.send_text("{}").await.unwrap();
+    for _ in 0..3 {
+        page.receive().await.unwrap();
+    }
+    assert_eq!(told(), before);
+    page.close(1000, "").await.unwrap();
+    running.abort();
+    assert_eq!(told(), before);
+}
+
 async fn subscribe(_: &Connection, topic: &Topic<u32>) -> ((), Option<Selector<u32>>) {
     let channel = topic.subscribe_with(ChannelOptions::new().capacity(1));
     for number in 0..5 {
@@ -368,6 +398,8 @@ fn the_page_lists_every_metric_and_traffic_of_each_kind_moves_it() {
     let real = runtime().build().unwrap();
     real.block_on(refuse(&kept));
     real.block_on(be_a_client(&kept));
+    #[cfg(feature = "inspector")]
+    real.block_on(be_watched(&kept));
     let paused = runtime().start_paused(true).build().unwrap();
     paused.block_on(be_slow(&kept, &broadcaster));
     drop((real, paused));

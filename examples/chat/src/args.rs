@@ -15,7 +15,7 @@ usage: chat [--listen ADDRESS] [--nats URL | --redis URL] [--pace NUMBER] [--hea
   --redis URL          the same over this Redis server (a build with --features redis)
   --pace NUMBER        messages a second that one connection may send; more wait (4)
   --heartbeat SECONDS  after how long a silence a client is asked for a sign of life; lost after three times that (30)
-  --inspect            show all connections at /inspect; only with a loopback address in --listen
+  --inspect            show all connections at /inspect; only with a loopback address in --listen, and without --host
   --host NAME          another host to answer for, such as that of a proxy (localhost, where that is listened on)
   --tls-cert FILE      a chain of certificates in PEM: serve https (needs a build with --features tls)
   --tls-key FILE       the private key for it in PEM
@@ -97,6 +97,12 @@ impl Args {
             (None, Some(url)) => Broker::Redis(url),
             _ => return Err("--nats and --redis exclude each other".into()),
         };
+        if args.inspects && !args.hosts.is_empty() {
+            // A proxy for that host reaches it over loopback, and everybody reaches the proxy.
+            return Err(
+                "--inspect shows every connection to whoever asks: not together with --host".into(),
+            );
+        }
         args.tls = match (certificates, key) {
             (None, None) => None,
             (Some(certificates), Some(key)) => Some((certificates, key)),

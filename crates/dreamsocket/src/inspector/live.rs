@@ -8,7 +8,8 @@ use dreamsocket_protocol::CloseCode;
 use http::{Request, Response};
 use http_body_util::Full;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Inspector;
 use super::look::Window;
@@ -31,6 +32,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How many topics of each broadcaster a page shows.
 const TOPICS: usize = 20;
 
+/// What a page is closed with when the drain is over. The page knows it.
+const DRAINED: &str = "drained";
+
 /// How many pages look at the same time.
 const VIEWERS: usize = 16;
 
@@ -43,6 +47,20 @@ pub(super) fn config(origins: OriginPolicy) -> Config {
         .with_max_message(4 * 1024)
         .with_max_frame(4 * 1024)
         .with_message_rate(Some(RATE))
+}
+
+/// What a page shows, and why its hub's drain waits for it.
+pub(super) struct Watching {
+    view: View,
+    /// Held until both close frames are there, so that the page hears of the drain's end.
+    _farewell: watch::Receiver<bool>,
+}
+
+/// Why a page is told now.
+enum Reason {
+    Tick,
+    /// Whether the hub has come to its end: first that it has not.
+    Over(bool),
 }
 
 /// What a page is told.
@@ -60,39 +78,52 @@ pub(super) fn upgrade<B>(inspector: Inspector, mut request: Request<B>) -> Respo
     Upgrade::new(request).run(inspector, on_init, on_message, on_close)
 }
 
-async fn on_init(_: &Connection, _: &Inspector) -> (View, Option<Selector<Instant>>) {
+async fn on_init(_: &Connection, inspector: &Inspector) -> (Watching, Option<Selector<Reason>>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    (View::default(), Some(Selector::from(ticks)))
+    let farewell = inspector.inner.hub.farewell();
+    let reasons = Selector::from(ticks)
+        .map(|_| Reason::Tick)
+        .merge(Selector::from(farewell.clone()).map(Reason::Over));
+    let watching = Watching {
+        view: View::default(),
+        _farewell: farewell,
+    };
+    (watching, Some(reasons))
 }
 
 async fn on_message(
-    view: &mut View,
-    message: Message<Instant>,
+    watching: &mut Watching,
+    message: Message<Reason>,
     connection: &Connection,
     inspector: &Inspector,
-) -> Result<Action<Instant>, BoxError> {
+) -> Result<Action<Reason>, BoxError> {
+    // Before the look, so that the last update is of the end.
+    let is_over = matches!(message, Message::Custom(Reason::Over(true))) || inspector.is_over();
     match message {
         Message::Text(text) => {
-            *view = serde_json::from_str(&text)
+            watching.view = serde_json::from_str(&text)
                 .map_err(|error| Close::new(CloseCode::POLICY, error.to_string()))?;
         }
-        Message::Custom(_) if inspector.is_over() => {
-            return Ok(stop_connection_with(CloseCode::GOING_AWAY, "drained"));
-        }
-        Message::Custom(_) => {}
-        Message::Binary(_) | Message::Missed(_) | Message::ConnectionClosed(_) => {
+        Message::Custom(Reason::Tick | Reason::Over(true)) => {}
+        Message::Custom(Reason::Over(false))
+        | Message::Binary(_)
+        | Message::Missed(_)
+        | Message::ConnectionClosed(_) => {
             return Ok(continue_connection());
         }
     }
     let look = inspector.look().await;
     let update = Update {
         summary: inspector.summary(),
-        connections: look.window(view),
-        topics: inspector.topics(&TopicsView::of(TOPICS)),
+        connections: look.window(&watching.view).await,
+        topics: inspector.topics(&TopicsView::of(TOPICS)).await,
     };
     connection.send_json(&update).await?;
+    if is_over {
+        return Ok(stop_connection_with(CloseCode::GOING_AWAY, DRAINED));
+    }
     Ok(continue_connection())
 }
 
-async fn on_close(_: View, _: &Inspector) {}
+async fn on_close(_: Watching, _: &Inspector) {}

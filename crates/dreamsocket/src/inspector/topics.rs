@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use dreamsocket_broadcaster::{Broadcaster, Counts, Health, TopicInfo};
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
+use super::look::GOOD_FOR;
 use super::view::TopicsView;
 use crate::hub::cut;
 
@@ -56,7 +60,7 @@ impl Source {
         &self.name
     }
 
-    pub(super) fn list(&self, view: &TopicsView) -> Listing {
+    fn list(&self, view: &TopicsView) -> Listing {
         let Counts {
             published,
             delivered,
@@ -64,7 +68,7 @@ impl Source {
             ..
         } = self.broadcaster.counts();
         let health = self.broadcaster.health();
-        let search = view.search.to_lowercase();
+        let search = view.search.as_str().to_lowercase();
         let topics = self.broadcaster.list_topics(view.limit(), &search);
         Listing {
             name: self.name.clone(),
@@ -86,9 +90,65 @@ impl fmt::Debug for Source {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// The last listing without a search, shared by all who look within a second.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listings {
+    last: Arc<Mutex<Option<(Instant, Topics)>>>,
+}
+
+impl Listings {
+    /// One listing at a time, however many ask, and on a thread where it holds nobody up: there may be a million topics, and
+    /// a broadcaster looks at all of them.
+    pub(super) async fn take(&self, sources: &[Source], view: &TopicsView) -> Topics {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        let is_searching = !view.search.as_str().is_empty();
+        if !is_searching
+            && let Some((at, topics)) = &*last
+            && at.elapsed() < GOOD_FOR
+        {
+            return topics.first(view.limit());
+        }
+        let (sources, view) = (sources.to_vec(), view.clone());
+        // Who asks may go away meanwhile; whoever is next still waits.
+        let listed = spawn_blocking(move || {
+            if is_searching {
+                return Topics::of(&sources, &view);
+            }
+            let topics = Topics::of(&sources, &TopicsView::whole());
+            let first = topics.first(view.limit());
+            *last = Some((Instant::now(), topics));
+            first
+        });
+        // An error comes only where the runtime ends.
+        listed.await.unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Topics {
-    pub(super) broadcasters: Vec<Listing>,
+    broadcasters: Vec<Listing>,
+}
+
+impl Topics {
+    fn of(sources: &[Source], view: &TopicsView) -> Self {
+        let sources = sources.iter();
+        Self {
+            broadcasters: sources.map(|source| source.list(view)).collect(),
+        }
+    }
+
+    /// The same, with no more topics of each broadcaster.
+    fn first(&self, limit: usize) -> Self {
+        let broadcasters = self.broadcasters.iter();
+        let shorten = |listing: &Listing| Listing {
+            name: listing.name.clone(),
+            busiest: listing.busiest.iter().take(limit).cloned().collect(),
+            ..*listing
+        };
+        Self {
+            broadcasters: broadcasters.map(shorten).collect(),
+        }
+    }
 }
 
 /// A broadcaster and those of its topics that have most subscribers.
@@ -106,7 +166,7 @@ pub(super) struct Listing {
     busiest: Vec<Topic>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Topic {
     name: String,
     subscribers: usize,

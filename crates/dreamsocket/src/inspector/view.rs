@@ -15,6 +15,12 @@ const MAX_ROWS: usize = 500;
 /// Rows in one answer, unless told.
 const ROWS: usize = 100;
 
+/// Characters in a search, at most.
+const MAX_SEARCH: usize = 100;
+
+/// Words in it, at most: each is looked for in every row.
+const MAX_WORDS: usize = 8;
+
 /// A window of the list of connections.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,7 +28,7 @@ pub(super) struct View {
     pub(super) sort: Sort,
     pub(super) order: Order,
     /// Words that each have to be found in a connection.
-    pub(super) search: String,
+    pub(super) search: Sought,
     pub(super) offset: usize,
     limit: usize,
 }
@@ -32,26 +38,54 @@ impl Default for View {
         Self {
             sort: Sort::default(),
             order: Order::default(),
-            search: String::new(),
+            search: Sought::default(),
             offset: 0,
             limit: ROWS,
         }
     }
 }
 
+/// What is looked for, of a bounded length.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Sought(String);
+
+impl Sought {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Sought {
+    type Error = TooMuchSought;
+
+    fn try_from(search: String) -> Result<Self, TooMuchSought> {
+        let is_long = search.chars().nth(MAX_SEARCH).is_some();
+        if is_long || search.split_whitespace().nth(MAX_WORDS).is_some() {
+            return Err(TooMuchSought);
+        }
+        Ok(Self(search))
+    }
+}
+
+/// A search that would take too long.
+#[derive(Debug, thiserror::Error)]
+#[error("`search` takes {MAX_SEARCH} characters and {MAX_WORDS} words at most")]
+pub(super) struct TooMuchSought;
+
 /// Those topics that have most subscribers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TopicsView {
     /// What has to be found in a topic's name.
-    pub(super) search: String,
+    pub(super) search: Sought,
     limit: usize,
 }
 
 impl Default for TopicsView {
     fn default() -> Self {
         Self {
-            search: String::new(),
+            search: Sought::default(),
             limit: ROWS,
         }
     }
@@ -63,6 +97,11 @@ impl TopicsView {
             limit,
             ..Self::default()
         }
+    }
+
+    /// As much as anybody can ask for, without a search.
+    pub(super) fn whole() -> Self {
+        Self::of(MAX_ROWS)
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -158,7 +197,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn of(search: &str) -> Self {
+    pub(super) fn of(Sought(search): &Sought) -> Self {
         let words = search.split_whitespace().map(str::to_lowercase);
         Self {
             words: words.collect(),

@@ -15,7 +15,7 @@ pub(crate) struct Meter;
 
 impl Meter {
     #[inline(always)]
-    pub(crate) fn open(_: Role) -> Self {
+    pub(crate) fn open(_: Role, _: bool) -> Self {
         Self
     }
 
@@ -27,6 +27,12 @@ impl Meter {
 
     #[inline(always)]
     pub(crate) fn handler_ended(&mut self) {}
+
+    #[inline(always)]
+    pub(crate) fn note_read_pause(&self) {}
+
+    #[inline(always)]
+    pub(crate) fn note_round_trip(&self, _: Duration) {}
 
     #[inline(always)]
     pub(crate) fn end(&mut self, _: &ConnectionCounters, _: &Closed, _: Duration) {}
@@ -42,10 +48,4 @@ pub(crate) fn note_fault(_: Fault) {}
 pub(crate) fn note_accept_pause() {}
 
 #[inline(always)]
-pub(crate) fn note_read_pause() {}
-
-#[inline(always)]
 pub(crate) fn note_missed(_: Option<u64>) {}
-
-#[inline(always)]
-pub(crate) fn note_round_trip(_: Duration) {}

@@ -68,7 +68,8 @@ impl Meters {
 /// What a connection has told so far.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    role: Role,
+    /// Unknown where nothing is measured.
+    role: Option<Role>,
     told: ConnectionCounts,
     told_outbox: u32,
     /// Since when a handler runs, and which one. Apart, since together they take more room.
@@ -77,12 +78,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn open(role: Role) -> Self {
-        let meters = Meters::installed();
-        of(&meters.connections, role).increment(1.0);
-        of(&meters.opened, role).increment(1);
+    pub(crate) fn open(role: Role, is_measured: bool) -> Self {
+        if is_measured {
+            let meters = Meters::installed();
+            of(&meters.connections, role).increment(1.0);
+            of(&meters.opened, role).increment(1);
+        }
         Self {
-            role,
+            role: is_measured.then_some(role),
             told: ConnectionCounts::default(),
             told_outbox: 0,
             since: None,
@@ -96,7 +99,7 @@ impl Meter {
         let told = std::mem::replace(&mut self.told, counts);
         // Never more than the bound, which is as wide.
         let outbox = u32::try_from(buffered()).unwrap_or(u32::MAX);
-        if counts == told && outbox == self.told_outbox {
+        if (counts == told && outbox == self.told_outbox) || self.role.is_none() {
             return;
         }
         let meters = Meters::installed();
@@ -131,7 +134,9 @@ impl Meter {
 
     #[inline]
     pub(crate) fn handler_ended(&mut self) {
-        if let Some(since) = self.since.take() {
+        if let Some(since) = self.since.take()
+            && self.role.is_some()
+        {
             let [init, message, close] = &Meters::installed().handlers;
             let histogram = match self.handler {
                 Measured::Init => init,
@@ -142,13 +147,26 @@ impl Meter {
         }
     }
 
+    pub(crate) fn note_read_pause(&self) {
+        if self.role.is_some() {
+            Meters::installed().read_pauses.increment(1);
+        }
+    }
+
+    pub(crate) fn note_round_trip(&self, time: Duration) {
+        if self.role.is_some() {
+            Meters::installed().round_trips.record(time);
+        }
+    }
+
     /// The connection is over, `on_close` included.
     pub(crate) fn end(&mut self, counters: &ConnectionCounters, closed: &Closed, lasted: Duration) {
+        let Some(role) = self.role else { return };
         self.flush(counters, || 0);
-        of(&Meters::installed().lasted, self.role).record(lasted);
+        of(&Meters::installed().lasted, role).record(lasted);
         counter!(
             names::CLOSES,
-            "role" => role_label(self.role),
+            "role" => role_label(role),
             "code" => code_label(closed.code),
             "cause" => cause_label(closed.cause),
         )
@@ -159,8 +177,10 @@ impl Meter {
 /// Also where a session is dropped before its end.
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.tell_outbox(0);
-        of(&Meters::installed().connections, self.role).decrement(1.0);
+        if let Some(role) = self.role {
+            self.tell_outbox(0);
+            of(&Meters::installed().connections, role).decrement(1.0);
+        }
     }
 }
 
@@ -198,19 +218,11 @@ pub(crate) fn note_accept_pause() {
     Meters::installed().accept_pauses.increment(1);
 }
 
-pub(crate) fn note_read_pause() {
-    Meters::installed().read_pauses.increment(1);
-}
-
 /// A gap was told, of so many messages if that is known.
 pub(crate) fn note_missed(count: Option<u64>) {
     let meters = Meters::installed();
     meters.gaps.increment(1);
     meters.missed.increment(count.unwrap_or_default());
-}
-
-pub(crate) fn note_round_trip(time: Duration) {
-    Meters::installed().round_trips.record(time);
 }
 
 const fn of<T>([server, client]: &[T; 2], role: Role) -> &T {

@@ -189,6 +189,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if let Some(params) = shared.facts.deflate {
             engine = engine.with_deflate(params, config.compression.tuning());
         }
+        let meter = Meter::open(role, shared.facts.is_measured);
         Self {
             io: Some(io),
             engine,
@@ -215,7 +216,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             is_shielded: false,
             handler_deadline: Moment::NEVER,
             is_handling: false,
-            meter: Meter::open(role),
+            meter,
             phase: Phase::Open,
             has_noted: false,
             ending: None,

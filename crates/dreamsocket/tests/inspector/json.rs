@@ -121,6 +121,48 @@ async fn order_search_and_window_are_those_that_were_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_search_is_short_and_of_few_words() {
+    let inspector = Inspector::new(&Hub::new(Config::default()));
+    for path in ["/connections.json", "/topics.json"] {
+        for (search, status) in [
+            ("x".repeat(100), StatusCode::OK),
+            ("x".repeat(101), StatusCode::BAD_REQUEST),
+            // So many characters, and more bytes.
+            ("%C3%A9".repeat(100), StatusCode::OK),
+            ("x+".repeat(8), StatusCode::OK),
+            ("x+".repeat(9), StatusCode::BAD_REQUEST),
+        ] {
+            let uri = format!("{path}?search={search}");
+            let answer = request(&inspector, Method::GET, &uri, &[]).await;
+            assert_eq!(answer.status(), status, "{uri}");
+            let line = text(answer).await;
+            let says_why = line.contains("100 characters and 8 words");
+            assert_eq!(says_why, status == StatusCode::BAD_REQUEST, "{line}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_topics_within_a_second_shares_a_listing() {
+    let hub = Hub::new(Config::default());
+    let events = Broadcaster::<String>::new();
+    let inspector = Inspector::new(&hub).with_broadcaster("events", &events);
+    let names = async |query: &str| -> Vec<Value> {
+        let topics = get(&inspector, &format!("/topics.json?{query}")).await;
+        let busiest = topics["broadcasters"][0]["busiest"].as_array().unwrap();
+        busiest.iter().map(|topic| topic["name"].clone()).collect()
+    };
+    let _first = ["attic", "garden", "garden"].map(|name| events.topic(name).subscribe());
+    assert_eq!(names("limit=1").await, ["garden"]);
+    let _then = events.topic("cellar").subscribe();
+    assert_eq!(names("").await, ["garden", "attic"]);
+    // A search is its own.
+    assert_eq!(names("search=cell").await, ["cellar"]);
+    testing::advance(Duration::from_secs(1)).await;
+    assert_eq!(names("").await, ["garden", "attic", "cellar"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_summary_has_closes_by_code_and_a_drains_progress() {
     let hub = Hub::new(Config::default());
     let inspector = Inspector::new(&hub);

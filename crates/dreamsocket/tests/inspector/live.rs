@@ -96,6 +96,43 @@ async fn a_drain_is_watched_to_its_end_and_not_held_up() {
     assert_eq!((report.clean, report.cut), (1, 0));
 }
 
+/// A program that ends with its server still shows the end.
+#[tokio::test]
+async fn a_page_sees_the_end_of_a_drain_before_the_program_ends() {
+    let hub = Hub::new(Config::default().with_drain_time(PATIENCE));
+    let (bound, address) = tokio::sync::oneshot::channel();
+    let served = hub.clone();
+    let program = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (address, running) = serve(&served).await;
+            bound.send(address).unwrap();
+            running.await.unwrap()
+        })
+    });
+    let address = address.await.unwrap();
+    let mut slow = connect(&hub, [10, 0, 0, 1], None);
+    slow.mute();
+    let mut page = open(address).await;
+    next(&mut page, |update| update["summary"]["connections"] == 1).await;
+    hub.drain();
+    next(&mut page, |update| update["summary"]["drain"]["left"] == 1).await;
+    slow.vanish().await;
+    let last = next(&mut page, |update| update["summary"]["drain"]["left"] == 0).await;
+    assert_eq!(last["connections"]["totals"]["connections"], 0);
+    assert_eq!(last["summary"]["drain"]["clean"], 1);
+    while timeout(PATIENCE, page.receive()).await.unwrap().is_some() {}
+    let closed = page.closed().unwrap();
+    assert_eq!((u16::from(closed.code), &*closed.reason), (1001, "drained"));
+    let report = tokio::task::spawn_blocking(|| program.join().unwrap());
+    let report = timeout(PATIENCE, report).await.unwrap().unwrap();
+    assert_eq!((report.clean, report.cut), (1, 0));
+}
+
 #[tokio::test]
 async fn pages_of_other_origins_see_nothing_and_few_look_at_a_time() {
     let hub = Hub::new(Config::default());

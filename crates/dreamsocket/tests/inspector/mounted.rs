@@ -62,6 +62,8 @@ async fn the_page_loads_nothing_and_runs_only_its_own_script() {
         "src=",
         "<link rel=\"stylesheet",
         "@import",
+        // Relative, it leads elsewhere where the page's address has no slash at its end, as a router's `/inspect`.
+        "<a ",
         "{nonce}",
         "{style}",
         "{script}",
@@ -71,6 +73,63 @@ async fn the_page_loads_nothing_and_runs_only_its_own_script() {
     }
     let again = request(&inspector, Method::GET, "/", &[]).await;
     assert!(!text(again).await.contains(&nonce));
+}
+
+#[tokio::test]
+async fn other_pages_have_nothing_made_and_links_lead_to_the_page() {
+    let inspector = Inspector::new(&Hub::new(Config::default()));
+    for (path, of_others) in [
+        ("/", StatusCode::OK),
+        ("/connections.json", StatusCode::FORBIDDEN),
+        ("/summary.json", StatusCode::FORBIDDEN),
+        ("/topics.json", StatusCode::FORBIDDEN),
+    ] {
+        for (site, status) in [
+            ("cross-site", of_others),
+            ("same-site", of_others),
+            ("same-origin", StatusCode::OK),
+            ("none", StatusCode::OK),
+        ] {
+            let headers = [("sec-fetch-site", site)];
+            let answer = request(&inspector, Method::GET, path, &headers).await;
+            assert_eq!(answer.status(), status, "{path} {site}");
+        }
+    }
+}
+
+/// DNS rebinding: the page of a name that an attacker has pointed here is of the inspector's own origin.
+#[tokio::test]
+async fn names_that_are_not_its_own_reach_nothing() {
+    let hub = Hub::new(Config::default());
+    let inspector = Inspector::new(&hub);
+    let named = Inspector::new(&hub).allowed_hosts(["inspect.example"]);
+    for (inspector, host, status) in [
+        (&inspector, "evil.example", StatusCode::FORBIDDEN),
+        (&inspector, "inspect.example", StatusCode::FORBIDDEN),
+        (&inspector, "10.0.0.5:9000", StatusCode::OK),
+        (&inspector, "localhost", StatusCode::OK),
+        (&named, "inspect.example:8443", StatusCode::OK),
+        (&named, "evil.example", StatusCode::FORBIDDEN),
+    ] {
+        for path in ["/", "/summary.json", "/connections.json"] {
+            let origin = format!("http://{host}");
+            let headers = [("host", host), ("origin", &*origin)];
+            let answer = request(inspector, Method::GET, path, &headers).await;
+            assert_eq!(answer.status(), status, "{host}{path}");
+            if status == StatusCode::FORBIDDEN {
+                let line = text(answer).await;
+                assert!(line.contains("Inspector::allowed_hosts"), "{line}");
+            }
+        }
+        let headers = [("host", host), ("x-dreamsocket-inspector", "page")];
+        let close = "/connections/00000000000000ff/close";
+        let answer = request(inspector, Method::POST, close, &headers).await;
+        let is_refused = answer.status() == StatusCode::FORBIDDEN;
+        assert_eq!(is_refused, status == StatusCode::FORBIDDEN, "{host}");
+        let answer = request(inspector, Method::GET, "/live", &headers).await;
+        let is_refused = answer.status() == StatusCode::FORBIDDEN;
+        assert_eq!(is_refused, status == StatusCode::FORBIDDEN, "{host}");
+    }
 }
 
 #[tokio::test]

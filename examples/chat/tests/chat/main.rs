@@ -8,6 +8,7 @@
 )]
 
 mod faults;
+mod flags;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(any(feature = "nats", feature = "redis"))]

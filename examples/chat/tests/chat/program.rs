@@ -29,6 +29,15 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
+    /// What it says when it does not start with these flags.
+    pub(crate) async fn refuse(flags: &[&str]) -> String {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_chat"));
+        process.args(flags).env("PORT", "0").kill_on_drop(true);
+        let output = timeout(PATIENCE, process.output()).await.unwrap().unwrap();
+        assert!(!output.status.success(), "{flags:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// The chat, as fast as clients like.
     pub(crate) async fn start() -> Self {
         Self::start_with(&["--pace", "1000000"]).await

@@ -3,6 +3,7 @@
 "use strict";
 
 const ROWS = 50;
+const WORDS = 8; // The server takes no more in a search.
 const BASE = location.pathname.replace(/\/*$/, "/");
 const $ = (id) => document.getElementById(id);
 
@@ -177,7 +178,8 @@ function showConnections({ totals, matched, offset, connections }) {
   }
   if (isSearchNew) {
     isSearchNew = false;
-    setText($("matched"), view.search ? `${count(matched)} of ${count(totals.connections)} connections are found.` : "");
+    const found = `${count(matched)} of ${count(totals.connections)} connections are found`;
+    setText($("matched"), view.search ? `${found}${isSearchCut ? ` by the first ${WORDS} words` : ""}.` : "");
   }
 }
 
@@ -294,6 +296,7 @@ function showSummary(summary, { totals }) {
   const { drain } = summary;
   $("drain").hidden = !drain;
   if (drain) {
+    setText($("drain-title"), drain.left > 0 ? "Draining" : "Drained");
     const all = drain.clean + drain.cut + drain.left;
     $("drain-progress").value = all > 0 ? (all - drain.left) / all : 1;
     const rest = drain.left > 0 ? `; ${span(drain.cut_in_seconds)} until handlers are cut` : "";
@@ -321,6 +324,7 @@ function showTopics({ broadcasters }) {
 
 let isPaused = false;
 let isSearchNew = false;
+let isSearchCut = false;
 let awaited = 0; // How many answers to questions of ours are to come, which are shown even while paused.
 
 function show(update) {
@@ -362,8 +366,12 @@ function connect() {
     ask();
   };
   socket.onmessage = ({ data }) => show(JSON.parse(data));
-  socket.onclose = () => {
-    setState("lost", "Disconnected, trying again");
+  socket.onclose = ({ code, reason }) => {
+    const isDrained = code === 1001 && reason === "drained";
+    if (isDrained) wait = 2_000; // Nothing is hurried: a program that was drained is gone, and comes back if it was a restart.
+    if (isDrained || $("state").dataset.state !== "drained") {
+      setState(isDrained ? "drained" : "lost", `${isDrained ? "Drained" : "Disconnected"}, trying again`);
+    }
     setTimeout(connect, wait);
     wait = Math.min(wait * 2, 8_000);
   };
@@ -373,7 +381,9 @@ let typing;
 $("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => {
-    Object.assign(view, { search: $("search").value, offset: 0 });
+    const words = $("search").value.split(/[\s\u0085]+/).filter(Boolean);
+    isSearchCut = words.length > WORDS;
+    Object.assign(view, { search: words.slice(0, WORDS).join(" "), offset: 0 });
     isSearchNew = true;
     ask();
   }, 150);

@@ -15,7 +15,6 @@ use super::closing::lost;
 use super::{Phase, Wire};
 use crate::config::READ_AHEAD;
 use crate::message::Cause;
-use crate::meter::note_read_pause;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Whether a deadline has passed; else the task is woken when the next one does.
@@ -133,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if self.bounds.paused_until().is_past(now) {
             self.bounds.refill();
             self.shared.note_pause();
-            note_read_pause();
+            self.meter.note_read_pause();
             // Reading goes on: the caller must look at the socket again.
             self.wake(context);
             return true;

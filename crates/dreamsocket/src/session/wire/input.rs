@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use super::super::buffers::Buffers;
 use super::{Inbound, Noted, Phase, Wire, saturated};
 use crate::config::{READ, READ_AHEAD};
-use crate::meter::note_round_trip;
 
 /// After how many reads of what nobody wants any more the task lets others run.
 const DISCARDED_READS: u32 = 32;
@@ -193,7 +192,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 match self.heartbeat.handle_pong(&payload, self.clock.look()) {
                     Some(time) => {
                         self.shared.set_round_trip(time);
-                        note_round_trip(time);
+                        self.meter.note_round_trip(time);
                     }
                     // Nobody asked for it. An answer to a ping of ours is no more than we wanted.
                     None => self.bounds.note_control(&self.clock),
