@@ -28,7 +28,7 @@ use self::report::Report;
 use self::schedule::Schedule;
 use self::tally::Tally;
 use crate::args::LoadArgs;
-use crate::failure::{ENDED_BADLY, Failure};
+use crate::failure::{Failure, print};
 use crate::interrupt::Interrupt;
 
 /// Open files beside the connections.
@@ -75,14 +75,15 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
     };
     let shards = threads.map_or(1, |threads| threads.get() * 2);
     let (tally, times) = runtime.block_on(load(plan, Tally::new(shards), args.quiet));
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
     let report = Report::new(args, &tally, times);
     let text = if args.json {
         format!("{:#}\n", report.json())
     } else {
         report.text()
     };
-    // A reader that has seen enough is no failure.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    print(text.as_bytes())?;
     if let Some(failure) = tally
         .first_failure
         .lock()
@@ -92,11 +93,13 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
     {
         return Err(failure.into());
     }
-    Ok(if report.is_well() {
-        ExitCode::SUCCESS
+    if report.is_well() {
+        Ok(ExitCode::SUCCESS)
     } else {
-        ExitCode::from(ENDED_BADLY)
-    })
+        Err(Failure::Ended(
+            "not every connection was opened and stayed, or not every message answered".to_owned(),
+        ))
+    }
 }
 
 /// How long the parts took.
