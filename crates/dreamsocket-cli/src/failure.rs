@@ -121,3 +121,15 @@ pub(crate) fn explain(error: &ConnectError) -> String {
     }
     escape(&line).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_an_error_moves_the_cursor() {
+        let source = io::Error::other("\u{1b}[2Jgone");
+        let line = Failure::from(ConnectError::Connect(source)).to_string();
+        assert!(line.ends_with(": \\u{1b}[2Jgone"), "{line}");
+    }
+}

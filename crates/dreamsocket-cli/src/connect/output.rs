@@ -138,3 +138,29 @@ fn write_all(mut chunks: mpsc::Receiver<(Chunk, OwnedSemaphorePermit)>) -> io::R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_wait_for_room_and_the_largest_message_finds_some() {
+        let (sender, mut chunks) = mpsc::channel(CHUNKS);
+        let room = Arc::new(Semaphore::new(BYTES as usize));
+        let large = || Chunk::Out(vec![0; 3 * BYTES as usize]);
+        let small = || Chunk::Out(vec![0; 10]);
+        send(&sender, &room, large()).await;
+        {
+            let mut second = pin!(send(&sender, &room, small()));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(second.as_mut().poll(&mut context).is_pending());
+            drop(chunks.recv().await);
+            second.await;
+        }
+        drop(chunks.recv().await);
+        send(&sender, &room, large()).await;
+    }
+}

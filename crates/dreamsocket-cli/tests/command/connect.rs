@@ -186,7 +186,7 @@ async fn what_a_lost_connection_had_taken_is_a_loss_for_whoever_connects_again()
             .await
             .unwrap();
         // The answer to the close.
-        let _ = stream.read_to_end(&mut Vec::new()).await;
+        stream.read_exact(&mut [0; 8]).await.unwrap();
     };
     let arguments = ["connect", "-q", "--reconnect", "-n1", &url];
     let (done, ()) = tokio::join!(run(&arguments, b"one\n"), server);
