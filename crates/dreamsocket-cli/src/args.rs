@@ -22,10 +22,11 @@ pub(crate) struct Args {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all went well
-  1  the connection was lost or closed with an error, or something that was sent may be lost
+  1  the connection was lost or closed with an error, something that was sent may be lost, or the output cannot be written
   2  the command line is not understood, or a file or the standard input cannot be used
   3  no connection: the name, the network, TLS, or a time limit
-  4  no WebSocket: the server refused, or its answer breaks a rule of the handshake";
+  4  no WebSocket: the server refused, or its answer breaks a rule of the handshake
+  130  interrupted before there was a connection, or twice";
 
 const CONNECT_EXAMPLES: &str = "\
 Each line of the standard input is sent as a text message, and each message that comes is a line of the standard output.

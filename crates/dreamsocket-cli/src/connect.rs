@@ -5,22 +5,23 @@
 
 mod input;
 mod output;
+mod pings;
 mod view;
 
-use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use dreamsocket::client::{Connect, ConnectError, Ending, Progress, Received, Socket, SocketError};
 use dreamsocket::{Cause, Closed};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::input::{Input, Line, LineKind};
 use self::output::Output;
+use self::pings::Pings;
 use self::view::View;
 use crate::args::ConnectArgs;
-use crate::failure::{ENDED_BADLY, Failure};
-use crate::interrupt::Interrupt;
+use crate::failure::Failure;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 
 /// How long is waited for answers after the end of an input that is no terminal.
 const WAIT: Duration = Duration::from_secs(2);
@@ -28,8 +29,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long the server may take for a message while nothing comes of it, until it is given up.
 const STALL: Duration = Duration::from_secs(60);
 
-/// After how many pings without a pong the server is lost.
-const PINGS: usize = 3;
+/// Bytes that wait at most, in and out each, beside the message under way.
+const BYTES: u32 = 1024 * 1024;
 
 /// Delays before connecting again: doubled from one to the other.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -41,18 +42,15 @@ pub(crate) fn run(args: ConnectArgs) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::Usage(format!("no runtime: {error}")))?;
     let view = View::new(&args);
-    runtime.block_on(async {
-        let (output, written) = Output::start();
-        let done = talk(args, view, output).await;
-        // For as long as somebody reads slowly; a second Ctrl-C ends that, too.
-        let _ = written.await;
-        done
-    })
+    let done = runtime.block_on(talk(args, view));
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
-async fn talk(args: ConnectArgs, view: View, output: Output) -> Result<ExitCode, Failure> {
+async fn talk(args: ConnectArgs, view: View) -> Result<ExitCode, Failure> {
     let connect = args.target.connect()?;
-    let mut interrupt = Interrupt::listen();
+    let interrupt = Interrupt::listen();
     let mut talk = Talk {
         wait: args.wait.unwrap_or(if input::is_terminal() {
             Duration::ZERO
@@ -62,22 +60,40 @@ async fn talk(args: ConnectArgs, view: View, output: Output) -> Result<ExitCode,
         ping: args.ping,
         left: args.messages,
         view,
-        output,
+        output: Output::start(),
         interrupt: interrupt.clone(),
         input: None,
+        has_sent: false,
         has_lost: false,
     };
+    let done = converse(&mut talk, &args, &connect).await;
+    match (done, talk.output.finish(interrupt).await) {
+        (Ok(_), Err(failure)) => Err(failure),
+        (Err(failure), Err(output)) => {
+            output.tell();
+            Err(failure)
+        }
+        (done, Ok(())) => done,
+    }
+}
+
+async fn converse(
+    talk: &mut Talk,
+    args: &ConnectArgs,
+    connect: &Connect,
+) -> Result<ExitCode, Failure> {
+    let mut interrupt = talk.interrupt.clone();
     let mut socket = tokio::select! {
-        opened = talk.open(&connect) => opened?,
-        () = interrupt.wait() => return Ok(ExitCode::SUCCESS),
+        opened = talk.open(connect) => opened?,
+        () = interrupt.wait() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    talk.input = Some(Input::start(LineKind::of(&args), args.target.max_message));
+    talk.input = Some(Input::start(LineKind::of(args), args.target.max_message));
     loop {
         let end = talk.run(&mut socket).await;
         let closed = match end {
             End::Ours(code, reason) => match socket.close(code, reason).await {
                 Ok(closed) => closed,
-                Err(_) => Closed::new(1006, "", false, Cause::Lost),
+                Err(_) => lost(""),
             },
             End::Theirs(closed) => closed,
             End::BadInput(line) => {
@@ -87,11 +103,11 @@ async fn talk(args: ConnectArgs, view: View, output: Output) -> Result<ExitCode,
         };
         talk.tell_end(&socket, &closed).await;
         if !args.reconnect || !Ending::Closed(&closed).is_temporary() {
-            return Ok(talk.code(&closed));
+            return talk.judge(&closed).await;
         }
-        match talk.open_again(&connect).await {
+        match talk.open_again(connect).await {
             Ok(Some(opened)) => socket = opened,
-            Ok(None) => return Ok(talk.code(&closed)),
+            Ok(None) => return talk.judge(&closed).await,
             Err(error) => return Err(error.into()),
         }
     }
@@ -118,6 +134,8 @@ struct Talk {
     interrupt: Interrupt,
     /// There once there was a connection; its lines wait while there is none.
     input: Option<Input>,
+    /// Whether a message was sent on this connection.
+    has_sent: bool,
     /// Whether something that was sent may not have arrived.
     has_lost: bool,
 }
@@ -126,6 +144,7 @@ impl Talk {
     async fn open(&mut self, connect: &Connect) -> Result<Socket, ConnectError> {
         let since = Instant::now();
         let socket = connect.clone().open().await?;
+        self.has_sent = false;
         let chunks = self.view.opened(&socket, since.elapsed());
         self.output.write(chunks, &mut self.interrupt).await;
         Ok(socket)
@@ -164,6 +183,7 @@ impl Talk {
         let mut interrupt = self.interrupt.clone();
         // When the last message came, or the last of ours was taken.
         let mut active = Instant::now();
+        let mut written = socket.bytes_written();
         loop {
             if self.left == Some(0) {
                 return End::Ours(1000, "");
@@ -178,20 +198,27 @@ impl Talk {
                     if is_sent {
                         return End::Ours(1000, "");
                     }
-                    let chunks = self.view.note("the server takes nothing");
-                    self.output.write(chunks, &mut interrupt).await;
-                    return End::Ours(1000, "");
+                    // A large message on a slow line goes on.
+                    if socket.bytes_written() == written {
+                        return End::Theirs(lost("the server takes nothing"));
+                    }
+                    written = socket.bytes_written();
+                    active = Instant::now();
                 }
                 () = pings.due() => {
-                    if pings.are_unanswered() {
-                        return End::Theirs(Closed::new(1006, "no pong", false, Cause::Lost));
+                    if pings.are_unanswered(Instant::now()) {
+                        return End::Theirs(lost("no pong"));
                     }
                     pings.send(socket);
                 }
                 line = next_line(&mut self.input), if reads && is_sent => {
                     active = Instant::now();
                     match line {
-                        Ok(Some(line)) => self.send(socket, line).await,
+                        Ok(Some(line)) => {
+                            written = socket.bytes_written();
+                            let blocked = self.send(socket, line).await;
+                            pings.stand_still(blocked);
+                        }
                         Ok(None) => {}
                         Err(problem) if input::is_terminal() => {
                             let chunks = self.view.note(&problem);
@@ -205,19 +232,23 @@ impl Talk {
                         if matches!(received, Received::Text(_) | Received::Binary(_)) {
                             active = Instant::now();
                         }
-                        self.show(received, &mut pings).await;
+                        pings.hear(Instant::now());
+                        let blocked = self.show(received, &mut pings).await;
+                        pings.stand_still(blocked);
                     }
                     Some(_) => active = Instant::now(),
                     None => {
-                        let lost = || Closed::new(1006, "", false, Cause::Lost);
-                        return End::Theirs(socket.closed().cloned().unwrap_or_else(lost));
+                        let closed = socket.closed().cloned();
+                        return End::Theirs(closed.unwrap_or_else(|| lost("")));
                     }
                 },
             }
         }
     }
 
-    async fn send(&mut self, socket: &mut Socket, line: Line) {
+    /// Tells how long it had to wait for the output.
+    async fn send(&mut self, socket: &mut Socket, line: Line) -> Duration {
+        self.has_sent = true;
         let chunks = self.view.sent(&line);
         let sent = match line {
             Line::Text(text) => socket.try_send_text(text),
@@ -226,15 +257,19 @@ impl Talk {
         match sent {
             Ok(()) => self.output.write(chunks, &mut self.interrupt).await,
             // Nothing waits, or no line would have been taken: the connection has just ended.
-            Err(SocketError::Closed | _) => self.has_lost = true,
+            Err(SocketError::Closed | _) => {
+                self.has_lost = true;
+                Duration::ZERO
+            }
         }
     }
 
-    async fn show(&mut self, received: Received, pings: &mut Pings) {
+    /// Tells how long it had to wait for the output.
+    async fn show(&mut self, received: Received, pings: &mut Pings) -> Duration {
         let chunks = match received {
             Received::Pong(payload) => match pings.answered(&payload) {
                 Some(round_trip) => self.view.pong(round_trip),
-                None => return,
+                None => return Duration::ZERO,
             },
             Received::Ping(payload) => self.view.ping(&payload),
             message => {
@@ -244,89 +279,51 @@ impl Talk {
                 self.view.message(&message)
             }
         };
-        self.output.write(chunks, &mut self.interrupt).await;
+        self.output.write(chunks, &mut self.interrupt).await
     }
 
     async fn tell_end(&mut self, socket: &Socket, closed: &Closed) {
         let chunks = self.view.closed(closed);
         self.output.write(chunks, &mut self.interrupt).await;
-        if !socket.is_sent() {
+        // Without a close by the other side nobody knows what of it arrived.
+        if !socket.is_sent() || (self.has_sent && !closed.clean) {
             self.has_lost = true;
         }
     }
 
-    fn code(&mut self, closed: &Closed) -> ExitCode {
-        let is_well = closed.clean && matches!(u16::from(closed.code), 1000 | 1001 | 1005);
-        let has_more = self.input.as_mut().is_some_and(Input::has_more);
-        let was_asked = self.interrupt.is_asked() || self.left == Some(0);
-        if is_well && !self.has_lost && (was_asked || !has_more) {
-            return ExitCode::SUCCESS;
+    /// Whether all went well in the end; if not, each reason is a line.
+    async fn judge(&mut self, closed: &Closed) -> Result<ExitCode, Failure> {
+        let code = u16::from(closed.code);
+        let mut reasons = Vec::new();
+        if !closed.clean {
+            reasons.push(format!("the connection was lost ({code})"));
+        } else if !matches!(code, 1000 | 1001 | 1005) {
+            reasons.push(format!("the connection was closed with {code}"));
         }
-        ExitCode::from(ENDED_BADLY)
+        if self.has_lost {
+            reasons.push("something that was sent may not have arrived".to_owned());
+        }
+        let was_asked = self.interrupt.is_asked() || self.left == Some(0) || self.output.is_gone();
+        if !was_asked
+            && let Some(input) = &mut self.input
+            && input.has_more().await
+        {
+            reasons.push("lines of the input were not sent".to_owned());
+        }
+        if reasons.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(Failure::Ended(reasons.join("\ndreamsocket: ")))
     }
+}
+
+fn lost(reason: &'static str) -> Closed {
+    Closed::new(1006, reason, false, Cause::Lost)
 }
 
 async fn next_line(input: &mut Option<Input>) -> Result<Option<Line>, String> {
     match input {
         Some(input) => input.next().await,
         None => Ok(None),
-    }
-}
-
-/// Pings that were sent, with their numbers.
-struct Pings {
-    timer: Option<tokio::time::Interval>,
-    next: u64,
-    waiting: VecDeque<(u64, Instant)>,
-}
-
-impl Pings {
-    fn new(every: Option<Duration>) -> Self {
-        let timer = every.map(|every| {
-            let mut timer = interval_at(Instant::now() + every, every);
-            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            timer
-        });
-        Self {
-            timer,
-            next: 0,
-            waiting: VecDeque::new(),
-        }
-    }
-
-    async fn due(&mut self) {
-        match &mut self.timer {
-            Some(timer) => {
-                timer.tick().await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn are_unanswered(&self) -> bool {
-        self.waiting.len() >= PINGS
-    }
-
-    fn send(&mut self, socket: &mut Socket) {
-        // While a message waits for the server, a ping would only tell that, too.
-        if socket.try_ping(self.next.to_be_bytes()).is_ok() {
-            self.waiting.push_back((self.next, Instant::now()));
-            self.next += 1;
-        }
-    }
-
-    /// A pong also answers the pings before (RFC 6455 §5.5.3).
-    fn answered(&mut self, payload: &[u8]) -> Option<Duration> {
-        let number = u64::from_be_bytes(payload.try_into().ok()?);
-        while let Some((waiting, since)) = self.waiting.pop_front() {
-            if waiting == number {
-                return Some(since.elapsed());
-            }
-            if waiting > number {
-                self.waiting.push_front((waiting, since));
-                return None;
-            }
-        }
-        None
     }
 }

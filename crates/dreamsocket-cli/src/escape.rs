@@ -19,10 +19,29 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The same in JSON, where a line break of a string is escaped anyway.
+pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            // None of them is above U+FFFF. Writing to a `String` does not fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn is_unsafe(character: char) -> bool {
     match character {
         '\t' | '\n' => false,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            true
+        }
         _ => character.is_control(),
     }
 }
@@ -61,9 +80,21 @@ mod tests {
             ("over\rwritten", "over\\rwritten"),
             ("\u{9b}31m", "\\u{9b}31m"),
             ("safe\u{202e}txt.exe", "safe\\u{202e}txt.exe"),
+            ("\u{61c}1", "\\u{61c}1"),
         ] {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    #[test]
+    fn json_says_the_same_and_nothing_that_a_terminal_would_obey() {
+        let text = "\u{1b}[2J \u{7f} \u{9b}31m \u{9d} \u{202e} \u{61c} ü 日本\n\t";
+        let json = serde_json::json!({ "text": text }).to_string();
+        let escaped = escape_json(&json);
+        assert!(!escaped.contains(is_unsafe), "{escaped}");
+        assert!(escaped.contains("\\u007f \\u009b31m \\u009d \\u202e \\u061c ü 日本"));
+        let read: serde_json::Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(read["text"], text);
     }
 
     #[test]

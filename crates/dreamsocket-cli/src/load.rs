@@ -28,7 +28,8 @@ use self::report::Report;
 use self::schedule::Schedule;
 use self::tally::Tally;
 use crate::args::LoadArgs;
-use crate::failure::{ENDED_BADLY, Failure};
+use crate::escape::{escape, escape_json};
+use crate::failure::{Failure, print};
 use crate::interrupt::Interrupt;
 
 /// Open files beside the connections.
@@ -56,6 +57,11 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Usage(format!("no runtime: {error}")))?;
+    if args.size > args.target.max_message {
+        let (size, most) = (args.size, args.target.max_message);
+        let line = format!("--size {size} is more than an answer may have (--max-message {most})");
+        return Err(Failure::Usage(line));
+    }
     let connect = args.target.connect()?;
     if let Some(warning) = warn_of_files(args.connections.get()) {
         progress::say(&warning);
@@ -75,14 +81,16 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
     };
     let shards = threads.map_or(1, |threads| threads.get() * 2);
     let (tally, times) = runtime.block_on(load(plan, Tally::new(shards), args.quiet));
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
     let report = Report::new(args, &tally, times);
     let text = if args.json {
-        format!("{:#}\n", report.json())
+        let json = format!("{:#}\n", report.json());
+        escape_json(&json).into_owned()
     } else {
-        report.text()
+        escape(&report.text()).into_owned()
     };
-    // A reader that has seen enough is no failure.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    print(text.as_bytes())?;
     if let Some(failure) = tally
         .first_failure
         .lock()
@@ -92,11 +100,12 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
     {
         return Err(failure.into());
     }
-    Ok(if report.is_well() {
-        ExitCode::SUCCESS
+    if report.is_well() {
+        Ok(ExitCode::SUCCESS)
     } else {
-        ExitCode::from(ENDED_BADLY)
-    })
+        let lack = "not every connection was opened and stayed, or not every message was answered";
+        Err(Failure::Ended(lack.to_owned()))
+    }
 }
 
 /// How long the parts took.
@@ -106,6 +115,8 @@ struct Times {
     opening: Duration,
     /// From the first message that was due to the end of sending.
     sending: Duration,
+    /// Whether the user has ended it before its time.
+    is_interrupted: bool,
 }
 
 async fn load(plan: Plan, tally: Tally, is_quiet: bool) -> (Arc<Tally>, Times) {
@@ -134,12 +145,30 @@ async fn load(plan: Plan, tally: Tally, is_quiet: bool) -> (Arc<Tally>, Times) {
     let mut times = Times {
         opening: begun.elapsed(),
         sending: Duration::ZERO,
+        is_interrupted: false,
     };
     let sending = Instant::now();
     start.send_replace(Some(sending));
-    while senders.join_next().await.is_some() {}
-    // Waiting for the last answers is no part of it.
-    times.sending = sending.elapsed().min(plan.schedule.duration);
+    let mut sent = Vec::with_capacity(plan.connections);
+    while let Some(ended) = senders.join_next().await {
+        sent.extend(ended);
+    }
+    // Waiting for the last answers is no part of it, and a connection that ended early has to answer for the rest.
+    times.sending = plan.schedule.duration;
+    if let Some(asked) = interrupt.asked_at() {
+        times.is_interrupted = true;
+        let sends_for = asked.saturating_duration_since(sending);
+        times.sending = times.sending.min(sends_for);
+    }
+    let unsent = sent
+        .into_iter()
+        .map(|(index, number)| {
+            plan.schedule
+                .due_within(index, times.sending)
+                .saturating_sub(number)
+        })
+        .sum();
+    tally.unsent.store(unsent, Ordering::Relaxed);
     telling.shutdown().await;
     (tally, times)
 }

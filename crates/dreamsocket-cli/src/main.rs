@@ -10,7 +10,6 @@ mod interrupt;
 mod load;
 mod target;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -25,15 +24,13 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "dreamsocket", &mut script);
-            // A reader that has seen enough is no failure.
-            let _ = std::io::stdout().write_all(&script);
-            return ExitCode::SUCCESS;
+            failure::print(&script).map(|()| ExitCode::SUCCESS)
         }
     };
     match done {
         Ok(code) => code,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "dreamsocket: {failure}");
+            failure.tell();
             failure.code()
         }
     }

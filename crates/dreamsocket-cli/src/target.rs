@@ -21,11 +21,7 @@ use crate::failure::Failure;
 impl TargetArgs {
     /// The URL with its scheme.
     pub(crate) fn url(&self) -> String {
-        if self.url.contains("://") {
-            self.url.clone()
-        } else {
-            format!("ws://{}", self.url)
-        }
+        with_scheme(&self.url)
     }
 
     pub(crate) fn connect(&self) -> Result<Connect, Failure> {
@@ -52,6 +48,17 @@ impl TargetArgs {
             connect = connect.with_tls(trusting_anybody()?);
         }
         Ok(connect)
+    }
+}
+
+/// A path or a query may hold another URL.
+fn with_scheme(url: &str) -> String {
+    let end = url.find(['/', '?', '#']).unwrap_or(url.len());
+    let (before, rest) = url.split_at(end);
+    if before.ends_with(':') && rest.starts_with("//") {
+        url.to_owned()
+    } else {
+        format!("ws://{url}")
     }
 }
 
@@ -124,5 +131,28 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_at_the_beginning_or_nowhere() {
+        for (url, expected) in [
+            ("localhost:9001/echo", "ws://localhost:9001/echo"),
+            ("wss://example.com", "wss://example.com"),
+            ("http://example.com/", "http://example.com/"),
+            ("localhost", "ws://localhost"),
+            ("localhost?to=http://x", "ws://localhost?to=http://x"),
+            (
+                "localhost:1/echo?to=http://x",
+                "ws://localhost:1/echo?to=http://x",
+            ),
+            ("ws://localhost/http://x", "ws://localhost/http://x"),
+        ] {
+            assert_eq!(with_scheme(url), expected);
+        }
     }
 }

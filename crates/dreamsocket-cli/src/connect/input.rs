@@ -1,21 +1,38 @@
 //! [`Input`]: the standard input as lines, read by a thread of its own.
 
-use std::io::{BufRead, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 
+use super::BYTES;
 use crate::args::ConnectArgs;
 use crate::escape::from_hex;
 
-/// How many lines are read before they are sent.
+/// How many lines are read before they are sent, and of how many bytes ([`BYTES`]), beside the one that is read.
 const LINES: usize = 16;
+
+/// How long a line that is on its way to us may take.
+const NEXT: Duration = Duration::from_millis(200);
 
 /// A message to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Text(String),
     Binary(Vec<u8>),
+}
+
+impl Line {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What a line means.
@@ -39,7 +56,7 @@ impl LineKind {
 }
 
 pub(super) struct Input {
-    lines: mpsc::Receiver<Result<Line, String>>,
+    lines: mpsc::Receiver<(Result<Line, String>, OwnedSemaphorePermit)>,
     is_at_end: bool,
 }
 
@@ -47,20 +64,18 @@ impl Input {
     /// The thread ends with the input, or with the program.
     pub(super) fn start(kind: LineKind, max_line: usize) -> Self {
         let (sender, lines) = mpsc::channel(LINES);
+        let room = Arc::new(Semaphore::new(BYTES as usize));
+        let runtime = Handle::current();
         thread::spawn(move || {
-            let mut input = std::io::stdin().lock();
-            let mut number = 0_u64;
-            loop {
-                number += 1;
-                let line = match read_line(&mut input, kind, max_line) {
-                    Ok(Some(line)) => Ok(line),
-                    Ok(None) => return,
-                    Err(problem) => Err(format!("line {number} of the input: {problem}")),
-                };
-                if sender.blocking_send(line).is_err() {
-                    return;
+            read_lines(&mut io::stdin().lock(), kind, max_line, |line| {
+                let bytes = line.as_ref().map_or(0, Line::len);
+                // A longer one goes when it is the only one.
+                let bytes = u32::try_from(bytes).map_or(BYTES, |bytes| bytes.min(BYTES));
+                match runtime.block_on(Arc::clone(&room).acquire_many_owned(bytes)) {
+                    Ok(room) => sender.blocking_send((line, room)).is_ok(),
+                    Err(_) => false,
                 }
-            }
+            });
         });
         Self {
             lines,
@@ -74,14 +89,15 @@ impl Input {
 
     /// The next line, or none at the end. May be dropped and nothing is lost.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, String> {
-        let line = self.lines.recv().await.transpose();
+        let line = self.lines.recv().await.map(|(line, _)| line).transpose();
         self.is_at_end = matches!(line, Ok(None));
         line
     }
 
-    /// Whether a line was read that nobody has sent.
-    pub(super) fn has_more(&mut self) -> bool {
-        self.lines.try_recv().is_ok()
+    /// Whether there is a line that nobody has sent. The reading thread may have to be waited for.
+    pub(super) async fn has_more(&mut self) -> bool {
+        let line = timeout(NEXT, self.lines.recv()).await;
+        matches!(line, Ok(Some(_)))
     }
 }
 
@@ -90,20 +106,42 @@ pub(super) fn is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// Until the end of the input, until it cannot be read, or until nobody takes a line.
+fn read_lines(
+    input: &mut impl BufRead,
+    kind: LineKind,
+    max_line: usize,
+    take: impl Fn(Result<Line, String>) -> bool,
+) {
+    for number in 1_u64.. {
+        let named = |problem| format!("line {number} of the input: {problem}");
+        let is_taken = match read_line(input, kind, max_line) {
+            Ok(Some(line)) => take(line.map_err(named)),
+            Ok(None) => return,
+            Err(error) => {
+                take(Err(named(format!("it cannot be read: {error}"))));
+                return;
+            }
+        };
+        if !is_taken {
+            return;
+        }
+    }
+}
+
 /// Keeps no more than the line may have, and passes over the rest of one that is too long.
 fn read_line(
     input: &mut impl BufRead,
     kind: LineKind,
     max_line: usize,
-) -> Result<Option<Line>, String> {
-    let failed = |error: std::io::Error| format!("it cannot be read: {error}");
+) -> io::Result<Option<Result<Line, String>>> {
     let mut bytes = Vec::new();
     // Room for the line break.
     let limit = u64::try_from(max_line)
         .unwrap_or(u64::MAX)
         .saturating_add(2);
     let mut limited = input.by_ref().take(limit);
-    let count = limited.read_until(b'\n', &mut bytes).map_err(failed)?;
+    let count = limited.read_until(b'\n', &mut bytes)?;
     if count == 0 {
         return Ok(None);
     }
@@ -114,24 +152,27 @@ fn read_line(
             bytes.pop();
         }
     } else if limited.limit() == 0 {
-        input.skip_until(b'\n').map_err(failed)?;
+        input.skip_until(b'\n')?;
     }
     if bytes.len() > max_line {
-        return Err(format!("it has more than {max_line} bytes (--max-message)"));
+        let problem = format!("it has more than {max_line} bytes (--max-message)");
+        return Ok(Some(Err(problem)));
     }
-    match kind {
-        LineKind::Binary => Ok(Some(Line::Binary(bytes))),
-        LineKind::Text | LineKind::Hex => {
-            let text = String::from_utf8(bytes)
-                .map_err(|_| "it is not UTF-8; --binary sends any bytes".to_owned())?;
-            if matches!(kind, LineKind::Text) {
-                return Ok(Some(Line::Text(text)));
-            }
-            match from_hex(&text) {
-                Some(bytes) => Ok(Some(Line::Binary(bytes))),
-                None => Err("it is not hexadecimal (--hex)".to_owned()),
-            }
-        }
+    Ok(Some(line_of(bytes, kind)))
+}
+
+fn line_of(bytes: Vec<u8>, kind: LineKind) -> Result<Line, String> {
+    if matches!(kind, LineKind::Binary) {
+        return Ok(Line::Binary(bytes));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| "it is not UTF-8; --binary sends any bytes".to_owned())?;
+    if matches!(kind, LineKind::Text) {
+        return Ok(Line::Text(text));
+    }
+    match from_hex(&text) {
+        Some(bytes) => Ok(Line::Binary(bytes)),
+        None => Err("it is not hexadecimal (--hex)".to_owned()),
     }
 }
 
@@ -140,7 +181,30 @@ mod tests {
     use super::*;
 
     fn lines(mut input: &[u8], kind: LineKind) -> Vec<Result<Line, String>> {
-        std::iter::from_fn(|| read_line(&mut input, kind, 4).transpose()).collect()
+        std::iter::from_fn(|| read_line(&mut input, kind, 4).unwrap()).collect()
+    }
+
+    /// A terminal that is gone.
+    struct Gone;
+
+    impl Read for Gone {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_read_is_not_read_again() {
+        let taken = std::cell::RefCell::new(Vec::new());
+        let mut input = io::BufReader::new((&b"one\n"[..]).chain(Gone));
+        read_lines(&mut input, LineKind::Text, 4, |line| {
+            taken.borrow_mut().push(line);
+            taken.borrow().len() < 10
+        });
+        let taken = taken.into_inner();
+        assert_eq!((taken.len(), &taken[0]), (2, &text("one")));
+        let problem = taken[1].as_ref().unwrap_err();
+        assert!(problem.contains("line 2 of the input: it cannot be read"));
     }
 
     fn text(text: &str) -> Result<Line, String> {

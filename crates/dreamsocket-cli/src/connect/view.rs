@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::input::{self, Line};
 use super::output::Chunk;
 use crate::args::ConnectArgs;
-use crate::escape::{escape, to_hex};
+use crate::escape::{escape, escape_json, to_hex};
 use crate::failure::explain;
 
 /// What breaks a line of a message is followed by as much space as its first line has before it.
@@ -260,7 +260,9 @@ impl View {
     /// A line of JSON, with the seconds since connecting.
     fn json(&self, mut event: Value) -> Vec<Chunk> {
         event["time"] = self.since.elapsed().as_secs_f64().into();
-        vec![Chunk::Out(format!("{event}\n").into_bytes())]
+        let line = event.to_string();
+        let line = escape_json(&line) + "\n";
+        vec![Chunk::Out(line.into_owned().into_bytes())]
     }
 }
 
@@ -358,5 +360,8 @@ mod tests {
         assert_eq!(shown, "\u{1b}raw\n");
         let shown = text(&view(Mode::Json, false).message(&message));
         assert!(shown.contains("\\u001braw"), "{shown}");
+        let message = Received::Text("\u{9b}31m".into());
+        let shown = text(&view(Mode::Json, false).message(&message));
+        assert!(shown.contains("\\u009b31m"), "{shown}");
     }
 }

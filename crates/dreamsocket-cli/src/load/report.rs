@@ -52,7 +52,8 @@ impl<'a> Report<'a> {
 
     /// Whether every connection was opened and stayed, and every message was sent and answered.
     pub(super) fn is_well(&self) -> bool {
-        self.failures.is_empty()
+        self.opened == self.args.connections.get()
+            && self.failures.is_empty()
             && self.closes.is_empty()
             && self.unsent == 0
             && self.answered == self.sent
@@ -76,6 +77,9 @@ impl<'a> Report<'a> {
             args.size,
             args.duration.as_secs_f64(),
         )?;
+        if self.times.is_interrupted {
+            writeln!(out, "interrupted: the figures are of what was done by then")?;
+        }
         let opening = self.times.opening.as_secs_f64();
         writeln!(
             out,
@@ -161,6 +165,7 @@ impl<'a> Report<'a> {
             "rate": args.rate,
             "size": args.size,
             "duration": args.duration.as_secs_f64(),
+            "interrupted": self.times.is_interrupted,
             "opened": self.opened,
             "opening_seconds": self.times.opening.as_secs_f64(),
             "failures": self.failures,

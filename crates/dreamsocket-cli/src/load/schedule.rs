@@ -27,6 +27,22 @@ impl Schedule {
         // Within ten days, the longest time that can be asked for, by a rate of 0.001 at least.
         Duration::try_from_secs_f64(periods / self.rate).unwrap_or(Duration::MAX)
     }
+
+    /// How many messages are due on this connection in so long a time.
+    pub(super) fn due_within(&self, connection: usize, time: Duration) -> u64 {
+        // Not one by one: there may be millions.
+        let due = (time.as_secs_f64() * self.rate).ceil();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast to an integer is cut to what it holds"
+        )]
+        let mut due = due as u64;
+        while due > 0 && self.due(connection, due - 1) >= time {
+            due -= 1;
+        }
+        due
+    }
 }
 
 /// From when the latency of a message counts that is sent now: when it was due. A message that was not held up by an earlier
@@ -55,6 +71,12 @@ mod tests {
         assert_eq!((due(0, 1), due(0, 9), due(2, 9)), (100, 900, 950));
         assert!(schedule.due(3, 9) < schedule.duration);
         assert_eq!(schedule.due(0, 10), schedule.duration);
+        let within = |connection, milliseconds| {
+            schedule.due_within(connection, Duration::from_millis(milliseconds))
+        };
+        assert_eq!((within(0, 0), within(0, 1), within(0, 100)), (0, 1, 1));
+        assert_eq!((within(0, 101), within(3, 175), within(3, 176)), (2, 1, 2));
+        assert_eq!((within(0, 1000), within(3, 1000)), (10, 10));
     }
 
     #[test]

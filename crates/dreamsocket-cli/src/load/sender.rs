@@ -14,21 +14,23 @@ use super::schedule::counts_from;
 use super::tally::Tally;
 use crate::interrupt::Interrupt;
 
+/// Tells which connection it is and how many messages it sent.
 pub(super) async fn run(
     index: usize,
     plan: Arc<Plan>,
     tally: Arc<Tally>,
     mut started: watch::Receiver<Option<Instant>>,
     mut interrupt: Interrupt,
-) {
+) -> (usize, u64) {
     let opened = tokio::select! {
         opened = open(index, &plan, &tally) => opened,
         () = interrupt.wait() => None,
     };
     tally.tried();
     let Some(mut socket) = opened else {
-        return;
+        return (index, 0);
     };
+    let mut sent = 0;
     let is_ours = match wait_for_start(&tally, &mut socket, &mut started, &mut interrupt).await {
         Start::At(start) => {
             let mut exchange = Exchange {
@@ -42,7 +44,7 @@ pub(super) async fn run(
                 is_held_up: false,
             };
             let is_ours = exchange.run(&mut socket, &mut interrupt).await;
-            exchange.count_unsent();
+            sent = exchange.number;
             is_ours
         }
         Start::Never => true,
@@ -54,6 +56,7 @@ pub(super) async fn run(
         tally.closed(socket.closed());
     }
     tally.open.fetch_sub(1, Ordering::Relaxed);
+    (index, sent)
 }
 
 async fn open(index: usize, plan: &Plan, tally: &Tally) -> Option<Socket> {
@@ -223,24 +226,5 @@ impl Exchange<'_> {
                 self.tally.unexpected.fetch_add(1, Ordering::Relaxed);
             }
         }
-    }
-
-    /// Those that were due and never sent.
-    fn count_unsent(&self) {
-        let schedule = &self.plan.schedule;
-        let elapsed = self.start.elapsed().min(self.sends_for);
-        // Not one by one: there may be millions.
-        let due = (elapsed.as_secs_f64() * schedule.rate).ceil();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a cast to an integer is cut to what it holds"
-        )]
-        let mut due = due as u64;
-        while due > self.number && schedule.due(self.index, due - 1) >= elapsed {
-            due -= 1;
-        }
-        let unsent = due.saturating_sub(self.number);
-        self.tally.unsent.fetch_add(unsent, Ordering::Relaxed);
     }
 }

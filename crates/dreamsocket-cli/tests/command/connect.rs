@@ -1,5 +1,8 @@
 //! `connect`: pipes, what is told of an end, and exit codes.
 
+#[cfg(unix)]
+use std::time::Duration;
+
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
@@ -44,7 +47,12 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     stdin.write_all(b"one\n").await.unwrap();
     assert_eq!(within(lines.next_line()).await.unwrap().unwrap(), "one");
     drop(lines);
-    stdin.write_all(b"two\n").await.unwrap();
+    // More than one: a process that another test starts may hold the other end for a moment.
+    tokio::spawn(async move {
+        while stdin.write_all(b"two\n").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
     let done = finish(child).await;
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(!done.err.contains("panicked"), "{}", done.err);
@@ -152,6 +160,65 @@ async fn what_was_read_and_not_sent_is_a_loss() {
     let url = format!("{}/close/1000", serve().await);
     let done = run(&["connect", &url], &b"line\n".repeat(100_000)).await;
     done.expect(1, "");
+    let line = "dreamsocket: lines of the input were not sent";
+    assert!(done.err.contains(line), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_reader_may_leave_in_the_middle_of_much() {
+    let url = format!("{}/echo", serve().await);
+    let mut child = command(&["connect", &url]).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::spawn(async move { stdin.write_all(&b"line\n".repeat(100_000)).await });
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(within(lines.next_line()).await.unwrap().unwrap(), "line");
+    drop(lines);
+    let done = finish(child).await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+}
+
+#[tokio::test]
+async fn what_a_lost_connection_had_taken_is_a_loss_for_whoever_connects_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", listener.local_addr().unwrap());
+    let server = async {
+        let mut stream = accept(&listener).await;
+        stream.read_u8().await.unwrap();
+        drop(stream);
+        let mut stream = accept(&listener).await;
+        stream
+            .write_all(b"\x81\x05again\x88\x02\x03\xe8")
+            .await
+            .unwrap();
+        // The answer to the close.
+        stream.read_exact(&mut [0; 8]).await.unwrap();
+    };
+    let arguments = ["connect", "-q", "--reconnect", "-n1", &url];
+    let (done, ()) = tokio::join!(run(&arguments, b"one\n"), server);
+    done.expect(1, "again\n");
+    let line = "dreamsocket: something that was sent may not have arrived\n";
+    assert_eq!(done.err, line);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_output_that_takes_nothing_is_a_failure() {
+    let url = format!("{}/echo", serve().await);
+    for arguments in [
+        &["connect", "-q", &*url][..],
+        &["load", "-q", "--json", "--duration", "0.1", &*url],
+        &["completions", "bash"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut child = command(arguments).stdout(full.unwrap()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // Not all of them read it.
+        let _ = stdin.write_all(b"line\n").await;
+        let done = finish(child).await;
+        assert_eq!(done.code, Some(1), "{arguments:?}: {}", done.err);
+        let line = "dreamsocket: the standard output cannot be written: No space left";
+        assert!(done.err.contains(line), "{}", done.err);
+    }
 }
 
 #[tokio::test]
@@ -320,4 +387,43 @@ async fn an_interrupt_closes_in_order() {
     let closed = within(lines.next_line()).await.unwrap().unwrap();
     assert!(closed.contains("\"code\":1000"), "{closed}");
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_ends_it_though_nobody_reads() {
+    for interrupts in [1, 2] {
+        let url = format!("{}/echo", serve().await);
+        let mut child = command(&["connect", "--json", &url]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        within(out.read_u8()).await.unwrap();
+        // Until the pipes, and all between them, hold no more.
+        let line = "x".repeat(1000) + "\n";
+        let fill = async { while stdin.write_all(line.as_bytes()).await.is_ok() {} };
+        let full = tokio::time::timeout(Duration::from_secs(2), fill).await;
+        assert!(full.is_err(), "it goes on");
+        for _ in 0..interrupts {
+            interrupt(&child).await;
+        }
+        let code = within(child.wait()).await.unwrap().code();
+        // A machine may be so busy that the first one is enough.
+        assert!(
+            code == Some(1) || (interrupts == 2 && code == Some(130)),
+            "{code:?}"
+        );
+        drop(out);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_before_there_is_a_connection_is_no_success() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{}/", listener.local_addr().unwrap());
+    let child = command(&["connect", &url]).spawn().unwrap();
+    // It has to listen for signals by now.
+    let _silent = within(listener.accept()).await.unwrap();
+    interrupt(&child).await;
+    assert_eq!(finish(child).await.code, Some(130));
 }

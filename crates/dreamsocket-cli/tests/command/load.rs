@@ -78,10 +78,17 @@ async fn closes_and_refusals_are_counted_by_kind() {
         (&result["opened"], &result["answered"]),
         (&3.into(), &0.into())
     );
+    let due = result["sent"].as_u64().unwrap() + result["unsent"].as_u64().unwrap();
+    assert_eq!(due, 15, "{result}");
 
     let (done, result) = load(&format!("{address}/refuses"), &few).await;
     assert_eq!(done.code, Some(4));
     assert_eq!(result["failures"]["refused with 403"], 3);
+    // What was due on connections that never were, counts.
+    assert_eq!(
+        (&result["sent"], &result["unsent"]),
+        (&0.into(), &15.into())
+    );
     assert!(done.err.contains("not you"), "{}", done.err);
 
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,6 +121,35 @@ async fn an_interrupt_ends_sending_and_nothing_is_lost() {
     assert_eq!(done.code, Some(0), "{result}");
     assert!(result["sent"].as_u64().unwrap() > 0, "{result}");
     assert_eq!(result["sent"], result["answered"]);
+    assert_eq!(result["interrupted"], true);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_while_connections_are_opened_is_no_success() {
+    let url = format!("{}/echo", serve().await);
+    let mut child = command(&["load", &url, "--ramp", "600"]).spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = within(progress.next_line()).await.unwrap().unwrap();
+    assert!(line.contains("open 1 of 10"), "{line}");
+    interrupt(&child).await;
+    let done = finish(child).await;
+    assert_eq!(done.code, Some(1), "{}", done.out);
+    assert!(done.out.contains("opened      1 of 10"), "{}", done.out);
+    assert!(done.out.contains("\ninterrupted: "), "{}", done.out);
+    let last = progress.next_line().await.unwrap().unwrap();
+    assert!(
+        last.starts_with("dreamsocket: not every connection"),
+        "{last}"
+    );
+}
+
+#[tokio::test]
+async fn answers_that_are_too_long_are_not_asked_for() {
+    let sizes = ["--size", "2KiB", "--max-message", "1KiB"];
+    let done = run(&[&["load", "localhost:1/"], &sizes[..]].concat(), b"").await;
+    done.expect(2, "");
+    assert!(done.err.contains("--max-message 1024"), "{}", done.err);
 }
 
 /// Answers the handshake, and when something comes reads nothing for a second; then sends back what came, unmasked.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{
-    CloseCode, Engine, Event, InvalidClose, MAX_CONTROL_PAYLOAD, MessageKind, Role, Text,
+    CloseCode, Engine, Event, InvalidClose, MAX_CONTROL_PAYLOAD, MessageKind, PingError, Role, Text,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -35,8 +35,8 @@ pub(super) struct Link<T> {
     input: BytesMut,
     /// Bytes encoded and not written.
     output: BytesMut,
-    /// How many bytes were written, around its end: only whether it changes counts.
-    written: usize,
+    /// How many bytes were written.
+    written: u64,
     /// Whether the system has not taken everything yet, TLS's records among it.
     is_waiting: bool,
     /// Whether a write has failed.
@@ -105,18 +105,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         self.flush().await
     }
 
+    pub(super) const fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Takes a message if there is room, and writes what the system takes at once.
     pub(super) fn try_send(
         &mut self,
         kind: MessageKind,
         payload: &[u8],
     ) -> Result<(), SocketError> {
-        self.check_room()?;
+        self.make_room()?;
         self.engine
             .encode_message(kind, payload, mask_key, &mut self.output)
             .map_err(|_| SocketError::Closed)?;
-        self.write_some();
-        Ok(())
+        self.write_some()
     }
 
     /// As [`try_send`](Self::try_send), for a ping.
@@ -124,17 +127,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SocketError::PingTooLong { got: payload.len() });
         }
-        self.check_room()?;
-        // What waits in the engine is encoded whenever there is room, so the only reason left is that we have closed.
-        self.engine.ping(payload).map_err(|_| SocketError::Closed)?;
-        self.write_some();
-        Ok(())
+        self.make_room()?;
+        self.engine.ping(payload).map_err(|error| match error {
+            PingError::TooMany { .. } => SocketError::EarlierWaits,
+            _ => SocketError::Closed,
+        })?;
+        // At once, so that no later message passes it.
+        self.encode_control();
+        self.write_some()
     }
 
-    fn check_room(&self) -> Result<(), SocketError> {
+    /// What waits in the engine goes first.
+    fn make_room(&mut self) -> Result<(), SocketError> {
         if self.closing.is_some() || self.closed.is_some() || self.is_broken {
             return Err(SocketError::Closed);
         }
+        self.encode_control();
         if self.output.len() >= MAX_BEFORE_SENDS {
             return Err(SocketError::EarlierWaits);
         }
@@ -142,8 +150,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
     }
 
     /// Nobody is woken when there is room again: the next call asks.
-    fn write_some(&mut self) {
+    fn write_some(&mut self) -> Result<(), SocketError> {
         let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
+        if self.is_broken {
+            return Err(SocketError::Closed);
+        }
+        Ok(())
     }
 
     pub(super) const fn is_sent(&self) -> bool {
@@ -345,7 +357,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Link<T> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(count);
-            self.written = self.written.wrapping_add(count);
+            self.written = self.written.saturating_add(count as u64);
         }
         Pin::new(&mut self.io).poll_flush(context)
     }
@@ -439,6 +451,44 @@ mod tests {
         assert_eq!(link.try_send(binary, b"4"), Err(SocketError::Closed));
         let long = link.try_ping(&[0; 126]);
         assert_eq!(long, Err(SocketError::PingTooLong { got: 126 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_behind_a_message_go_in_order() {
+        let (mut link, mut far) = link();
+        link.try_send(MessageKind::Binary, &[1; 2000]).unwrap();
+        assert!(!link.is_sent(), "the pings find no room in the system");
+        for number in 0..200_u8 {
+            link.try_ping(&[number]).unwrap();
+        }
+        link.try_send(MessageKind::Text, b"last").unwrap();
+
+        let mut received = vec![0; 8 + 2000 + 200 * 7 + 10];
+        let (progress, read) = tokio::join!(link.receive_or_sent(), far.read_exact(&mut received));
+        assert_eq!(
+            (progress, read.unwrap()),
+            (Some(Progress::Sent), received.len())
+        );
+        let written = u64::try_from(received.len()).unwrap();
+        assert_eq!(link.written(), written);
+        for (number, ping) in received[8 + 2000..][..200 * 7].chunks(7).enumerate() {
+            assert_eq!(ping[..2], [0x89, 0x81]);
+            assert_eq!(usize::from(ping[6] ^ ping[2]), number);
+        }
+        assert_eq!(received[received.len() - 10..][..2], [0x81, 0x84]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_fails_at_once_is_told_at_once() {
+        for is_ping in [false, true] {
+            let (mut link, far) = link();
+            drop(far);
+            let sent = match is_ping {
+                true => link.try_ping(b""),
+                false => link.try_send(MessageKind::Text, b"lost"),
+            };
+            assert_eq!(sent, Err(SocketError::Closed));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -237,6 +237,13 @@ impl Socket {
         self.link.is_sent()
     }
 
+    /// How many bytes the system has taken since the handshake, frame headers among them, and before TLS: whether a large
+    /// message goes on or stands still.
+    #[must_use]
+    pub const fn bytes_written(&self) -> u64 {
+        self.link.written()
+    }
+
     /// The next thing that comes, as [`receive`](Self::receive), or, if something waits to be sent, that all of it is
     /// written, whichever is first. `None` when the connection has ended. The future may be dropped and nothing is lost.
     ///
