@@ -184,6 +184,8 @@ impl Talk {
         // When the last message came, or the last of ours was taken.
         let mut active = Instant::now();
         let mut written = socket.bytes_written();
+        // The same at the last ping: what is still taken is a sign of life.
+        let mut pinged = written;
         loop {
             if self.left == Some(0) {
                 return End::Ours(1000, "");
@@ -206,6 +208,10 @@ impl Talk {
                     active = Instant::now();
                 }
                 () = pings.due() => {
+                    if !is_sent && socket.bytes_written() != pinged {
+                        pings.hear(Instant::now());
+                    }
+                    pinged = socket.bytes_written();
                     if pings.are_unanswered(Instant::now()) {
                         return End::Theirs(lost("no pong"));
                     }

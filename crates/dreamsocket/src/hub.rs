@@ -236,7 +236,8 @@ impl Hub {
     }
 
     /// Waits until a drain has started and all WebSockets have ended, at most until the drain time and the time for
-    /// `on_close` are up. Pages of an inspector are told within that time, and waited for a second at most.
+    /// `on_close` are up. Pages of an inspector are told within that time, and waited for a second at most; after a drain that had
+    /// to be cut they are not waited for.
     pub async fn drained(&self) -> DrainReport {
         let deadline = self.end(self.draining().await);
         let mut count = self.inner.count.subscribe();

@@ -268,8 +268,19 @@ async fn be_a_client(kept: &Kept) {
 async fn be_watched(kept: &Kept) {
     let hub = Hub::new(Config::default());
     let inspector = dreamsocket::inspector::Inspector::new(&hub);
+    // What came before has to be told to its end.
+    let is_quiet = async {
+        while kept.sum("dreamsocket_connections", "") > 0.0
+            || kept.sum("dreamsocket_closes_total", "")
+                < kept.sum("dreamsocket_connections_opened_total", "")
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let is_quiet = tokio::time::timeout(PATIENCE, is_quiet).await;
+    is_quiet.unwrap();
     let router = Router::new().nest_service("/inspect", inspector);
-    let server = Server::new(router).with_hub(hub);
+    let server = Server::new(router).with_hub(hub.clone());
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/inspect/live", server.local_addr());
     let running = tokio::spawn(server.run_until_drained());
@@ -289,7 +300,9 @@ async fn be_watched(kept: &Kept) {
     }
     assert_eq!(told(), before);
     page.close(1000, "").await.unwrap();
-    running.abort();
+    // Waits for the pages, too.
+    hub.drain();
+    running.await.unwrap().unwrap();
     assert_eq!(told(), before);
 }
 

@@ -19,7 +19,7 @@ use super::view::{TopicsView, View};
 use crate::action::{Action, continue_connection, stop_connection_with};
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::error::{BoxError, Close};
+use crate::error::{BoxError, Close, SendError};
 use crate::message::Message;
 use crate::origin::OriginPolicy;
 use crate::rate::Rate;
@@ -34,6 +34,9 @@ const TOPICS: usize = 20;
 
 /// What a page is closed with when the drain is over. The page knows it.
 const DRAINED: &str = "drained";
+
+/// What it says when there were connections left at its end.
+const CUT: &str = "the drain is over";
 
 /// How many pages look at the same time.
 const VIEWERS: usize = 16;
@@ -119,9 +122,14 @@ async fn on_message(
         connections: look.window(&watching.view).await,
         topics: inspector.topics(&TopicsView::of(TOPICS)).await,
     };
-    connection.send_json(&update).await?;
+    match connection.try_send_json(&update) {
+        // A page that does not read gets the next one, and no drain waits for it.
+        Ok(()) | Err(SendError::Full) => {}
+        Err(error) => return Err(error.into()),
+    }
     if is_over {
-        return Ok(stop_connection_with(CloseCode::GOING_AWAY, DRAINED));
+        let reason = if inspector.is_over() { DRAINED } else { CUT };
+        return Ok(stop_connection_with(CloseCode::GOING_AWAY, reason));
     }
     Ok(continue_connection())
 }
