@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 
-import { ROOT, launchChromium, startExample } from "./chromium.js";
+import { ROOT, launchChromium, playServer, startExample } from "./chromium.js";
 
 const SCREENSHOTS = `${ROOT}target/browser/`;
 const WIDE = { width: 1180, height: 860 };
@@ -36,10 +36,12 @@ afterEach(async () => {
   assert.deepEqual(found, []);
 });
 
-async function openPage({ viewport = WIDE, colorScheme = "light", hasTouch = false, name = "" } = {}) {
+/// `scripts` run before the page's own.
+async function openPage({ viewport = WIDE, colorScheme = "light", hasTouch = false, name = "", scripts = [] } = {}) {
   const context = await browser.newContext({ viewport, colorScheme, hasTouch });
   context.setDefaultTimeout(20_000);
   contexts.push(context);
+  for (const script of scripts) await context.addInitScript(script);
   const page = await context.newPage();
   page.on("pageerror", (error) => wrongs.push(String(error)));
   page.on("console", (message) => /Content Security Policy/.test(message.text()) && wrongs.push(message.text()));
@@ -158,6 +160,19 @@ test("a page that has lost the server comes back, and sees what there is", async
   await draw(page, [[20, 80], [80, 20]]);
   await waitForSame([page], isMoreThan(1_000));
   await second.stop();
+});
+
+/// Opens a page to which the test itself says what the server would; it has said an empty picture.
+async function openPlayed(...scripts) {
+  const tellPicture = () => addEventListener("load", () => tell([1, 1, 0]));
+  return openPage({ scripts: [playServer, ...scripts, tellPicture] });
+}
+
+test("a page that has missed cursors shows none until they move", async () => {
+  const page = await openPlayed();
+  const cursor = (person) => [3, person, 0, 255, 127, 255, 127, 5, 64 + person];
+  await page.evaluate((all) => all.forEach(tell), [cursor(2), cursor(3), [5], cursor(4)]);
+  assert.deepEqual(await page.locator(".cursor").allInnerTexts(), ["D"]);
 });
 
 test("the page looks right, wide and narrow, light and dark", async () => {

@@ -82,6 +82,7 @@ function hear(from, told) {
     case "changes": change(told.changes); break;
     case "cursor": if (told.person !== me) showCursor(told); break;
     case "left": removeCursor(told.person); break;
+    case "missed cursors": removeCursors(); break;
   }
 }
 
@@ -142,6 +143,11 @@ function showCursor({ person, at, colour, name }) {
 function removeCursor(person) {
   cursors.get(person)?.element.remove();
   cursors.delete(person);
+}
+
+function removeCursors() {
+  find("cursors").replaceChildren();
+  cursors.clear();
 }
 
 // What the pointer does: mouse, finger or pen.

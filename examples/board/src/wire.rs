@@ -20,6 +20,7 @@
 //! | 2 | changes | what was drawn since |
 //! | 3 | person `u16`, a point, colour `u8`, the name in UTF-8 | somebody points there |
 //! | 4 | person `u16` | somebody has left |
+//! | 5 | | some of the two before are missing here: nobody points anywhere until it is told anew |
 //!
 //! A change is one of
 //!
@@ -167,6 +168,10 @@ pub(crate) fn left(person: u16) -> Vec<u8> {
     let mut bytes = vec![4];
     bytes.put_u16_le(person);
     bytes
+}
+
+pub(crate) fn missed_cursors() -> Vec<u8> {
+    vec![5]
 }
 
 #[cfg(test)]
