@@ -162,6 +162,17 @@ test("a page that has lost the server comes back, and sees what there is", async
   await second.stop();
 });
 
+test("where storage is blocked there is a board, too", async () => {
+  const page = await openPage({
+    name: "Ada",
+    scripts: [() => Object.defineProperty(window, "localStorage", { get() { throw new DOMException("blocked", "SecurityError"); } })],
+  });
+  await draw(page, [[20, 20], [80, 80]]);
+  await waitForSame([page], isMoreThan(1_000));
+  await page.getByRole("button", { name: "Clear" }).click();
+  await waitForSame([page], isBlank);
+});
+
 /// Opens a page to which the test itself says what the server would; it has said an empty picture.
 async function openPlayed(...scripts) {
   const tellPicture = () => addEventListener("load", () => tell([1, 1, 0]));

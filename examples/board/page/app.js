@@ -66,6 +66,23 @@ function sayName() {
   if (name !== "") send(wire.name(name));
 }
 
+/// The name that this browser knows. Where storage is blocked, it knows none.
+function recallName() {
+  try {
+    return localStorage.getItem("name") ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keepName(name) {
+  try {
+    localStorage.setItem("name", name);
+  } catch {
+    // It holds for as long as the page is open.
+  }
+}
+
 // What the server tells.
 
 function hear(from, told) {
@@ -235,9 +252,9 @@ addEventListener("keydown", (event) => {
   undo();
 });
 tools.addEventListener("submit", (event) => event.preventDefault());
-nameField.value = localStorage.getItem("name") ?? "";
+nameField.value = recallName();
 nameField.addEventListener("change", () => {
-  localStorage.setItem("name", nameField.value.trim());
+  keepName(nameField.value.trim());
   sayName();
 });
 
