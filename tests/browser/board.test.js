@@ -162,6 +162,26 @@ test("a page that has lost the server comes back, and sees what there is", async
   await second.stop();
 });
 
+test("a name that was pasted with control characters is cleaned, also one that was kept so", async () => {
+  const ada = await openPage();
+  const grace = await openPage();
+  const cursor = ada.locator(".cursor span");
+  await grace.getByLabel("Your name").fill("Grace\tB.\u0007 Hopper ");
+  await grace.getByLabel("Your name").blur();
+  assert.equal(await grace.getByLabel("Your name").inputValue(), "Grace B. Hopper");
+  await draw(grace, [[50, 50]]);
+  await cursor.filter({ hasText: "Grace B. Hopper" }).waitFor();
+
+  await grace.evaluate(() => localStorage.setItem("name", "\u0000Grace\u0085Hopper"));
+  await grace.reload();
+  await waitForState(grace, "Connected");
+  await draw(grace, [[60, 60]]);
+  await cursor.filter({ hasText: /^Grace Hopper$/ }).waitFor();
+  await waitForState(grace, "Connected");
+  await grace.getByRole("button", { name: "Clear" }).click();
+  await waitForSame([ada, grace], isBlank);
+});
+
 test("where storage is blocked there is a board, too", async () => {
   const page = await openPage({
     name: "Ada",
@@ -178,6 +198,26 @@ async function openPlayed(...scripts) {
   const tellPicture = () => addEventListener("load", () => tell([1, 1, 0]));
   return openPage({ scripts: [playServer, ...scripts, tellPicture] });
 }
+
+test("waits grow until a connection has lasted", async () => {
+  const page = await openPlayed(() => {
+    window.waits = [];
+    window.now = 1_000_000;
+    performance.now = () => now;
+    Math.random = () => 1;
+    window.setTimeout = (run, wait) => (waits.push(wait), queueMicrotask(run), 0);
+  });
+  const waits = await page.evaluate(async () => {
+    for (const lasts of [0, 100, 4_000, 6_000, 0]) {
+      now += lasts;
+      hangUp();
+      await null;
+      tell([1, 1, 0]);
+    }
+    return waits;
+  });
+  assert.deepEqual(waits, [500, 1_000, 2_000, 500, 1_000]);
+});
 
 test("a page that has missed cursors shows none until they move", async () => {
   const page = await openPlayed();

@@ -8,6 +8,7 @@ const MOST_POINTS = 400; // In one message.
 const CURSOR_LASTS = 4_000;
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
+const STEADY_TIME = 5_000; // A connection that lived this long starts the waits from the beginning.
 
 const find = (id) => document.getElementById(id);
 const place = find("board");
@@ -24,6 +25,7 @@ new ResizeObserver(([{ contentRect }]) => {
 let socket = null;
 let me = 0;
 let attempts = 0;
+let connectedAt = Infinity; // When the picture came.
 
 /// Strokes of this page that the server has not told of in full, in the order in which they were begun:
 /// `{ pen, points, sent, told, number, isOver }`. `number` is known when the server has told of its beginning.
@@ -44,8 +46,9 @@ function connect() {
     pending = [];
     current = null;
     board.drawOwn(pending);
-    find("cursors").replaceChildren();
-    cursors.clear();
+    removeCursors();
+    if (performance.now() - connectedAt > STEADY_TIME) attempts = 0;
+    connectedAt = Infinity;
     // Half of the wait is chance, so that all who lost the same server do not come back in the same moment.
     const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts);
     attempts += 1;
@@ -61,8 +64,11 @@ function showState(state, text) {
   find("state-text").textContent = text;
 }
 
+/// What was typed or pasted, as the server takes it: on one line, without control characters.
+const ownName = () => nameField.value.replace(/[\s\p{Cc}]+/gu, " ").trim();
+
 function sayName() {
-  const name = nameField.value.trim();
+  const name = ownName();
   if (name !== "") send(wire.name(name));
 }
 
@@ -90,7 +96,7 @@ function hear(from, told) {
     case "picture":
       socket = from;
       me = told.me;
-      attempts = 0;
+      connectedAt = performance.now();
       board.reset();
       change(told.changes);
       sayName();
@@ -254,7 +260,8 @@ addEventListener("keydown", (event) => {
 tools.addEventListener("submit", (event) => event.preventDefault());
 nameField.value = recallName();
 nameField.addEventListener("change", () => {
-  keepName(nameField.value.trim());
+  nameField.value = ownName();
+  keepName(nameField.value);
   sayName();
 });
 

@@ -104,7 +104,9 @@ fn obey(person: &mut Person, ask: Ask, board: &Board) {
             None
         }
         Ask::Name(name) => {
-            person.name = name.into();
+            if let Some(name) = name {
+                person.name = name.into();
+            }
             None
         }
     };
