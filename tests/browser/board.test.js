@@ -226,6 +226,31 @@ test("a page that has missed cursors shows none until they move", async () => {
   assert.deepEqual(await page.locator(".cursor").allInnerTexts(), ["D"]);
 });
 
+test("however much goes, all is drawn anew once for a frame", async () => {
+  const page = await openPlayed();
+  const begin = (stroke) => [1, stroke, 0, 0, 0, 0, 0, 5, 24, 1, 0, stroke, 100, 0, 100];
+  const strokes = Array.from({ length: 100 }, (_, at) => at + 1);
+  await page.evaluate((changes) => tell([2, ...changes]), strokes.flatMap(begin));
+  const { drawn } = await look(page);
+  const cleared = await page.evaluate(async ({ gone, more }) => {
+    let count = 0;
+    const { clearRect } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+      count += this.canvas.id === "picture" ? 1 : 0;
+      clearRect.apply(this, box);
+    };
+    for (const stroke of gone) tell([2, 3, stroke, 0, 0, 0]);
+    tell([2, ...more]);
+    const counts = [count];
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    return [...counts, count];
+  }, { gone: strokes.slice(0, 99), more: begin(101) });
+  assert.deepEqual(cleared, [0, 1]);
+  // Two are left, at the right end.
+  const left = (await look(page)).drawn;
+  assert.ok(left > 0 && left < drawn, `${left} of ${drawn}`);
+});
+
 test("the page looks right, wide and narrow, light and dark", async () => {
   const ada = await openPage({ name: "Ada" });
   const grace = await openPage({ name: "Grace", colorScheme: "dark", viewport: PHONE });

@@ -110,12 +110,10 @@ function hear(from, told) {
 }
 
 function change(changes) {
-  let isLess = false;
   for (const change of changes) {
-    isLess = board.change(change) || isLess;
+    board.change(change);
     own(change);
   }
-  if (isLess) board.redraw();
   board.drawOwn(pending);
   find("hint").hidden = board.strokes.size > 0 || pending.length > 0;
 }
