@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 
-import { ROOT, launchChromium, startExample } from "./chromium.js";
+import { ROOT, launchChromium, playServer, startExample } from "./chromium.js";
 
 const SCREENSHOTS = `${ROOT}target/browser/`;
 const WIDE = { width: 1180, height: 860 };
@@ -36,10 +36,12 @@ afterEach(async () => {
   assert.deepEqual(found, []);
 });
 
-async function openPage({ viewport = WIDE, colorScheme = "light", hasTouch = false, name = "" } = {}) {
+/// `scripts` run before the page's own.
+async function openPage({ viewport = WIDE, colorScheme = "light", hasTouch = false, name = "", scripts = [] } = {}) {
   const context = await browser.newContext({ viewport, colorScheme, hasTouch });
   context.setDefaultTimeout(20_000);
   contexts.push(context);
+  for (const script of scripts) await context.addInitScript(script);
   const page = await context.newPage();
   page.on("pageerror", (error) => wrongs.push(String(error)));
   page.on("console", (message) => /Content Security Policy/.test(message.text()) && wrongs.push(message.text()));
@@ -158,6 +160,95 @@ test("a page that has lost the server comes back, and sees what there is", async
   await draw(page, [[20, 80], [80, 20]]);
   await waitForSame([page], isMoreThan(1_000));
   await second.stop();
+});
+
+test("a name that was pasted with control characters is cleaned, also one that was kept so", async () => {
+  const ada = await openPage();
+  const grace = await openPage();
+  const cursor = ada.locator(".cursor span");
+  await grace.getByLabel("Your name").fill("Grace\tB.\u0007 Hopper ");
+  await grace.getByLabel("Your name").blur();
+  assert.equal(await grace.getByLabel("Your name").inputValue(), "Grace B. Hopper");
+  await draw(grace, [[50, 50]]);
+  await cursor.filter({ hasText: "Grace B. Hopper" }).waitFor();
+
+  await grace.evaluate(() => localStorage.setItem("name", "\u0000Grace\u0085Hopper"));
+  await grace.reload();
+  await waitForState(grace, "Connected");
+  await draw(grace, [[60, 60]]);
+  await cursor.filter({ hasText: /^Grace Hopper$/ }).waitFor();
+  await waitForState(grace, "Connected");
+  await grace.getByRole("button", { name: "Clear" }).click();
+  await waitForSame([ada, grace], isBlank);
+});
+
+test("where storage is blocked there is a board, too", async () => {
+  const page = await openPage({
+    name: "Ada",
+    scripts: [() => Object.defineProperty(window, "localStorage", { get() { throw new DOMException("blocked", "SecurityError"); } })],
+  });
+  await draw(page, [[20, 20], [80, 80]]);
+  await waitForSame([page], isMoreThan(1_000));
+  await page.getByRole("button", { name: "Clear" }).click();
+  await waitForSame([page], isBlank);
+});
+
+/// Opens a page to which the test itself says what the server would; it has said an empty picture.
+async function openPlayed(...scripts) {
+  const tellPicture = () => addEventListener("load", () => tell([1, 1, 0]));
+  return openPage({ scripts: [playServer, ...scripts, tellPicture] });
+}
+
+test("waits grow until a connection has lasted", async () => {
+  const page = await openPlayed(() => {
+    window.waits = [];
+    window.now = 1_000_000;
+    performance.now = () => now;
+    Math.random = () => 1;
+    window.setTimeout = (run, wait) => (waits.push(wait), queueMicrotask(run), 0);
+  });
+  const waits = await page.evaluate(async () => {
+    for (const lasts of [0, 100, 4_000, 6_000, 0]) {
+      now += lasts;
+      hangUp();
+      await null;
+      tell([1, 1, 0]);
+    }
+    return waits;
+  });
+  assert.deepEqual(waits, [500, 1_000, 2_000, 500, 1_000]);
+});
+
+test("a page that has missed cursors shows none until they move", async () => {
+  const page = await openPlayed();
+  const cursor = (person) => [3, person, 0, 255, 127, 255, 127, 5, 64 + person];
+  await page.evaluate((all) => all.forEach(tell), [cursor(2), cursor(3), [5], cursor(4)]);
+  assert.deepEqual(await page.locator(".cursor").allInnerTexts(), ["D"]);
+});
+
+test("however much goes, all is drawn anew once for a frame", async () => {
+  const page = await openPlayed();
+  const begin = (stroke) => [1, stroke, 0, 0, 0, 0, 0, 5, 24, 1, 0, stroke, 100, 0, 100];
+  const strokes = Array.from({ length: 100 }, (_, at) => at + 1);
+  await page.evaluate((changes) => tell([2, ...changes]), strokes.flatMap(begin));
+  const { drawn } = await look(page);
+  const cleared = await page.evaluate(async ({ gone, more }) => {
+    let count = 0;
+    const { clearRect } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+      count += this.canvas.id === "picture" ? 1 : 0;
+      clearRect.apply(this, box);
+    };
+    for (const stroke of gone) tell([2, 3, stroke, 0, 0, 0]);
+    tell([2, ...more]);
+    const counts = [count];
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    return [...counts, count];
+  }, { gone: strokes.slice(0, 99), more: begin(101) });
+  assert.deepEqual(cleared, [0, 1]);
+  // Two are left, at the right end.
+  const left = (await look(page)).drawn;
+  assert.ok(left > 0 && left < drawn, `${left} of ${drawn}`);
 });
 
 test("the page looks right, wide and narrow, light and dark", async () => {

@@ -24,6 +24,20 @@ export async function startExample(name, flags) {
   throw new Error(`${name} did not start: exit ${await ended}`);
 }
 
+/// For what no real server does on demand: run in a page before its own scripts, it takes the server's place. What the page
+/// connects to is in `sockets`; `tell` has something come on the last of them, and `hangUp` closes it.
+export function playServer() {
+  window.sockets = [];
+  window.WebSocket = class {
+    constructor() {
+      sockets.push(this);
+    }
+    send() {}
+  };
+  window.tell = (bytes) => sockets.at(-1).onmessage({ data: Uint8Array.from(bytes).buffer });
+  window.hangUp = () => sockets.at(-1).onclose();
+}
+
 /// Each launch has a fresh user data directory.
 export function launchChromium(...more) {
   return chromium.launch({

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, afterEach, before, test as nodeTest } from "node:test";
 
-import { ROOT, launchChromium, startExample } from "./chromium.js";
+import { ROOT, launchChromium, playServer, startExample } from "./chromium.js";
 
 const SCREENSHOTS = `${ROOT}target/browser/`;
 const WIDE = { width: 1180, height: 760 };
@@ -36,10 +36,12 @@ afterEach(async () => {
   assert.deepEqual(found, []);
 });
 
-async function openPage(url, { viewport = WIDE, colorScheme = "light" } = {}) {
+/// `scripts` run before the page's own.
+async function openPage(url, { viewport = WIDE, colorScheme = "light", scripts = [] } = {}) {
   const context = await browser.newContext({ viewport, colorScheme });
   context.setDefaultTimeout(20_000);
   contexts.push(context);
+  for (const script of scripts) await context.addInitScript(script);
   const page = await context.newPage();
   page.on("pageerror", (error) => wrongs.push(String(error)));
   page.on("console", (message) => /Content Security Policy/.test(message.text()) && wrongs.push(message.text()));
@@ -83,6 +85,26 @@ test("a page that has lost the server comes back", async () => {
   await waitForState(page, "Live");
   await waitForFigure(page, "sockets", /^1$/);
   await second.stop();
+});
+
+test("a server whose clock is set back is followed", async () => {
+  // What is there before the first sample has the number 0.
+  const tellNone = () => addEventListener("load", () => tell(new Uint8Array(40)));
+  const page = await openPage(server.where, { scripts: [playServer, tellNone] });
+  const sample = (number, at) => {
+    const view = new DataView(new ArrayBuffer(40));
+    view.setUint32(0, number, true);
+    view.setUint32(4, number, true);
+    view.setFloat64(8, at, true);
+    return [...new Uint8Array(view.buffer)];
+  };
+  const hour = 3_600_000;
+  await page.evaluate((all) => all.forEach(tell), [1, 2, 3, 4].map((number) => sample(number, 2 * hour + number * 100)));
+  await waitForFigure(page, "rate", /^4$/);
+  await page.evaluate((all) => all.forEach(tell), [5, 6, 8].map((number) => sample(number, hour + number * 100)));
+  await waitForFigure(page, "sockets", /^8$/);
+  assert.equal(await page.locator("#rate").innerText(), "3");
+  assert.equal(await page.locator("#skipped").innerText(), "1");
 });
 
 test("the page looks right, wide and narrow, light and dark", async () => {

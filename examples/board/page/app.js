@@ -8,6 +8,7 @@ const MOST_POINTS = 400; // In one message.
 const CURSOR_LASTS = 4_000;
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
+const STEADY_TIME = 5_000; // A connection that lived this long starts the waits from the beginning.
 
 const find = (id) => document.getElementById(id);
 const place = find("board");
@@ -24,6 +25,7 @@ new ResizeObserver(([{ contentRect }]) => {
 let socket = null;
 let me = 0;
 let attempts = 0;
+let connectedAt = Infinity; // When the picture came.
 
 /// Strokes of this page that the server has not told of in full, in the order in which they were begun:
 /// `{ pen, points, sent, told, number, isOver }`. `number` is known when the server has told of its beginning.
@@ -44,8 +46,9 @@ function connect() {
     pending = [];
     current = null;
     board.drawOwn(pending);
-    find("cursors").replaceChildren();
-    cursors.clear();
+    removeCursors();
+    if (performance.now() - connectedAt > STEADY_TIME) attempts = 0;
+    connectedAt = Infinity;
     // Half of the wait is chance, so that all who lost the same server do not come back in the same moment.
     const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts);
     attempts += 1;
@@ -61,9 +64,29 @@ function showState(state, text) {
   find("state-text").textContent = text;
 }
 
+/// What was typed or pasted, as the server takes it: on one line, without control characters.
+const ownName = () => nameField.value.replace(/[\s\p{Cc}]+/gu, " ").trim();
+
 function sayName() {
-  const name = nameField.value.trim();
+  const name = ownName();
   if (name !== "") send(wire.name(name));
+}
+
+/// The name that this browser knows. Where storage is blocked, it knows none.
+function recallName() {
+  try {
+    return localStorage.getItem("name") ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keepName(name) {
+  try {
+    localStorage.setItem("name", name);
+  } catch {
+    // It holds for as long as the page is open.
+  }
 }
 
 // What the server tells.
@@ -73,7 +96,7 @@ function hear(from, told) {
     case "picture":
       socket = from;
       me = told.me;
-      attempts = 0;
+      connectedAt = performance.now();
       board.reset();
       change(told.changes);
       sayName();
@@ -82,16 +105,15 @@ function hear(from, told) {
     case "changes": change(told.changes); break;
     case "cursor": if (told.person !== me) showCursor(told); break;
     case "left": removeCursor(told.person); break;
+    case "missed cursors": removeCursors(); break;
   }
 }
 
 function change(changes) {
-  let isLess = false;
   for (const change of changes) {
-    isLess = board.change(change) || isLess;
+    board.change(change);
     own(change);
   }
-  if (isLess) board.redraw();
   board.drawOwn(pending);
   find("hint").hidden = board.strokes.size > 0 || pending.length > 0;
 }
@@ -142,6 +164,11 @@ function showCursor({ person, at, colour, name }) {
 function removeCursor(person) {
   cursors.get(person)?.element.remove();
   cursors.delete(person);
+}
+
+function removeCursors() {
+  find("cursors").replaceChildren();
+  cursors.clear();
 }
 
 // What the pointer does: mouse, finger or pen.
@@ -229,9 +256,10 @@ addEventListener("keydown", (event) => {
   undo();
 });
 tools.addEventListener("submit", (event) => event.preventDefault());
-nameField.value = localStorage.getItem("name") ?? "";
+nameField.value = recallName();
 nameField.addEventListener("change", () => {
-  localStorage.setItem("name", nameField.value.trim());
+  nameField.value = ownName();
+  keepName(nameField.value);
   sayName();
 });
 

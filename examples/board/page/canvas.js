@@ -9,6 +9,7 @@ export class Board {
   #picture;
   #overlay;
   #colours = [];
+  #frame = 0; // In which everything is drawn anew, if it is to be.
   strokes = new Map(); // by number, in the order in which they began
 
   constructor(picture, overlay) {
@@ -17,7 +18,7 @@ export class Board {
     this.#readColours();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#readColours();
-      this.redraw();
+      this.#redrawSoon();
     });
   }
 
@@ -34,40 +35,52 @@ export class Board {
       canvas.width = Math.round(width * density);
       canvas.height = Math.round(height * density);
     }
-    this.redraw();
+    // Now, and not by the next frame: the canvas is blank, and this frame is shown.
+    this.#redraw();
   }
 
   reset() {
     this.strokes.clear();
-    this.redraw();
+    this.#redrawSoon();
   }
 
-  /// Takes over a change; drawn at once, unless it takes something away: then `redraw` has to follow, and it gives back true.
+  /// Takes over a change. It is drawn at once, unless everything is to be drawn anew, as when something is taken away.
   change(change) {
-    const context = this.#picture.getContext("2d");
     switch (change.kind) {
       case "begin": {
         const stroke = { pen: change.pen, points: change.points };
         this.strokes.set(change.stroke, stroke);
-        this.#draw(context, stroke, 0);
-        return false;
+        this.#add(stroke, 0);
+        break;
       }
       case "more": {
         const stroke = this.strokes.get(change.stroke);
-        if (!stroke) return false;
+        if (!stroke) break;
         const from = stroke.points.length;
         stroke.points.push(...change.points);
-        this.#draw(context, stroke, from);
-        return false;
+        this.#add(stroke, from);
+        break;
       }
-      case "gone": return this.strokes.delete(change.stroke);
+      case "gone":
+        if (this.strokes.delete(change.stroke)) this.#redrawSoon();
+        break;
       default:
-        this.strokes.clear();
-        return true;
+        this.reset();
     }
   }
 
-  redraw() {
+  #add(stroke, from) {
+    if (this.#frame === 0) this.#draw(this.#picture.getContext("2d"), stroke, from);
+  }
+
+  /// Once for a frame, however much is taken away in it: a full board has some ten thousand strokes.
+  #redrawSoon() {
+    this.#frame ||= requestAnimationFrame(() => this.#redraw());
+  }
+
+  #redraw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
     const context = this.#picture.getContext("2d");
     context.clearRect(0, 0, this.#picture.width, this.#picture.height);
     for (const stroke of this.strokes.values()) this.#draw(context, stroke, 0);

@@ -18,7 +18,7 @@ export const undo = () => message(4, [], []);
 export const clear = () => message(5, [], []);
 export const name = (text) => message(6, new TextEncoder().encode(text), []);
 
-/// Reads what the server tells, as `{ kind, … }` with kind 'picture', 'changes', 'cursor' or 'left'.
+/// Reads what the server tells, as `{ kind, … }` with kind 'picture', 'changes', 'cursor', 'left' or 'missed cursors'.
 export function decode(buffer) {
   const view = new DataView(buffer);
   switch (view.getUint8(0)) {
@@ -32,6 +32,7 @@ export function decode(buffer) {
       name: new TextDecoder().decode(new Uint8Array(buffer, 8)),
     };
     case 4: return { kind: "left", person: view.getUint16(1, true) };
+    case 5: return { kind: "missed cursors" };
     default: return { kind: "unknown" };
   }
 }

@@ -15,10 +15,14 @@ use tokio::sync::Notify;
 use crate::picture::{Own, Picture};
 use crate::wire::{self, Pen, Point};
 
+/// Pages at a time.
+pub(crate) const MOST_PEOPLE: usize = 500;
 /// How long changes are gathered: a picture of a screen of 60 Hz.
 const TICK: Duration = Duration::from_millis(16);
 /// Messages that a page may be behind: four seconds of drawing. Further behind it has to come back.
 const BEHIND: usize = 256;
+/// People of whom a page may have a place to see: as many as there can be, and as many who have left meanwhile.
+const MOST_CURSORS: usize = MOST_PEOPLE * 2;
 /// Bytes of changes that are not gathered any longer.
 const LARGE: usize = 32 * 1024;
 /// Strokes that one person can take back.
@@ -116,7 +120,9 @@ impl Board {
         let mut picture = wire::picture(number);
         inner.picture.put_all(&mut picture);
         let all = ChannelOptions::new().capacity(BEHIND).end_when_full();
-        let latest = ChannelOptions::new().latest_per_key(|cursor: &Cursor| cursor.person);
+        let latest = ChannelOptions::new()
+            .capacity(MOST_CURSORS)
+            .latest_per_key(|cursor: &Cursor| cursor.person);
         Entrance {
             seat: Seat {
                 board: self.clone(),

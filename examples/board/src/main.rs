@@ -19,10 +19,8 @@ use axum::routing::any;
 use dreamsocket::{BoxError, Config, Rate, Server};
 use lexopt::prelude::*;
 
-use crate::board::Board;
+use crate::board::{Board, MOST_PEOPLE};
 
-/// Pages at a time.
-const MOST_PEOPLE: usize = 500;
 /// Messages a second of one page: those of a screen of 240 Hz. Whoever sends more is read later.
 const MESSAGE_RATE: NonZeroU32 = NonZeroU32::new(240).unwrap();
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dreamsocket::{
-    Action, Close, CloseCode, Connection, Forward, Message, OnMissed, Selector, SendError,
-    continue_connection, upgrade_websocket,
+    Action, Close, CloseCode, Connection, Forward, Message, OnMissed, Prepared, Selector,
+    SendError, continue_connection, upgrade_websocket,
 };
 
 use crate::board::{Board, Seat};
 use crate::picture::Own;
-use crate::wire::Ask;
+use crate::wire::{self, Ask};
 
 /// The state of one connection.
 pub(crate) struct Person {
@@ -44,7 +44,10 @@ async fn on_init(
         own: Own::new(),
         _forwards: [
             connection.forward(entrance.told, |_| OnMissed::End),
-            connection.forward(entrance.cursors, |_| OnMissed::End),
+            // Lines have no gaps; a place that is missing is made good by the next move.
+            connection.forward(entrance.cursors, |_| {
+                OnMissed::Notice(Prepared::binary(wire::missed_cursors()))
+            }),
         ],
     };
     Ok((person, None))
@@ -101,7 +104,9 @@ fn obey(person: &mut Person, ask: Ask, board: &Board) {
             None
         }
         Ask::Name(name) => {
-            person.name = name.into();
+            if let Some(name) = name {
+                person.name = name.into();
+            }
             None
         }
     };
@@ -120,6 +125,7 @@ mod tests {
     use dreamsocket::testing::{self, Client, Received};
 
     use super::*;
+    use crate::board::MOST_PEOPLE;
     use crate::wire::{Pen, Point};
 
     const PEN: Pen = Pen {
@@ -127,8 +133,8 @@ mod tests {
         width: 1,
     };
 
-    /// A page that has the picture and then reads nothing, over a transport that holds next to nothing.
-    async fn stalled(board: &Board) -> Client {
+    /// A page that has the picture, over a transport that holds next to nothing.
+    async fn enter(board: &Board) -> Client {
         let mut page = testing::Builder::new().with_buffer(64).connect(
             board.clone(),
             on_init,
@@ -136,6 +142,12 @@ mod tests {
             on_close,
         );
         assert!(matches!(page.receive().await, Received::Binary(_)));
+        page
+    }
+
+    /// A page that then reads nothing.
+    async fn stalled(board: &Board) -> Client {
+        let mut page = enter(board).await;
         page.stall();
         page
     }
@@ -184,9 +196,42 @@ mod tests {
             board.point_at(9, Point { x, y: 0 }, 0, &name);
             testing::advance(Duration::from_millis(20)).await;
         }
-        let latest = crate::wire::cursor(9, Point { x: 1_000, y: 0 }, 0, &name);
+        let latest = wire::cursor(9, Point { x: 1_000, y: 0 }, 0, &name);
         let (others, code) = drain(&mut page, 3, &latest).await;
         assert_eq!(code, None);
         assert!(others < 100, "{others}");
+    }
+
+    /// These people move within one tick, twice. Gives back what the last of them looks like at the end.
+    async fn move_all(board: &Board, people: u16) -> Vec<u8> {
+        let name: Arc<str> = "Ada".into();
+        for x in 1..=2 {
+            for person in 1..=people {
+                board.point_at(person, Point { x, y: 0 }, 0, &name);
+            }
+            testing::advance(Duration::from_millis(20)).await;
+        }
+        wire::cursor(people, Point { x: 2, y: 0 }, 0, &name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_are_let_in_may_move_at_once() {
+        let most = u16::try_from(MOST_PEOPLE).unwrap();
+        let board = start();
+        let mut pages = [enter(&board).await, stalled(&board).await];
+        let latest = move_all(&board, most).await;
+        for page in &mut pages {
+            assert_eq!(drain(page, 5, &latest).await, (0, None));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_misses_cursors_is_told_and_stays() {
+        let board = start();
+        let mut page = stalled(&board).await;
+        let latest = move_all(&board, 2_000).await;
+        let (notices, code) = drain(&mut page, 5, &latest).await;
+        assert_eq!(code, None);
+        assert!(notices > 0);
     }
 }

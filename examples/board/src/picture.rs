@@ -1,5 +1,5 @@
-//! What has been drawn, as strokes in the order in which they began, and bounded: the oldest go. Plain data, which writes what
-//! changes for those who have seen the picture before.
+//! What has been drawn, as strokes in the order in which they began, and bounded: the oldest go, a tenth at once, since a page
+//! has to draw all that is left anew. Plain data, which writes what changes for those who have seen the picture before.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,9 +99,13 @@ impl Picture {
         }
     }
 
-    /// The oldest strokes go until the rest is within bounds.
+    /// When there is too much, the oldest strokes go until the rest is nine tenths of what may be.
     fn forget(&mut self, changes: &mut Vec<u8>) {
-        while self.points > self.bounds.points || self.strokes.len() > self.bounds.strokes {
+        let Bounds { points, strokes } = self.bounds;
+        if self.points <= points && self.strokes.len() <= strokes {
+            return;
+        }
+        while self.points > points * 9 / 10 || self.strokes.len() > strokes * 9 / 10 {
             let Some((number, stroke)) = self.strokes.pop_first() else {
                 return;
             };
@@ -153,13 +157,25 @@ mod tests {
         for _ in 0..2 {
             picture.begin(1, PEN, line(1), &mut changes);
         }
-        assert_eq!((numbers(&picture), picture.points), (vec![3, 4, 5], 5));
+        assert_eq!((numbers(&picture), picture.points), (vec![4, 5], 2));
         // One that is larger than the whole picture is not there at all; nor is it drawn on.
         let gone = picture.begin(1, PEN, line(11), &mut changes);
         changes.clear();
         picture.draw_on(gone, &line(1), &mut changes);
         assert_eq!((numbers(&picture), picture.points), (vec![], 0));
         assert!(changes.is_empty());
+    }
+
+    #[test]
+    fn a_full_picture_forgets_a_tenth_at_once() {
+        let (mut picture, mut changes) = (Picture::default(), Vec::new());
+        let mut sizes = Vec::new();
+        for _ in 0..11_002 {
+            picture.begin(1, PEN, line(1), &mut changes);
+            sizes.push(picture.strokes.len());
+        }
+        assert_eq!(sizes[9_999..=10_001], [10_000, 9_000, 9_001]);
+        assert_eq!(sizes[10_999..=11_001], [9_999, 10_000, 9_000]);
     }
 
     #[test]
@@ -176,8 +192,8 @@ mod tests {
     fn what_is_taken_back_is_the_last_that_is_there() {
         let (mut picture, mut changes) = (small(), Vec::new());
         let mut own = Own::new();
-        own.push_back(picture.begin(1, PEN, line(1), &mut changes));
-        own.push_back(picture.begin(1, PEN, line(10), &mut changes));
+        own.push_back(picture.begin(1, PEN, line(2), &mut changes));
+        own.push_back(picture.begin(1, PEN, line(9), &mut changes));
         assert_eq!(numbers(&picture), [2]);
         changes.clear();
         picture.take_back(&mut own, &mut changes);

@@ -10,7 +10,7 @@
 //! | 3 | a point | points there without drawing |
 //! | 4 | | takes its own last stroke back |
 //! | 5 | | wipes the board, for everybody |
-//! | 6 | UTF-8, 24 characters at most | says who it is |
+//! | 6 | UTF-8 | says who it is; a name that is blank, longer than 24 characters or has control characters among them changes nothing |
 //!
 //! and is told:
 //!
@@ -20,6 +20,7 @@
 //! | 2 | changes | what was drawn since |
 //! | 3 | person `u16`, a point, colour `u8`, the name in UTF-8 | somebody points there |
 //! | 4 | person `u16` | somebody has left |
+//! | 5 | | some of the two before are missing here: nobody points anywhere until it is told anew |
 //!
 //! A change is one of
 //!
@@ -60,7 +61,8 @@ pub(crate) enum Ask {
     PointAt(Point),
     Undo,
     Clear,
-    Name(String),
+    /// Nothing if it is none to show: who types it is not to be closed for it.
+    Name(Option<String>),
 }
 
 impl Ask {
@@ -82,7 +84,7 @@ impl Ask {
             },
             4 => Self::Undo,
             5 => Self::Clear,
-            6 => return name(bytes),
+            6 => return Some(Self::Name(name(str::from_utf8(bytes).ok()?))),
             _ => return None,
         };
         bytes.is_empty().then_some(ask)
@@ -100,12 +102,12 @@ fn points(bytes: &[u8]) -> Option<Vec<Point>> {
     whole.then(|| points.collect())
 }
 
-fn name(bytes: &[u8]) -> Option<Ask> {
-    let name = str::from_utf8(bytes).ok()?.trim();
+fn name(text: &str) -> Option<String> {
+    let name = text.trim();
     let is_good = !name.is_empty()
         && name.chars().count() <= LONGEST_NAME
         && !name.chars().any(char::is_control);
-    is_good.then(|| Ask::Name(name.to_owned()))
+    is_good.then(|| name.to_owned())
 }
 
 /// The head of the first message; the changes that make the picture follow.
@@ -169,6 +171,10 @@ pub(crate) fn left(person: u16) -> Vec<u8> {
     bytes
 }
 
+pub(crate) fn missed_cursors() -> Vec<u8> {
+    vec![5]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,11 +206,11 @@ mod tests {
             (&[4], Some(Ask::Undo)),
             (&[4, 0], None),
             (&[5], Some(Ask::Clear)),
-            (b"\x06 Ada ", Some(Ask::Name("Ada".to_owned()))),
-            (b"\x06  ", None),
-            (b"\x06a\nb", None),
+            (b"\x06 Ada ", Some(Ask::Name(Some("Ada".to_owned())))),
+            (b"\x06  ", Some(Ask::Name(None))),
+            (b"\x06a\nb", Some(Ask::Name(None))),
+            (b"\x06abcdefghijklmnopqrstuvwxy", Some(Ask::Name(None))),
             (b"\x06\xff", None),
-            (b"\x06abcdefghijklmnopqrstuvwxy", None),
             (&[7], None),
             (&[], None),
         ] {

@@ -147,6 +147,13 @@ async fn cursors_have_names_and_go_with_their_people() {
     grace.send(DRAW).await;
     let cursor = ada.expect_kind(3).await;
     assert_eq!(cursor, b"\x03\x02\0\x03\0\x04\0\x05Grace");
+    // What is no name changes nothing, and nobody is closed for it.
+    for name in [&b"\x06 "[..], b"\x06Gr\tace", &[6; 26]] {
+        grace.send(name).await;
+    }
+    grace.send(&[3, 1, 0, 2, 0]).await;
+    let cursor = ada.expect_kind(3).await;
+    assert_eq!(cursor, b"\x03\x02\0\x01\0\x02\0\x05Grace");
     drop(grace);
     assert_eq!(ada.expect_kind(4).await, [4, 2, 0]);
 }

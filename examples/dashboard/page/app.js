@@ -29,6 +29,8 @@ function take(sample) {
   const last = samples.at(-1);
   // A server that was started anew begins to count anew.
   if (last && sample.number > last.number) skipped += sample.number - last.number - 1;
+  // One whose clock was set back has its past anew.
+  if (last && last.at > sample.at) samples = samples.filter(({ at }) => at < sample.at);
   samples.push(sample);
   while (samples.length > MOST_KEPT || samples[0].at < sample.at - KEPT) samples.shift();
   frame ||= requestAnimationFrame(draw);

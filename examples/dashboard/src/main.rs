@@ -10,13 +10,15 @@ mod sample;
 mod sampler;
 mod viewer;
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::routing::any;
 use dreamsocket::{BoxError, Server};
 use lexopt::prelude::*;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::watch;
 
 use crate::sample::Sample;
@@ -27,7 +29,7 @@ const SEND_BUFFER: u32 = 4 * 1024;
 
 const USAGE: &str = "\
 usage: dashboard [--listen ADDRESS] [--every MILLISECONDS]
-  --listen ADDRESS      where to listen; port 0 takes a free one (127.0.0.1:3006)
+  --listen ADDRESS      where to listen, an address or a name, and a port; port 0 takes a free one (127.0.0.1:3006)
   --every MILLISECONDS  how often to sample: from 10 to 10000 (100)
 ";
 
@@ -82,7 +84,7 @@ async fn run() -> Result<(), BoxError> {
         .with_state(latest.subscribe());
     let server = Server::new(router)
         .with_config(viewer::config())
-        .listen_on(listen(&args.listen)?)?;
+        .listen_on(listen(&args.listen).await?)?;
     println!("listening on http://{}", server.local_addr());
     let sampler = Sampler::new(server.hub().clone());
     tokio::select! {
@@ -92,13 +94,29 @@ async fn run() -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Listens on the first of a name's addresses that can be had.
+async fn listen(name: &str) -> Result<TcpListener, BoxError> {
+    let named = |error: io::Error| format!("cannot listen on {name}: {error}");
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(name).await.map_err(named)? {
+        result = listen_on(address);
+        if result.is_ok() {
+            break;
+        }
+    }
+    Ok(result.map_err(named)?)
+}
+
 /// A listener whose connections have a small send buffer, which they take over from it: the system's own may hold thousands of
 /// samples.
-fn listen(address: &str) -> Result<TcpListener, BoxError> {
-    let named = |error| format!("cannot listen on {address}: {error}");
-    let socket = TcpSocket::new_v4()?;
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_reuseaddr(true)?;
-    socket.bind(address.parse()?).map_err(named)?;
-    Ok(socket.listen(1024).map_err(named)?)
+    socket.bind(address)?;
+    socket.listen(1024)
 }

@@ -85,16 +85,23 @@ impl Used {
         let idle: f64 = ticks.iter().skip(3).take(2).sum();
         // Guests are among the users already.
         let all: f64 = ticks.iter().take(8).sum();
-        // Behind the name, which may have blanks: the 12th and 13th are the time in the program and in the kernel for it.
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let (_, stat) = stat.rsplit_once(')').unwrap_or_default();
-        let program = stat.split_whitespace().skip(11).take(2).map(number);
         Self {
             at,
             busy: all - idle,
             all,
-            program: program.sum(),
+            program: program_ticks(&stat),
         }
+    }
+}
+
+/// Behind the name, which may have blanks, the 12th and 13th are the time in the program and in the kernel for it.
+fn program_ticks(stat: &str) -> f64 {
+    let (_, stat) = stat.rsplit_once(')').unwrap_or_default();
+    let mut ticks = stat.split_whitespace().skip(11).map(number);
+    match (ticks.next(), ticks.next()) {
+        (Some(program), Some(kernel)) => program + kernel,
+        _ => f64::NAN,
     }
 }
 
@@ -111,4 +118,25 @@ fn number(word: &str) -> f64 {
 fn number_at(path: &str, place: usize) -> f64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().nth(place).map_or(f64::NAN, number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_does_not_give_is_not_a_number() {
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 110 22 9 9";
+        assert_eq!(program_ticks(stat), 132.0);
+        for stat in [
+            "",
+            "7 (b) S",
+            "7 (b) S 1 2 3 4 5 6 7 8 9 10 110",
+            "7 (b) S 1 2 3 4 5 6 7 8 9 10 110 x",
+        ] {
+            assert!(program_ticks(stat).is_nan(), "{stat}");
+        }
+        assert!(percent(0.0, 0.0).is_nan());
+        assert!(number_at("/proc/no such file", 0).is_nan());
+    }
 }

@@ -21,8 +21,12 @@ struct Program {
 
 impl Program {
     async fn start() -> Self {
+        Self::start_on("127.0.0.1:0").await
+    }
+
+    async fn start_on(address: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_dashboard"))
-            .args(["--listen", "127.0.0.1:0", "--every", "10"])
+            .args(["--listen", address, "--every", "10"])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -108,6 +112,35 @@ async fn samples_come_in_order_and_make_sense() {
     drop(second);
     while before.sockets() != 1 {
         before = Sample::receive(&mut first).await;
+    }
+}
+
+#[tokio::test]
+async fn it_listens_on_names_and_on_both_kinds_of_addresses() {
+    let mut places = vec!["localhost:0"];
+    // Not every machine has it.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        places.push("[::1]:0");
+    }
+    for place in places {
+        let program = Program::start_on(place).await;
+        Sample::receive(&mut program.watch().await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_place_where_it_cannot_listen_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for place in ["127.0.0.1", &taken.local_addr().unwrap().to_string()] {
+        let run = Command::new(env!("CARGO_BIN_EXE_dashboard"))
+            .args(["--listen", place])
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(PATIENCE, run).await.unwrap().unwrap();
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("dashboard: cannot listen on {place}: ");
+        assert!(error.contains(&expected), "{error}");
     }
 }
 
