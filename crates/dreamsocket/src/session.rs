@@ -807,52 +807,16 @@ mod tests {
 
     async fn unsubscribe(_: Forward, _: &Topic<Prepared>) {}
 
-    /// A peer that sends what there is and reads everything.
-    struct Talker {
-        sends: &'static [u8],
-    }
-
-    impl AsyncRead for Talker {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let sends = std::mem::take(&mut self.sends);
-            if sends.is_empty() {
-                return Poll::Pending;
-            }
-            buffer.put_slice(sends);
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Talker {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn messages_and_bytes_are_counted_each_way_and_control_frames_are_not() {
+        use tokio::io::AsyncWriteExt;
+
         let connection = Connection::new(Facts::of(Arc::default()));
         // Masked with a key of zeros: "12" in two fragments, a ping, "345".
-        let talker = Talker {
-            sends: b"\x01\x81\0\0\0\x001\x80\x81\0\0\0\x002\x89\x80\0\0\0\0\x81\x83\0\0\0\x00345",
-        };
-        let session = Session::open(talker, &[], Role::Server, connection.clone());
+        let sends = b"\x01\x81\0\0\0\x001\x80\x81\0\0\0\x002\x89\x80\0\0\0\0\x81\x83\0\0\0\x00345";
+        let (near, mut far) = tokio::io::duplex(1024);
+        far.write_all(sends).await.unwrap();
+        let session = Session::open(near, &[], Role::Server, connection.clone());
         let topic = Broadcaster::new().topic("news");
         let handlers = Handlers::new(subscribe, echo_twice, unsubscribe);
         let session = tokio::spawn(run(session, topic, handlers));

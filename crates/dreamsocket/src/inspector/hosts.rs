@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use http::uri::Authority;
 
+use crate::hub::cut;
+
 /// The names that are answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts {
@@ -30,7 +32,7 @@ impl Hosts {
             return Ok(());
         }
         Err(ForeignHost {
-            host: host.to_owned(),
+            host: cut(host).to_owned(),
         })
     }
 

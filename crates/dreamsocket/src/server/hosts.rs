@@ -8,6 +8,8 @@ use http::Request;
 use http::header::HOST;
 use http::uri::Authority;
 
+use crate::hub::cut;
+
 /// The hosts that are answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts {
@@ -49,7 +51,7 @@ impl Hosts {
             return Ok(());
         }
         Err(ForeignHost {
-            host: String::from_utf8_lossy(asked).into_owned(),
+            host: cut(&String::from_utf8_lossy(asked)).to_owned(),
         })
     }
 }
@@ -121,6 +123,14 @@ mod tests {
                 .check(&request("http://localhost/", &["evil.example"]))
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_more_than_the_beginning_of_a_long_host() {
+        let long = "x".repeat(10_000);
+        let refusal = Hosts::default().on(true).check(&request("/", &[&long]));
+        let line = refusal.unwrap_err().to_string();
+        assert!(line.len() < 400 && line.contains(&long[..256]), "{line}");
     }
 
     #[test]

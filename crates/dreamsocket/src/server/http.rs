@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::UPGRADE;
+use dreamsocket_protocol::handshake::{self, RequestError};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -348,10 +348,11 @@ fn asks_for_websocket<B>(request: &Request<B>) -> bool {
     if let Some(protocol) = request.extensions().get::<hyper::ext::Protocol>() {
         return protocol.as_str().eq_ignore_ascii_case("websocket");
     }
-    let lines = request.headers().get_all(UPGRADE).iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    let checked = handshake::check_request(request);
+    !matches!(
+        checked,
+        Err(RequestError::NotHttp11 | RequestError::NotGet | RequestError::MissingUpgrade)
+    )
 }
 
 /// How a connection ends is mostly the peer's doing, so it is nothing to warn of.
