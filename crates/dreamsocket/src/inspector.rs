@@ -17,7 +17,6 @@
 //! Knows connections as the hub lists them; how they are looked at and shown is in the files below.
 
 mod answer;
-mod hosts;
 mod live;
 mod look;
 mod summary;
@@ -43,12 +42,12 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use self::answer::{Refused, empty, json, page, parse};
-use self::hosts::Hosts;
 use self::look::{Look, Looks};
 use self::summary::Summary;
 use self::topics::{Listings, Source, Topics};
 use self::view::{TopicsView, View};
 use crate::connection::{Connection, ConnectionId};
+use crate::hosts::{Hosts, Own};
 use crate::hub::Hub;
 use crate::origin::OriginPolicy;
 
@@ -125,7 +124,7 @@ impl Inspector {
                 listings: Listings::default(),
                 viewers: Hub::unmeasured(live::config(origins.clone())),
                 origins,
-                hosts: Hosts::default(),
+                hosts: Hosts::new(Own::Addresses, "the inspector", "Inspector::allowed_hosts"),
             }),
         }
     }
@@ -201,7 +200,7 @@ impl Inspector {
 
     fn ask<B>(&self, request: Request<B>) -> Result<Asked, Refused> {
         let host = self.inner.origins.host(&request);
-        let hosts = self.inner.hosts.check(host.as_deref());
+        let hosts = self.inner.hosts.check(host.as_deref().map(str::as_bytes));
         hosts.map_err(|error| Refused::new(StatusCode::FORBIDDEN, error))?;
         let path = request.uri().path().trim_end_matches('/');
         // The page is the same for everybody and costs nothing, so that links lead to it; its WebSocket looks at `Origin`.

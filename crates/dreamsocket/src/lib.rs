@@ -95,6 +95,7 @@ mod connection;
 mod error;
 mod forward;
 mod handler;
+mod hosts;
 mod hub;
 #[cfg(feature = "inspector")]
 pub mod inspector;

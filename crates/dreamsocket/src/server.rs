@@ -5,7 +5,6 @@
 
 mod accepting;
 mod answer;
-mod hosts;
 mod http;
 mod life;
 mod listener;
@@ -29,7 +28,6 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use self::accepting::Accepting;
-use self::hosts::Hosts;
 pub(crate) use self::life::{Handover, Life};
 pub use self::listener::{IntoListener, Listener};
 pub(crate) use self::preface::Rewind;
@@ -37,6 +35,7 @@ pub use self::service::HttpService;
 pub(crate) use self::sockets::SocketPermit;
 use self::sockets::{Log, Sockets};
 use crate::config::Config;
+use crate::hosts::{Hosts, Own};
 use crate::hub::{DrainReport, Hub};
 
 /// How long accepting pauses when the system has no files or memory left for a connection.
@@ -84,7 +83,7 @@ impl<S: HttpService> Server<S> {
             service,
             hub: Hub::new(Config::default()),
             encryption: None,
-            hosts: Hosts::default(),
+            hosts: Hosts::new(Own::Any, "this server", "Server::allowed_hosts"),
         }
     }
 
@@ -266,7 +265,12 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
             encryption,
             hosts,
         } = self.server;
-        let hosts = Arc::new(hosts.on(self.listener.is_loopback()));
+        let hosts = if self.listener.is_loopback() {
+            hosts.own(Own::Loopback)
+        } else {
+            hosts
+        };
+        let hosts = Arc::new(hosts);
         // Connections hold receivers: when the last is gone they have all ended, and when the sender goes they end.
         let (lifeline, receiver) = watch::channel(());
         let accepting = accept_all(

@@ -23,7 +23,6 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::answer::Answer;
-use super::hosts::Hosts;
 use super::life::Slot;
 use super::open::{Open, OpenGuard};
 use super::preface::{self, Version};
@@ -31,6 +30,7 @@ use super::preface::{self, Version};
 use super::streams::StreamExecutor;
 use super::{Encryption, HttpService, Life, SocketPermit};
 use crate::config::{Config, later};
+use crate::hosts::{Hosts, asked_host};
 use crate::hub::{Fault, Hub};
 use crate::meter::{Reason, note_refused};
 use crate::origin::PeerAddr;
@@ -317,7 +317,7 @@ async fn respond<S: HttpService>(
     request: Request<Incoming>,
     open: Option<OpenGuard>,
 ) -> Result<Response<Answer<S::Body>>, Infallible> {
-    if let Err(error) = hosts.check(&request) {
+    if let Err(error) = hosts.check(asked_host(&request)) {
         if asks_for_websocket(&request) {
             tracing::debug!(%error, "refused an upgrade");
             if let Some(hub) = request.extensions().get::<Hub>() {
