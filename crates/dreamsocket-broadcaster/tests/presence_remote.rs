@@ -7,8 +7,9 @@ mod broker;
 
 use std::time::Duration;
 
-use broker::Broker;
-use broker::store::Keys;
+use broker::store::{Answer, Call, Keys};
+use broker::{Broker, Fate, Kind};
+use dreamsocket_broadcaster::link::Shelf;
 use dreamsocket_broadcaster::{Presence, PresenceOptions};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::{self, Instant};
@@ -82,13 +83,15 @@ async fn b8_a_roster_is_written_twice_a_second_however_often_it_changes() {
     let member = here.enter("lobby", 1, String::new());
     let _watch = there.watch("lobby");
     rest(1_000).await;
-    let before = keys.counts().rosters;
+    let before = keys.counts();
     let start = Instant::now();
     for round in 0..1_000 {
         member.update(round.to_string());
         rest(10).await;
     }
-    let written = keys.counts().rosters - before;
+    let after = keys.counts();
+    assert_eq!(after.lists, before.lists, "what is told is not read");
+    let written = after.rosters - before.rosters;
     let most = start.elapsed().as_millis() / 500 + 1;
     let bounds = 15..=usize::try_from(most).unwrap();
     assert!(
@@ -308,4 +311,303 @@ async fn b8_whoever_hears_that_it_is_missed_shows_itself_again() {
         broker.admit(here_number);
         when("back", || keys_of(&there, "lobby") == [1]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_names_at_the_broker_begin_with_the_prefix() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let _default = broker.present(&keys).await;
+    let options = PresenceOptions::new().prefix("shop");
+    let (_, node) = broker.presence::<u32, String>(&keys, options);
+    when("ready", || node.health().is_ready()).await;
+    let expected = ["dreamsocket.presence", "shop.presence"];
+    assert_eq!(broker.prefixes(), expected.map(str::to_owned).into());
+}
+
+/// Who finds a roster of a node that nobody knows asks whether it lives.
+#[tokio::test(start_paused = true)]
+async fn b8_a_node_is_not_ready_and_writes_nothing_before_its_life_is_known() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    keys.filter(|_, shelf, _| match shelf {
+        Shelf::Lives => Answer::Failed,
+        Shelf::Roster(_) => Answer::Done,
+    });
+    let (_, node) = broker.presence::<u32, String>(&keys, PresenceOptions::new());
+    let _member = node.enter("lobby", 1, String::new());
+    rest(5_000).await;
+    let health = node.health();
+    assert!(!health.is_connected && !health.is_ready());
+    assert_eq!(keys.counts().rosters, 0);
+    keys.filter(|_, _, _| Answer::Done);
+    when("ready", || node.health().is_ready()).await;
+    when("written", || keys.counts().rosters == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_topic_is_pending_until_it_was_read() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, node) = broker.present(&keys).await;
+    keys.filter(|_, _, call| match call {
+        Call::List => Answer::Failed,
+        Call::Put | Call::Remove => Answer::Done,
+    });
+    let watches = ["a", "b"].map(|topic| node.watch(topic));
+    assert_eq!(node.health().pending_topics, 2, "nobody has looked yet");
+    rest(1_000).await;
+    assert_eq!(node.health().pending_topics, 2);
+    drop(watches);
+    rest(1_000).await;
+    assert_eq!(node.health().pending_topics, 0);
+    let _watches = ["a", "b"].map(|topic| node.watch(topic));
+    rest(1_000).await;
+    keys.filter(|_, _, _| Answer::Done);
+    when("ready", || node.health().is_ready()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_store_that_fails_is_asked_less_and_less() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, node) = broker.present(&keys).await;
+    keys.filter(|_, shelf, _| match shelf {
+        Shelf::Roster(_) => Answer::Failed,
+        Shelf::Lives => Answer::Done,
+    });
+    let _watch = node.watch("lobby");
+    rest(60_000).await;
+    let failures = keys.counts().failures;
+    // After 100, 200, 300 ms, and so on up to two seconds.
+    assert!((40..60).contains(&failures), "{failures} in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_many_topics_at_once_let_others_have_their_turn() {
+    const TOPICS: u32 = 1_000;
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, node) = broker.present(&keys).await;
+    let _members: Vec<_> = (0..TOPICS)
+        .map(|key| node.enter(key.to_string(), key, String::new()))
+        .collect();
+    let mut turns = 0;
+    while node.health().pending_topics > 0 {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(turns >= TOPICS / 64, "{turns} turns of another task");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_changes_are_told_at_once_and_only_what_changed() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let options = PresenceOptions::new().write_interval(Duration::from_secs(10));
+    let (_, here) = broker.presence::<u32, String>(&keys, options);
+    let (there_number, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let members: Vec<_> = (0..50)
+        .map(|key| here.enter("lobby", key, "x".repeat(1_000)))
+        .collect();
+    when("seen", || there.people("lobby").len() == 50).await;
+    rest(20_000).await;
+    let before = broker.bytes(there_number);
+    for round in 0..10 {
+        members[0].update(round.to_string());
+        rest(50).await;
+        assert_eq!(there.people("lobby")[0].value(), &round.to_string());
+        rest(10_000).await;
+    }
+    let bytes = broker.bytes(there_number) - before;
+    assert!(bytes < 30_000, "{bytes} of ten changes and their writes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_what_was_told_and_did_not_come_is_read() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (number, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    rest(1_000).await;
+    // Not even that the roster was written.
+    broker.filter(move |node, topic, kind| {
+        if node == number && topic.starts_with("room/") && kind == Kind::Message {
+            Fate::IsLost
+        } else {
+            Fate::Arrives
+        }
+    });
+    let _members = [1, 2].map(|key| here.enter("lobby", key, String::new()));
+    when("seen", || keys_of(&there, "lobby") == [1, 2]).await;
+}
+
+/// What is on its way when the last watcher goes is nobody's any more.
+#[tokio::test(start_paused = true)]
+async fn b8_what_comes_too_late_for_the_last_watcher_is_not_kept() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (number, there) = broker.present(&keys).await;
+    let _member = here.enter("lobby", 1, String::new());
+    // Keeps the room.
+    let _own = there.enter("lobby", 2, String::new());
+    rest(1_000).await;
+    keys.filter(move |node, _, call| match call {
+        Call::List if node == number => Answer::Late(Duration::from_secs(1)),
+        _ => Answer::Done,
+    });
+    let watch = there.watch("lobby");
+    rest(500).await;
+    drop(watch);
+    rest(2_000).await;
+    assert_eq!(keys_of(&there, "lobby"), [2]);
+    let _watch = there.watch("lobby");
+    there.known("lobby").await;
+    assert_eq!(keys_of(&there, "lobby"), [1, 2]);
+}
+
+/// Between the look into the store and the subscription there must be nothing.
+#[tokio::test(start_paused = true)]
+async fn b8_a_topic_is_read_when_the_broker_knows_that_it_is_watched() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (number, there) = broker.present(&keys).await;
+    broker.delay(number, Duration::from_millis(100));
+    let _first = there.watch("first");
+    rest(50).await;
+    let _in_first = here.enter("first", 1, String::new());
+    // Watched while it is asked whether the first is known.
+    let _second = there.watch("second");
+    rest(100).await;
+    let _in_second = here.enter("second", 2, String::new());
+    rest(2_000).await;
+    assert_eq!(keys_of(&there, "first"), [1]);
+    assert_eq!(keys_of(&there, "second"), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_node_does_not_look_for_itself() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, node) = broker.present(&keys).await;
+    let _member = node.enter("lobby", 1, String::new());
+    when("written", || keys.counts().rosters == 1).await;
+    let before = keys.counts().lists;
+    let _watch = node.watch("lobby");
+    rest(10_000).await;
+    assert_eq!(keys.counts().lists, before + 1, "the topic's rosters");
+    assert_eq!(node.health().undecodable, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_roster_under_the_key_of_another_is_counted_and_not_shown() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _member = here.enter("lobby", 1, String::new());
+    when("written", || keys.counts().rosters == 1).await;
+    keys.copy_rosters("lobby", "0000000000000007");
+    keys.copy_rosters("lobby", "no number");
+    let _watch = there.watch("lobby");
+    there.known("lobby").await;
+    assert_eq!(keys_of(&there, "lobby"), [1]);
+    assert_eq!(there.health().undecodable, 2);
+}
+
+/// The store may have lost it, and then its node writes it again in time.
+#[tokio::test(start_paused = true)]
+async fn b8_a_roster_that_is_not_there_twice_is_nobodys() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (number, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let _member = here.enter("lobby", 1, String::new());
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    rest(1_000).await;
+    keys.forget_rosters();
+    // It looks into the store again.
+    broker.cut(number);
+    rest(50_000).await;
+    assert_eq!(keys_of(&there, "lobby"), [1], "once");
+    rest(15_000).await;
+    assert!(keys_of(&there, "lobby").is_empty(), "twice");
+    rest(120_000).await;
+    assert_eq!(keys_of(&there, "lobby"), [1], "written again");
+}
+
+/// One that shows itself, as far as it can tell, and is seen by nobody.
+#[tokio::test(start_paused = true)]
+async fn b8_who_is_called_gone_and_is_not_shows_all_its_people_again() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (here_number, here) = broker.present(&keys).await;
+    let (there_number, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let _member = here.enter("lobby", 1, "x".repeat(3_000));
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    rest(1_000).await;
+    broker.filter(move |node, topic, _| {
+        if node == there_number && topic == "lives" {
+            Fate::IsLost
+        } else {
+            Fate::Arrives
+        }
+    });
+    keys.filter(move |node, shelf, call| {
+        if (node, shelf, call) == (here_number, &Shelf::Lives, Call::Put) {
+            Answer::Lost
+        } else {
+            Answer::Done
+        }
+    });
+    let before = broker.bytes(there_number);
+    when("gone", || keys_of(&there, "lobby").is_empty()).await;
+    broker.filter(|_, _, _| Fate::Arrives);
+    keys.filter(|_, _, _| Answer::Done);
+    when("back", || keys_of(&there, "lobby") == [1]).await;
+    rest(2_000).await;
+    let bytes = broker.bytes(there_number) - before;
+    assert!(bytes >= 3_000, "{bytes}: it was not shown, but read");
+}
+
+/// It does not hear that others call it gone, but knows that they may.
+#[tokio::test(start_paused = true)]
+async fn b8_who_could_not_show_itself_for_long_shows_all_its_people_again() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (here_number, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let _member = here.enter("lobby", 1, String::new());
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    rest(1_000).await;
+    broker.filter(move |node, topic, _| {
+        if node == here_number && topic == "lives" {
+            Fate::IsLost
+        } else {
+            Fate::Arrives
+        }
+    });
+    keys.filter(move |node, shelf, _| {
+        if (node, shelf) == (here_number, &Shelf::Lives) {
+            Answer::Failed
+        } else {
+            Answer::Done
+        }
+    });
+    when("gone", || keys_of(&there, "lobby").is_empty()).await;
+    keys.filter(|_, _, _| Answer::Done);
+    when("back", || keys_of(&there, "lobby") == [1]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_farewell_does_not_wait_for_a_store_that_hangs() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (number, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let member = here.enter("lobby", 1, String::new());
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    keys.filter(move |node, _, _| {
+        if node == number {
+            Answer::Late(Duration::from_secs(60))
+        } else {
+            Answer::Done
+        }
+    });
+    drop((here, member));
+    rest(900).await;
+    assert!(keys_of(&there, "lobby").is_empty());
 }

@@ -663,3 +663,18 @@ async fn a_channel_goes_on_when_this_process_can_publish_no_more() {
     settle().await;
     assert_eq!(broker.topics(1).len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn b6_the_topics_that_are_listed_are_those_with_subscribers_here() {
+    let broker = Broker::new();
+    let [here, there] = nodes::<u32>(&broker).await;
+    let _here = ["garden", "attic", "garden"].map(|name| here.topic(name).subscribe());
+    let _there = there.topic("cellar").subscribe();
+    settle().await;
+    let topics = here.list_topics(10, |_| true);
+    let topics: Vec<_> = topics
+        .iter()
+        .map(|topic| (&*topic.name, topic.subscribers))
+        .collect();
+    assert_eq!(topics, [("garden", 2), ("attic", 1)]);
+}

@@ -73,6 +73,12 @@ struct State {
     replays: usize,
     /// Frames that were brought, by node and topic.
     brought: Vec<(usize, Arc<str>, Kind)>,
+    /// And their bytes, by node.
+    bytes: HashMap<usize, usize>,
+    /// What nodes want the names at the broker to begin with.
+    prefixes: HashSet<String>,
+    /// How long a node's commands are on the way.
+    delays: HashMap<usize, Duration>,
 }
 
 struct Client {
@@ -191,6 +197,21 @@ impl Broker {
         brought
             .filter(|(to, _, what)| (*to, *what) == (node, kind))
             .count()
+    }
+
+    /// How many bytes were brought to a node.
+    pub(crate) fn bytes(&self, node: usize) -> usize {
+        self.state().bytes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// From now on a node's commands take so long to arrive.
+    pub(crate) fn delay(&self, node: usize, time: Duration) {
+        self.state().delays.insert(node, time);
+    }
+
+    /// What nodes want the names at the broker to begin with.
+    pub(crate) fn prefixes(&self) -> HashSet<String> {
+        self.state().prefixes.clone()
     }
 
     /// Publishes bytes that no node has made.
@@ -323,6 +344,7 @@ impl State {
             };
             for _ in 0..copies {
                 self.brought.push((*node, Arc::clone(topic), kind));
+                *self.bytes.entry(*node).or_default() += frame.len();
                 let frame = frame.clone();
                 let what = match position {
                     Some(position) => What::Kept(position, frame),
@@ -354,8 +376,12 @@ impl Link for MemoryLink {
                 continue;
             };
             let _attached = Attached(&self);
-            if let Some(history) = node.history() {
-                self.broker.state().retained = history.count;
+            {
+                let mut state = self.broker.state();
+                if let Some(history) = node.history() {
+                    state.retained = history.count;
+                }
+                state.prefixes.insert(node.prefix().to_owned());
             }
             let (mut session, mut inbox) = node.connected(format!("life {life}"), 1 << 20);
             loop {
@@ -371,7 +397,13 @@ impl Link for MemoryLink {
                     },
                     () = is_cut.notified() => break,
                     commands = session.next() => match commands {
-                        Some(commands) => self.broker.carry_out(self.node, commands),
+                        Some(commands) => {
+                            let delay = self.broker.state().delays.get(&self.node).copied();
+                            if let Some(delay) = delay {
+                                time::sleep(delay).await;
+                            }
+                            self.broker.carry_out(self.node, commands);
+                        }
                         None => return,
                     },
                 }

@@ -16,11 +16,33 @@ use super::{Broker, MemoryLink};
 
 type Values = HashMap<(Shelf, String), (Bytes, Instant)>;
 
+/// What a node asks of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Put,
+    Remove,
+    List,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    Failed,
+    /// Done, as it says, and it is not.
+    Lost,
+    /// Done after so long.
+    Late(Duration),
+}
+
+type Filter = Box<dyn FnMut(usize, &Shelf, Call) -> Answer + Send>;
+
 /// Nodes' keys, as one server has them.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
     values: Arc<Mutex<Values>>,
     counts: Arc<Mutex<Counts>>,
+    filter: Arc<Mutex<Option<Filter>>>,
 }
 
 /// What was asked of it.
@@ -29,6 +51,7 @@ pub(crate) struct Counts {
     pub(crate) lives: usize,
     pub(crate) rosters: usize,
     pub(crate) lists: usize,
+    pub(crate) failures: usize,
 }
 
 /// One node's way there, which is as good as its link.
@@ -41,6 +64,35 @@ struct MemoryStore {
 impl Keys {
     pub(crate) fn forget(&self) {
         self.with(Values::clear);
+    }
+
+    pub(crate) fn forget_rosters(&self) {
+        self.with(|values| values.retain(|(shelf, _), _| *shelf == Shelf::Lives));
+    }
+
+    /// Whatever is kept of a topic, under another key as well.
+    pub(crate) fn copy_rosters(&self, topic: &str, key: &str) {
+        self.with(|values| {
+            let shelf = Shelf::Roster(topic.into());
+            let known = values.iter().find(|((of, _), _)| *of == shelf);
+            let known = known.map(|(_, value)| value.clone());
+            values.extend(known.map(|value| ((shelf, key.to_owned()), value)));
+        });
+    }
+
+    /// Decides what becomes of every call, by the node that calls.
+    pub(crate) fn filter(
+        &self,
+        filter: impl FnMut(usize, &Shelf, Call) -> Answer + Send + 'static,
+    ) {
+        let mut place = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Box::new(filter));
+    }
+
+    fn answer(&self, node: usize, shelf: &Shelf, call: Call) -> Answer {
+        let mut filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let filter = filter.as_mut();
+        filter.map_or(Answer::Done, |filter| filter(node, shelf, call))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,13 +114,26 @@ impl Keys {
 }
 
 impl MemoryStore {
-    async fn reach(&self) -> Result<(), StoreError> {
+    /// Gives whether the call is to be carried out.
+    async fn reach(&self, shelf: &Shelf, call: Call) -> Result<bool, StoreError> {
         time::sleep(Duration::from_millis(1)).await;
-        let state = self.broker.state();
-        if state.is_away || state.barred.contains(&self.node) {
-            return Err("the store is away".into());
+        let is_away = {
+            let state = self.broker.state();
+            state.is_away || state.barred.contains(&self.node)
+        };
+        match self.keys.answer(self.node, shelf, call) {
+            _ if is_away => Err("the store is away".into()),
+            Answer::Done => Ok(true),
+            Answer::Failed => {
+                self.keys.count(|counts| counts.failures += 1);
+                Err("the store has failed".into())
+            }
+            Answer::Lost => Ok(false),
+            Answer::Late(time) => {
+                time::sleep(time).await;
+                Ok(true)
+            }
         }
-        Ok(())
     }
 }
 
@@ -80,11 +145,14 @@ impl Store for MemoryStore {
         value: Bytes,
         expiry: Duration,
     ) -> Result<(), StoreError> {
-        self.reach().await?;
+        let is_kept = self.reach(shelf, Call::Put).await?;
         self.keys.count(|counts| match shelf {
             Shelf::Lives => counts.lives += 1,
             Shelf::Roster(_) => counts.rosters += 1,
         });
+        if !is_kept {
+            return Ok(());
+        }
         let place = (shelf.clone(), key.to_owned());
         let until = Instant::now() + expiry;
         self.keys
@@ -93,14 +161,17 @@ impl Store for MemoryStore {
     }
 
     async fn remove(&self, shelf: &Shelf, key: &str) -> Result<(), StoreError> {
-        self.reach().await?;
-        let place = (shelf.clone(), key.to_owned());
-        self.keys.with(|values| values.remove(&place));
+        if self.reach(shelf, Call::Remove).await? {
+            let place = (shelf.clone(), key.to_owned());
+            self.keys.with(|values| values.remove(&place));
+        }
         Ok(())
     }
 
     async fn list(&self, shelf: &Shelf) -> Result<Vec<(String, Bytes)>, StoreError> {
-        self.reach().await?;
+        if !self.reach(shelf, Call::List).await? {
+            return Ok(Vec::new());
+        }
         self.keys.count(|counts| counts.lists += 1);
         let now = Instant::now();
         Ok(self.keys.with(|values| {

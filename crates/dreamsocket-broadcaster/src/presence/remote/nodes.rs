@@ -15,7 +15,7 @@ use crate::engine::Name;
 /// How many nodes may be waited for that are heard of and whose keys are not there.
 const MAX_STRANGERS: usize = 1_000;
 
-/// How many topics are noted that a stranger was heard in. Past them all are read.
+/// How many topics are noted that a stranger was heard in. Past them all that are watched are read.
 const MAX_TOPICS: usize = 1_000;
 
 pub(super) struct Nodes {
@@ -23,10 +23,16 @@ pub(super) struct Nodes {
     beat: Duration,
     living: HashMap<u64, Living>,
     strangers: HashMap<u64, Stranger>,
+    /// More strangers were heard than are waited for: who is met now may be one of them.
+    has_overlooked: bool,
     /// When the own key was written last.
     shown: Option<Instant>,
     /// From when on others may be called gone.
     judges_from: Option<Instant>,
+    /// Others may think that this node is gone.
+    is_missed: bool,
+    /// When it showed them all its people again.
+    shown_all: Option<Instant>,
 }
 
 struct Living {
@@ -38,6 +44,15 @@ struct Living {
 struct Stranger {
     heard: Instant,
     topics: HashSet<Name>,
+    /// There are more topics than are noted.
+    is_everywhere: bool,
+}
+
+/// Where nodes were heard while it was not known that they live: what they told there is still to be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    In(HashSet<Name>),
+    Everywhere,
 }
 
 impl Nodes {
@@ -47,8 +62,11 @@ impl Nodes {
             beat,
             living: HashMap::new(),
             strangers: HashMap::new(),
+            has_overlooked: false,
             shown: None,
             judges_from: None,
+            is_missed: false,
+            shown_all: None,
         }
     }
 
@@ -57,11 +75,10 @@ impl Nodes {
         self.beat * 3
     }
 
-    /// The own key was written. Gives whether it had expired before.
-    pub(super) fn show(&mut self, now: Instant) -> bool {
-        let expiry = self.expiry();
+    /// The own key was written, for the first time in so long by another clock: one that goes on while the machine sleeps.
+    pub(super) fn show(&mut self, now: Instant, pause: Duration) {
         let shown = self.shown.replace(now);
-        let pause = shown.map(|shown| now.saturating_duration_since(shown));
+        let pause = shown.map(|shown| pause.max(now.saturating_duration_since(shown)));
         if pause.is_some_and(|pause| pause > self.beat * 2) || self.judges_from.is_none() {
             // Others may have had the same pause, and then a lost connection; they come back within this time.
             let grace = if shown.is_some() {
@@ -71,7 +88,25 @@ impl Nodes {
             };
             self.judges_from = Some(now + grace);
         }
-        pause.is_some_and(|pause| pause >= expiry)
+        // It had expired.
+        self.is_missed |= pause.is_some_and(|pause| pause >= self.expiry());
+    }
+
+    /// Somebody says that this node is gone.
+    pub(super) const fn miss(&mut self) {
+        self.is_missed = true;
+    }
+
+    /// Whether others have to be told of all people of this node, since they may think that it is gone: once a beat at most.
+    pub(super) fn must_show_all(&mut self, now: Instant) -> bool {
+        let last = self.shown_all;
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= self.beat);
+        let must_show_all = self.is_missed && is_due;
+        if must_show_all {
+            self.is_missed = false;
+            self.shown_all = Some(now);
+        }
+        must_show_all
     }
 
     /// The connection was lost: what is missing at the store now may be the store's fault.
@@ -95,15 +130,19 @@ impl Nodes {
     pub(super) fn meet(&mut self, node: u64, topic: Option<&Name>, now: Instant) -> bool {
         let is_new = !self.strangers.contains_key(&node);
         if is_new && self.strangers.len() >= MAX_STRANGERS {
+            self.has_overlooked = true;
             return false;
         }
         let stranger = self.strangers.entry(node).or_insert_with(|| Stranger {
             heard: now,
             topics: HashSet::new(),
+            is_everywhere: self.has_overlooked,
         });
         stranger.heard = now;
         if stranger.topics.len() < MAX_TOPICS {
             stranger.topics.extend(topic.cloned());
+        } else {
+            stranger.is_everywhere |= topic.is_some_and(|topic| !stranger.topics.contains(topic));
         }
         is_new
     }
@@ -137,14 +176,20 @@ impl Nodes {
         !self.strangers.is_empty() || self.living.values().any(is_silent)
     }
 
-    /// Takes in who lives by the store. Gives the topics in which they were heard before.
-    pub(super) fn admit(&mut self, keys: &HashSet<u64>, now: Instant) -> Vec<Name> {
-        let mut topics = Vec::new();
+    /// Takes in who lives by the store. Gives where they were heard before.
+    pub(super) fn admit(&mut self, keys: &HashSet<u64>, now: Instant) -> Unread {
+        let mut topics = HashSet::new();
+        let mut is_everywhere = false;
         // Not heard yet: should it be dead already, it is not to be waited for as long as for one that was.
         let heard = before(now, self.beat / 2);
         for node in keys.iter().filter(|node| **node != self.own) {
-            let stranger = self.strangers.remove(node);
-            topics.extend(stranger.into_iter().flat_map(|stranger| stranger.topics));
+            match self.strangers.remove(node) {
+                Some(stranger) => {
+                    is_everywhere |= stranger.is_everywhere;
+                    topics.extend(stranger.topics);
+                }
+                None => is_everywhere |= self.has_overlooked && !self.is_living(*node),
+            }
             self.living
                 .entry(*node)
                 .or_insert(Living { heard, missing: 0 });
@@ -152,7 +197,12 @@ impl Nodes {
         let patience = self.beat * 4;
         self.strangers
             .retain(|_, stranger| now.saturating_duration_since(stranger.heard) < patience);
-        topics
+        self.has_overlooked &= !self.strangers.is_empty();
+        if is_everywhere {
+            Unread::Everywhere
+        } else {
+            Unread::In(topics)
+        }
     }
 
     /// The store was asked who lives. Gives who is gone.
@@ -202,11 +252,19 @@ mod tests {
         nodes.iter().copied().collect()
     }
 
+    fn show(nodes: &mut Nodes, now: Instant) {
+        nodes.show(now, Duration::ZERO);
+    }
+
     /// Node 1 of 1 to 3, all of whom were heard at the start, and who goes on to show itself.
     fn nodes(start: Instant) -> Nodes {
         let mut nodes = Nodes::new(1, BEAT);
-        nodes.show(start);
+        show(&mut nodes, start);
         nodes.admit(&keys(&[1, 2, 3]), start);
+        assert!(
+            !nodes.must_ask(at(start, 1)),
+            "who was not heard yet gets some time"
+        );
         assert!(nodes.hear(2, start) && nodes.hear(3, start) && !nodes.hear(1, start));
         nodes
     }
@@ -219,7 +277,7 @@ mod tests {
             !nodes.must_ask(at(start, 2)),
             "one sign of life may be late"
         );
-        nodes.show(at(start, 2));
+        show(&mut nodes, at(start, 2));
         nodes.hear(2, at(start, 2));
         assert!(nodes.must_ask(at(start, 3)));
         assert!(nodes.judge(&keys(&[1, 2, 3]), at(start, 3)).is_empty());
@@ -232,7 +290,7 @@ mod tests {
     fn b8_a_key_or_a_sign_of_life_between_begins_anew() {
         let start = Instant::now();
         let mut nodes = nodes(start);
-        nodes.show(at(start, 3));
+        show(&mut nodes, at(start, 3));
         assert!(nodes.judge(&keys(&[1, 2]), at(start, 4)).is_empty());
         assert!(nodes.judge(&keys(&[1, 2, 3]), at(start, 4)).is_empty());
         assert!(nodes.judge(&keys(&[1, 2]), at(start, 4)).is_empty());
@@ -244,17 +302,47 @@ mod tests {
     fn b8_who_was_away_calls_nobody_gone_for_a_while() {
         let start = Instant::now();
         let mut nodes = nodes(start);
-        assert!(nodes.show(at(start, 20)), "the own key had expired");
+        show(&mut nodes, at(start, 20));
+        assert!(
+            nodes.must_show_all(at(start, 20)),
+            "the own key had expired"
+        );
         for halves in 20..30 {
-            nodes.show(at(start, halves));
+            show(&mut nodes, at(start, halves));
             assert!(nodes.judge(&keys(&[1]), at(start, halves)).is_empty());
         }
-        nodes.show(at(start, 30));
+        show(&mut nodes, at(start, 30));
         assert!(nodes.judge(&keys(&[1]), at(start, 30)).is_empty());
         let mut gone = nodes.judge(&keys(&[1]), at(start, 31));
         gone.sort_unstable();
         assert_eq!(gone, [2, 3]);
-        assert!(!nodes.show(at(start, 32)));
+        show(&mut nodes, at(start, 32));
+        assert!(!nodes.must_show_all(at(start, 32)));
+    }
+
+    #[test]
+    fn b8_a_machine_that_slept_shows_all_its_people_again() {
+        let start = Instant::now();
+        let mut nodes = nodes(start);
+        nodes.show(at(start, 2), BEAT * 2);
+        assert!(!nodes.must_show_all(at(start, 2)));
+        nodes.show(at(start, 4), BEAT * 3);
+        assert!(nodes.must_show_all(at(start, 4)));
+    }
+
+    #[test]
+    fn b8_who_is_missed_shows_all_its_people_once_a_beat_at_most() {
+        let start = Instant::now();
+        let mut nodes = nodes(start);
+        assert!(!nodes.must_show_all(start));
+        for halves in [0, 2] {
+            nodes.miss();
+            assert!(nodes.must_show_all(at(start, halves)));
+            assert!(!nodes.must_show_all(at(start, halves + 1)));
+            nodes.miss();
+            assert!(!nodes.must_show_all(at(start, halves + 1)));
+        }
+        assert!(nodes.must_show_all(at(start, 9)), "later, but not never");
     }
 
     #[test]
@@ -264,10 +352,27 @@ mod tests {
         for halves in 4..40 {
             assert!(nodes.judge(&keys(&[]), at(start, halves)).is_empty());
         }
-        nodes.show(at(start, 40));
-        nodes.distrust(at(start, 45));
-        nodes.show(at(start, 50));
-        assert!(nodes.judge(&keys(&[]), at(start, 52)).is_empty());
+    }
+
+    #[test]
+    fn b8_after_a_lost_connection_nobody_is_called_gone_for_a_while() {
+        let start = Instant::now();
+        let mut nodes = nodes(start);
+        nodes.distrust(at(start, 4));
+        for halves in 4..14 {
+            show(&mut nodes, at(start, halves));
+            assert!(nodes.judge(&keys(&[]), at(start, halves)).is_empty());
+        }
+        show(&mut nodes, at(start, 14));
+        assert!(nodes.judge(&keys(&[]), at(start, 14)).is_empty(), "once");
+        assert_eq!(nodes.judge(&keys(&[]), at(start, 14)).len(), 2);
+        // Who has not shown itself yet has lost nothing.
+        let mut new = Nodes::new(1, BEAT);
+        new.distrust(start);
+        show(&mut new, start);
+        new.admit(&keys(&[2]), start);
+        assert!(new.judge(&keys(&[]), at(start, 3)).is_empty());
+        assert_eq!(new.judge(&keys(&[]), at(start, 3)), [2]);
     }
 
     #[test]
@@ -279,8 +384,14 @@ mod tests {
         assert!(nodes.meet(4, Some(&topic), start));
         assert!(!nodes.meet(4, Some(&topic), start));
         assert!(nodes.must_ask(start) && !nodes.is_living(4));
-        assert!(nodes.admit(&keys(&[1, 2, 3]), at(start, 1)).is_empty());
-        assert_eq!(nodes.admit(&keys(&[1, 4]), at(start, 1)), [topic]);
+        assert_eq!(
+            nodes.admit(&keys(&[1, 2, 3]), at(start, 1)),
+            Unread::In(HashSet::new())
+        );
+        assert_eq!(
+            nodes.admit(&keys(&[1, 4]), at(start, 1)),
+            Unread::In([topic].into())
+        );
         assert!(nodes.is_living(4));
         // One that never comes is not waited for.
         nodes.meet(5, None, start);
@@ -297,8 +408,8 @@ mod tests {
         let mut nodes = nodes(start);
         assert!(nodes.bury(2) && !nodes.bury(2));
         assert!(!nodes.must_ask(start));
-        nodes.suspect(3, at(start, 4));
-        assert!(nodes.must_ask(at(start, 4)));
+        nodes.suspect(3, at(start, 1));
+        assert!(nodes.must_ask(at(start, 1)));
     }
 
     #[test]
@@ -309,5 +420,38 @@ mod tests {
             nodes.meet(node, None, start);
         }
         assert_eq!(nodes.strangers.len(), MAX_STRANGERS);
+        // Of the others it is not known where they were heard, whether they are met again or found at once.
+        let met = MAX_STRANGERS as u64;
+        let nowhere = || Unread::In(HashSet::new());
+        assert_eq!(nodes.admit(&keys(&[2, 3]), start), nowhere());
+        assert!(nodes.meet(met, None, start));
+        assert_eq!(nodes.admit(&keys(&[met]), start), Unread::Everywhere);
+        assert_eq!(nodes.admit(&keys(&[met + 1]), start), Unread::Everywhere);
+        assert_eq!(nodes.admit(&keys(&[met, met + 1]), start), nowhere());
+        nodes.admit(&keys(&[]), at(start, 8));
+        nodes.meet(met + 2, None, start);
+        assert_eq!(nodes.admit(&keys(&[met + 2]), start), nowhere());
+    }
+
+    #[test]
+    fn b8_a_strangers_topics_are_bounded_and_past_them_all_are_read() {
+        let start = Instant::now();
+        let hasher = RandomState::new();
+        let mut nodes = Nodes::new(1, BEAT);
+        let topics: Vec<_> = (0..=MAX_TOPICS)
+            .map(|topic| Name::new(topic.to_string().into(), &hasher))
+            .collect();
+        let known = &topics[..MAX_TOPICS];
+        for (node, heard) in [(2, known), (3, &topics[..])] {
+            for topic in heard.iter().chain(known) {
+                nodes.meet(node, Some(topic), start);
+            }
+            assert_eq!(nodes.strangers[&node].topics.len(), MAX_TOPICS);
+        }
+        assert_eq!(
+            nodes.admit(&keys(&[2]), start),
+            Unread::In(known.iter().cloned().collect())
+        );
+        assert_eq!(nodes.admit(&keys(&[2, 3]), start), Unread::Everywhere);
     }
 }

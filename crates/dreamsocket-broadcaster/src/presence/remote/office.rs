@@ -63,8 +63,6 @@ struct Desk {
     turn: u64,
     /// Subscriptions of this turn and earlier ones are known to the broker.
     confirmed: u64,
-    /// Somebody says that this node is gone.
-    is_missed: bool,
 }
 
 /// A topic that is watched here, or of which others are to know.
@@ -96,14 +94,7 @@ where
             shared,
             store,
             inbox,
-            desk: Lock::new(Desk {
-                sheets: HashMap::new(),
-                agenda: Agenda::default(),
-                nodes: Nodes::new(outer.node, outer.options.beat),
-                turn: 1,
-                confirmed: 0,
-                is_missed: false,
-            }),
+            desk: Lock::new(Desk::new(Nodes::new(outer.node, outer.options.beat))),
             jobs: Notify::new(),
             strangers: Notify::new(),
             lives: outer.engine.name("lives".into()),
@@ -220,7 +211,7 @@ where
                 }
             }
             // Many may say so; it is done once for all who have.
-            Word::Missed(node) if node == own => self.desk.lock().is_missed = true,
+            Word::Missed(node) if node == own => self.desk.lock().nodes.miss(),
             Word::Missed(node) => self.desk.lock().nodes.suspect(node, now),
         }
     }
@@ -425,6 +416,16 @@ where
 }
 
 impl Desk {
+    fn new(nodes: Nodes) -> Self {
+        Self {
+            sheets: HashMap::new(),
+            agenda: Agenda::default(),
+            nodes,
+            turn: 1,
+            confirmed: 0,
+        }
+    }
+
     /// Forgets a topic that nobody here watches or is in.
     fn let_go(&mut self, topic: &Name) {
         let is_done = |sheet: &Sheet| {
@@ -460,4 +461,43 @@ async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
 
 fn node_of(key: &str) -> Option<u64> {
     u64::from_str_radix(key, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+
+    #[test]
+    fn b8_a_topic_is_forgotten_when_nobody_watches_it_and_its_empty_roster_is_written() {
+        let topic = Name::new("lobby".into(), &RandomState::new());
+        let ear = Some((
+            SubscriberId {
+                engine: 1,
+                number: 1,
+            },
+            1,
+        ));
+        for (ear, is_peopled, written, is_forgotten) in [
+            (None, false, 7, true),
+            (None, false, 8, true),
+            (None, false, 6, false),
+            (None, true, 7, false),
+            (ear, false, 7, false),
+            (ear, true, 6, false),
+        ] {
+            let sheet = Sheet {
+                ear,
+                is_peopled,
+                version: 7,
+                written,
+                ..Sheet::default()
+            };
+            let mut desk = Desk::new(Nodes::new(1, Duration::from_secs(1)));
+            desk.sheets.insert(topic.clone(), sheet);
+            desk.let_go(&topic);
+            assert_eq!(desk.sheets.is_empty(), is_forgotten);
+        }
+    }
 }

@@ -119,14 +119,12 @@ where
         sheet.written = version;
         sheet.written_at = Some(now);
         let is_unseen = std::mem::take(&mut sheet.is_unseen);
-        if sheet.version > version {
-            let due = now + self.outer.options.write_interval;
-            desk.agenda.add(topic, Job::Write, due);
-        } else if !is_empty {
+        if is_empty {
+            desk.let_go(topic);
+        } else {
+            // What has changed meanwhile is on the agenda for an earlier time.
             let due = now + ROSTER_EXPIRY * 2 / 5;
             desk.agenda.add(topic, Job::Write, due);
-        } else {
-            desk.let_go(topic);
         }
         drop(desk);
         // For who has read an older one and heard nothing of this.

@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 
 use super::super::super::wire::Word;
 use super::super::agenda::Job;
+use super::super::nodes::Unread;
 use super::{Desk, FAREWELL, Office, in_time, merge, node_of};
 use crate::engine::{Engine, Name};
 use crate::store::{Shelf, Store, StoreError};
@@ -24,7 +25,6 @@ where
         let mut next = Instant::now();
         let mut shown = SystemTime::now();
         let mut disconnections = 0;
-        let mut seen = Instant::now();
         loop {
             if Instant::now() >= next {
                 let expiry = self.desk.lock().nodes.expiry();
@@ -34,20 +34,19 @@ where
                 if let Ok(Ok(())) = time::timeout(beat, put).await {
                     let now = Instant::now();
                     next = now + beat;
-                    let was_away = self.desk.lock().nodes.show(now);
-                    self.outer.is_shown.send_replace(true);
                     // A machine that slept has a clock of this kind that slept with it.
-                    let slept = SystemTime::now().duration_since(shown);
+                    let pause = SystemTime::now().duration_since(shown);
                     shown = SystemTime::now();
-                    if was_away || slept.is_ok_and(|slept| slept >= expiry) {
-                        self.desk.lock().is_missed = true;
-                    }
+                    let pause = pause.unwrap_or_default();
+                    self.desk.lock().nodes.show(now, pause);
+                    self.outer.is_shown.send_replace(true);
                     self.say_word(Word::Alive(self.outer.node));
                 } else {
                     self.outer.is_shown.send_replace(false);
                 }
             }
-            if self.must_show_again(&mut seen) {
+            let must_show_all = self.desk.lock().nodes.must_show_all(Instant::now());
+            if must_show_all {
                 self.write_all(true);
             }
             let health = self.outer.engine.health();
@@ -79,22 +78,20 @@ where
 
     pub(super) fn admit(&self, lives: &HashSet<u64>) {
         let now = Instant::now();
-        let topics = self.desk.lock().nodes.admit(lives, now);
+        let unread = self.desk.lock().nodes.admit(lives, now);
+        let topics = match unread {
+            Unread::In(topics) => topics.into_iter().collect(),
+            Unread::Everywhere => self.watched(),
+        };
         for topic in topics {
             self.must_read(&topic, now);
         }
     }
 
-    /// Whether others may think that this node is gone, and have to be told of all its people: once a beat at most.
-    fn must_show_again(&self, last: &mut Instant) -> bool {
-        let now = Instant::now();
-        let mut desk = self.desk.lock();
-        if !desk.is_missed || now < *last + self.outer.options.beat {
-            return false;
-        }
-        desk.is_missed = false;
-        *last = now;
-        true
+    fn watched(&self) -> Vec<Name> {
+        let sheets = &self.desk.lock().sheets;
+        let watched = sheets.iter().filter(|(_, sheet)| sheet.ear.is_some());
+        watched.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Writes all rosters again, as fast as the rate allows. After a lost connection the store may have lost them.
@@ -116,13 +113,7 @@ where
         if nodes.is_empty() {
             return;
         }
-        let topics: Vec<Name> = {
-            let desk = self.desk.lock();
-            let watched = desk.sheets.iter();
-            let watched = watched.filter(|(_, sheet)| sheet.ear.is_some());
-            watched.map(|(topic, _)| topic.clone()).collect()
-        };
-        for topic in topics {
+        for topic in self.watched() {
             self.guard(|shared| {
                 let Some(lock) = shared.rooms.find(&topic) else {
                     return;
