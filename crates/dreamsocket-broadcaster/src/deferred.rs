@@ -79,7 +79,7 @@ impl<M> Drop for Deferred<M> {
 }
 
 /// Applies `f` to every item, panic or not, and keeps the first panic.
-fn for_each_despite_panics<T>(
+pub(crate) fn for_each_despite_panics<T>(
     mut items: impl Iterator<Item = T>,
     f: impl Fn(T),
     panicked: &mut Option<Box<dyn Any + Send>>,

@@ -169,6 +169,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let outer = shared.outer_of(&topic);
         #[cfg(feature = "remote")]
         let mut entry = outer.and_then(|outer| outer.encode(&key, &value));
+        #[cfg(feature = "remote")]
+        let mut is_fit = true;
         let (key, value) = (Arc::new(key), Arc::new(value));
         let mut deferred = Deferred::new();
         let (room, number) = shared.with_room(&topic, |room| {
@@ -177,7 +179,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
             #[cfg(feature = "remote")]
             if let Some((outer, entry)) = outer.zip(entry.take()) {
                 let limit = outer.options.max_roster;
-                outer.note(&topic, room, |own| own.enter(number, entry, limit));
+                is_fit = outer.note(&topic, room, |own| own.set(number, number, entry, limit));
             }
             number
         });
@@ -191,6 +193,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
             number,
         };
         drop(deferred);
+        #[cfg(feature = "remote")]
+        if let Some(outer) = outer {
+            outer.check(is_fit);
+        }
         member
     }
 
@@ -451,7 +457,9 @@ impl<K, V> Member<K, V> {
         #[cfg(feature = "remote")]
         let outer = self.shared.outer_of(&self.topic);
         #[cfg(feature = "remote")]
-        let encoded = outer.and_then(|outer| outer.encode_value(&value));
+        let entry = outer.and_then(|outer| outer.encode(&self.key, &value));
+        #[cfg(feature = "remote")]
+        let mut is_fit = true;
         let value = Arc::new(value);
         let mut deferred = Deferred::new();
         // Outlives the lock, with what it replaced.
@@ -462,15 +470,19 @@ impl<K, V> Member<K, V> {
                 self.shared
                     .publish(&self.topic, change.event, &mut deferred);
                 #[cfg(feature = "remote")]
-                if let Some((outer, value)) = outer.zip(encoded) {
+                if let Some((outer, entry)) = outer.zip(entry) {
                     let limit = outer.options.max_roster;
-                    outer.note(&self.topic, &mut room, |own| {
-                        own.update(self.number, change.stamp, value, limit)
+                    is_fit = outer.note(&self.topic, &mut room, |own| {
+                        own.set(self.number, change.stamp, entry, limit)
                     });
                 }
                 change.replaced
             })
         };
+        #[cfg(feature = "remote")]
+        if let Some(outer) = outer {
+            outer.check(is_fit);
+        }
     }
 
     /// The name of the topic.

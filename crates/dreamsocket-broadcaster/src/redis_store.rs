@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,6 +86,20 @@ pub(crate) struct RedisStore {
     connection: Lock<Option<MultiplexedConnection>>,
 }
 
+/// A command under way.
+struct Asking<'a> {
+    store: &'a RedisStore,
+    is_lost: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.is_lost {
+            *self.store.connection.lock() = None;
+        }
+    }
+}
+
 impl RedisStore {
     pub(crate) fn new(client: Client, space: &str) -> Self {
         Self {
@@ -113,12 +127,14 @@ impl RedisStore {
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let mut connection = self.connection().await?;
+        // Who does not wait for the answer any more found the connection silent: the next one is to make another.
+        let mut asking = Asking {
+            store: self,
+            is_lost: true,
+        };
         let answer = command.query_async(&mut connection).await;
-        if let Err(error) = &answer
-            && (error.is_io_error() || error.is_unrecoverable_error())
-        {
-            *self.connection.lock() = None;
-        }
+        let is_lost = |error: &RedisError| error.is_io_error() || error.is_unrecoverable_error();
+        asking.is_lost = answer.as_ref().err().is_some_and(is_lost);
         answer
     }
 

@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was measured is reported")]
 
+mod proxy;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{Presence, PresenceOptions};
+use proxy::Proxy;
 use tokio::time::{self, Instant};
 
 /// Who is the person that this process is to show, and where is its broker.
@@ -199,4 +202,25 @@ async fn b8_who_was_on_a_paused_node_comes_back_over_nats() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b8_who_was_on_a_paused_node_comes_back_over_redis() {
     a_pause(&Redis::start().await.url()).await;
+}
+
+/// Connections that are swallowed, as by a firewall that forgets them: nobody is told, and an idle node has nothing to ask but
+/// whether it lives.
+async fn dead_connections(url: &str) {
+    let proxy = Proxy::start(url).await;
+    let node = connect(&proxy.url()).await;
+    when("ready", || node.health().is_ready()).await;
+    proxy.swallow();
+    when("away", || !node.health().is_connected).await;
+    when("connected again", || node.health().is_ready()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_dead_connections_are_replaced_over_nats() {
+    dead_connections(&Nats::start_with_jetstream().await.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_dead_connections_are_replaced_over_redis() {
+    dead_connections(&Redis::start().await.url()).await;
 }

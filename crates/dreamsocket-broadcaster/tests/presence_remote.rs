@@ -1,18 +1,20 @@
 //! Presence across nodes over a broker and a store in memory, on a paused clock (B8): bounds, rates, and what goes wrong.
 //! What people see is in the kit (`conformance.rs`).
 
-#![expect(clippy::panic, reason = "one panic is a test's")]
+#![expect(clippy::panic, reason = "what panics is a test's")]
 
 mod broker;
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use broker::store::{Answer, Call, Keys};
 use broker::{Broker, Fate, Kind};
 use dreamsocket_broadcaster::link::Shelf;
-use dreamsocket_broadcaster::{Presence, PresenceOptions};
+use dreamsocket_broadcaster::{Delivery, Presence, PresenceEvent, PresenceOptions};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::{self, Instant};
 
@@ -138,7 +140,7 @@ async fn b8_a_topic_that_cannot_be_read_is_not_known_until_nobody_watches_it() {
     broker.stop();
     rest(1_000).await;
     let watch = node.watch("lobby");
-    let mut waiting = std::pin::pin!(node.known("lobby"));
+    let mut waiting = pin!(node.known("lobby"));
     let in_vain = time::timeout(Duration::from_secs(5), waiting.as_mut()).await;
     assert!(in_vain.is_err());
     drop(watch);
@@ -198,7 +200,7 @@ async fn b8_what_is_too_large_is_seen_here_only_and_counted() {
     let (_, here) = broker.presence::<u32, String>(&keys, options);
     let (_, there) = broker.present(&keys).await;
     let _watch = there.watch("lobby");
-    let _large = here.enter("lobby", 1, "x".repeat(100));
+    let large = here.enter("lobby", 1, "x".repeat(100));
     let member = here.enter("lobby", 2, "small".to_owned());
     when("seen", || keys_of(&there, "lobby") == [2]).await;
     assert_eq!(here.health().undecodable, 1);
@@ -213,10 +215,17 @@ async fn b8_what_is_too_large_is_seen_here_only_and_counted() {
     assert_eq!(here.health().undecodable, 2);
     // The whole is too large now.
     let _full = here.enter("lobby", 4, "x".repeat(80));
-    let _full = here.enter("lobby", 5, "x".repeat(80));
+    let last = here.enter("lobby", 5, "x".repeat(80));
     rest(1_000).await;
     assert_eq!(keys_of(&there, "lobby"), [2, 3, 4]);
     assert_eq!(keys_of(&here, "lobby"), [1, 2, 3, 4, 5]);
+    assert_eq!(here.health().undecodable, 3);
+    // What fits again is seen again.
+    drop(last);
+    large.update("small".to_owned());
+    large.update("little".to_owned());
+    when("seen", || keys_of(&there, "lobby") == [1, 2, 3, 4]).await;
+    assert_eq!(there.people("lobby")[0].value(), "little");
     assert_eq!(here.health().undecodable, 3);
     // A name that is too long is nobody else's, either.
     let long = "x".repeat(501);
@@ -514,23 +523,248 @@ async fn b8_a_roster_under_the_key_of_another_is_counted_and_not_shown() {
 
 /// The store may have lost it, and then its node writes it again in time.
 #[tokio::test(start_paused = true)]
-async fn b8_a_roster_that_is_not_there_twice_is_nobodys() {
+async fn b8_a_roster_that_the_store_has_lost_is_kept_until_it_is_written_again() {
+    for beat in [Duration::from_millis(100), Duration::from_secs(1)] {
+        let (broker, keys) = (Broker::new(), Keys::default());
+        let options = || PresenceOptions::new().beat(beat);
+        let (_, here) = broker.presence::<u32, String>(&keys, options());
+        let (number, there) = broker.presence::<u32, String>(&keys, options());
+        let _watch = there.watch("lobby");
+        let _member = here.enter("lobby", 1, String::new());
+        when("seen", || keys_of(&there, "lobby") == [1]).await;
+        for _ in 0..20 {
+            rest(30_000).await;
+            keys.forget_rosters();
+            // It looks into the store again.
+            broker.cut(number);
+            assert_eq!(keys_of(&there, "lobby"), [1]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_roster_that_is_missing_for_long_is_nobodys() {
     let (broker, keys) = (Broker::new(), Keys::default());
-    let (_, here) = broker.present(&keys).await;
-    let (number, there) = broker.present(&keys).await;
+    let (here_number, here) = broker.present(&keys).await;
+    let (there_number, there) = broker.present(&keys).await;
     let _watch = there.watch("lobby");
-    let _member = here.enter("lobby", 1, String::new());
+    let member = here.enter("lobby", 1, String::new());
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    // That it leaves is told by nobody.
+    broker.filter(move |node, topic, _| {
+        if node == there_number && topic.starts_with("room/") {
+            Fate::IsLost
+        } else {
+            Fate::Arrives
+        }
+    });
+    keys.filter(move |node, shelf, call| {
+        if (node, call) == (here_number, Call::Put) && *shelf != Shelf::Lives {
+            Answer::Lost
+        } else {
+            Answer::Done
+        }
+    });
+    drop(member);
+    keys.forget_rosters();
+    broker.cut(there_number);
+    rest(140_000).await;
+    assert_eq!(keys_of(&there, "lobby"), [1]);
+    rest(20_000).await;
+    assert!(keys_of(&there, "lobby").is_empty());
+}
+
+/// What is missing is looked for a second time, and not sooner because there was another reason to look.
+#[tokio::test(start_paused = true)]
+async fn b8_a_restart_of_the_broker_moves_nobody_who_is_late() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (late_number, late) = broker.present(&keys).await;
+    let (early_number, early) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _late = late.enter("lobby", 1, String::new());
+    let member = early.enter("lobby", 2, String::new());
+    let (_, mut changes) = there.watch("lobby");
+    when("seen", || keys_of(&there, "lobby") == [1, 2]).await;
+    rest(1_000).await;
+    broker.stop();
+    keys.forget();
+    rest(500).await;
+    member.update("changed".to_owned());
+    for number in [late_number, early_number] {
+        broker.bar(number);
+    }
+    broker.start();
+    rest(500).await;
+    broker.admit(early_number);
+    rest(1_500).await;
+    broker.admit(late_number);
+    rest(10_000).await;
+    while let Ok(delivery) = changes.try_recv() {
+        let has_left = matches!(delivery, Delivery::Message(PresenceEvent::Left(_)));
+        assert!(!has_left, "{delivery:?}");
+    }
+    assert_eq!(keys_of(&there, "lobby"), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_what_could_not_be_said_after_it_was_written_is_said_later() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (number, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _watch = there.watch("lobby");
+    let member = here.enter("lobby", 1, String::new());
     when("seen", || keys_of(&there, "lobby") == [1]).await;
     rest(1_000).await;
-    keys.forget_rosters();
-    // It looks into the store again.
-    broker.cut(number);
-    rest(50_000).await;
-    assert_eq!(keys_of(&there, "lobby"), [1], "once");
-    rest(15_000).await;
-    assert!(keys_of(&there, "lobby").is_empty(), "twice");
-    rest(120_000).await;
-    assert_eq!(keys_of(&there, "lobby"), [1], "written again");
+    // It is told to nobody, and the connection is lost again as it is written.
+    broker.bar(number);
+    rest(100).await;
+    drop(member);
+    keys.filter(move |node, shelf, _| {
+        if node == number && *shelf != Shelf::Lives {
+            Answer::Late(Duration::from_millis(500))
+        } else {
+            Answer::Done
+        }
+    });
+    rest(100).await;
+    broker.admit(number);
+    rest(100).await;
+    broker.bar(number);
+    rest(600).await;
+    broker.admit(number);
+    rest(5_000).await;
+    assert!(keys_of(&there, "lobby").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_what_is_new_does_not_wait_for_what_is_written_again() {
+    const TOPICS: u32 = 3_000;
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let options = PresenceOptions::new().rate(10);
+    let (_, node) = broker.presence::<u32, String>(&keys, options);
+    let _members: Vec<_> = (0..TOPICS)
+        .map(|key| node.enter(key.to_string(), key, String::new()))
+        .collect();
+    // To write them all takes 300 s, and each is to be written again after 120.
+    rest(700_000).await;
+    let _watch = node.watch("another");
+    time::timeout(Duration::from_secs(2), node.known("another"))
+        .await
+        .expect("known in time");
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_a_waker_that_panics_harms_nobody() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let (_, here) = broker.present(&keys).await;
+    let (_, there) = broker.present(&keys).await;
+    let _there = there.watch("lobby");
+    for _ in 0..2 {
+        let watch = here.watch("lobby");
+        let waker = Waker::from(Arc::new(PanickingWaker));
+        let mut known = pin!(here.known("lobby"));
+        let poll = known.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+        rest(1_000).await;
+        assert!(here.health().is_ready());
+        drop(watch);
+        rest(1_000).await;
+    }
+    let member = here.enter("lobby", 1, String::new());
+    when("seen", || keys_of(&there, "lobby") == [1]).await;
+    drop(member);
+    when("seen", || keys_of(&there, "lobby").is_empty()).await;
+    assert_eq!(here.topics(), 0);
+}
+
+/// What comes from elsewhere panics when it is dropped, while this is set.
+static IS_ARMED: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug, Serialize)]
+struct Explosive(u32, #[serde(skip)] bool);
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number,) = <(u32,)>::deserialize(deserializer)?;
+        Ok(Self(number, true))
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        if self.1 && IS_ARMED.load(Ordering::Relaxed) {
+            panic!("on purpose");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b8_values_that_panic_when_they_are_dropped_lose_nothing() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let options = PresenceOptions::new;
+    let (_, here) = broker.presence::<u32, Explosive>(&keys, options());
+    let (_, there) = broker.presence::<u32, Explosive>(&keys, options());
+    let _there = there.watch("lobby");
+    let _members = [2, 3].map(|key| there.enter("lobby", key, Explosive(key, false)));
+    let member = here.enter("lobby", 1, Explosive(1, false));
+    let watch = here.watch("lobby");
+    for node in [&here, &there] {
+        when("seen", || keys_of(node, "lobby") == [1, 2, 3]).await;
+    }
+    IS_ARMED.store(true, Ordering::Relaxed);
+    drop(watch.1);
+    drop(member);
+    when("seen", || keys_of(&there, "lobby") == [2, 3]).await;
+    IS_ARMED.store(false, Ordering::Relaxed);
+    drop(watch.0);
+    let _watch = here.watch("lobby");
+    here.known("lobby").await;
+    assert_eq!(keys_of(&here, "lobby"), [2, 3]);
+}
+
+/// A log that shows who is there.
+struct Nosy(Presence<u32, String>);
+
+impl tracing::Subscriber for Nosy {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        assert!(!self.0.people("lobby").is_empty());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// A lock that is held meanwhile shows as a test that does not end.
+#[tokio::test(start_paused = true)]
+async fn b8_no_lock_is_held_while_the_log_is_written() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let options = PresenceOptions::new().max_roster(30);
+    let (_, node) = broker.presence::<u32, String>(&keys, options);
+    let _member = tracing::subscriber::with_default(Nosy(node.clone()), || {
+        node.enter("lobby", 1, "x".repeat(100))
+    });
+    assert_eq!(node.health().undecodable, 1);
 }
 
 /// One that shows itself, as far as it can tell, and is seen by nobody.

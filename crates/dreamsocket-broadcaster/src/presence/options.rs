@@ -92,6 +92,9 @@ impl PresenceOptions {
     }
 
     /// How many rosters are written and read a second, at least 10: after a lost connection all of a node's are.
+    ///
+    /// Each roster is written again every two minutes, and expires after five: a node with people in more topics than
+    /// 120 times this number (60,000 by default) needs a higher one, and past 300 times it some are forgotten in between.
     pub fn rate(mut self, rosters_per_second: u32) -> Self {
         self.rate = rosters_per_second.max(10);
         self

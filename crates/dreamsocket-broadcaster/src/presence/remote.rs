@@ -45,7 +45,8 @@ pub(super) struct Outer<K, V> {
     keys: Coder<K>,
     values: Coder<V>,
     engine: Arc<Remote<Bytes>>,
-    /// Microseconds since 1970, but always later than before, and than whatever came from elsewhere.
+    /// Microseconds since 1970, but always later than what was told here before, and than whatever came from elsewhere: a
+    /// room that is made anew begins behind what others know of it.
     clock: AtomicU64,
     /// Rooms that the task has to look at, each once.
     queued: Lock<VecDeque<Name>>,
@@ -179,19 +180,11 @@ impl<K, V> Outer<K, V> {
         entry
     }
 
-    /// A connection's new value as others are to see it. Runs the user's `Serialize`.
-    pub(super) fn encode_value(&self, value: &V) -> Option<Bytes> {
-        let mut bytes = Vec::new();
-        let is_written = self.values.encode(value, &mut bytes).is_ok();
-        self.check(is_written && bytes.len() <= self.options.max_entry)
-            .then(|| bytes.into())
-    }
-
-    fn check(&self, is_fit: bool) -> bool {
+    /// Counts a connection that others are not to see, and tells the log, which may be the user's code: no lock is held.
+    pub(super) fn check(&self, is_fit: bool) {
         if !is_fit {
             self.note_unreadable("a connection is too large for others, or cannot be written");
         }
-        is_fit
     }
 
     fn note_unreadable(&self, what: &str) {
@@ -201,17 +194,24 @@ impl<K, V> Outer<K, V> {
         }
     }
 
-    /// Notes in a room what others are to be told. The room's lock is held.
+    /// Notes in a room what others are to be told, whose lock is held. Gives what `note` does: whether they can be.
     pub(super) fn note(
         &self,
         topic: &Name,
         room: &mut Room<K, V>,
         note: impl FnOnce(&mut Rosters) -> bool,
-    ) {
+    ) -> bool {
         let rosters = room.rosters.get_or_insert_default();
-        self.check(note(rosters));
-        self.clock.fetch_max(rosters.version(), Ordering::Relaxed);
+        let is_fit = note(rosters);
+        self.pass(rosters.version());
         self.call(topic, room);
+        is_fit
+    }
+
+    /// From now on it is later than that.
+    fn pass(&self, time: u64) {
+        self.clock
+            .fetch_max(time.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Lets the task look at a room. The room's lock is held.
@@ -246,5 +246,54 @@ impl<K, V> Outer<K, V> {
         health.pending_topics += self.tally.unread.load(Ordering::Relaxed);
         health.undecodable += self.tally.unreadable.load(Ordering::Relaxed);
         health
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Node;
+    use crate::store::{Shelf, StoreError};
+
+    struct Nowhere;
+
+    impl Link for Nowhere {
+        async fn run(self, _: Node) {
+            std::future::pending().await
+        }
+    }
+
+    impl Store for Nowhere {
+        async fn put(
+            &self,
+            _: &Shelf,
+            _: &str,
+            _: Bytes,
+            _: std::time::Duration,
+        ) -> Result<(), StoreError> {
+            Err("there is no store".into())
+        }
+
+        async fn remove(&self, _: &Shelf, _: &str) -> Result<(), StoreError> {
+            Err("there is no store".into())
+        }
+
+        async fn list(&self, _: &Shelf) -> Result<Vec<(String, Bytes)>, StoreError> {
+            Err("there is no store".into())
+        }
+    }
+
+    /// What others know of a topic is not taken for new again, though its room is gone and the system's clock stands still.
+    #[tokio::test]
+    async fn b8_whatever_was_told_is_in_the_past() {
+        let presence = Presence::<u32, u32>::with_link(Nowhere, Nowhere, PresenceOptions::new());
+        let outer = presence.shared.outer.as_deref().unwrap();
+        let start = 1 << 60;
+        outer.clock.store(start, Ordering::Relaxed);
+        let member = presence.enter("lobby", 1, 1);
+        let entered = outer.now().1;
+        assert!(entered > start);
+        drop(member);
+        assert!(outer.now().1 > entered);
     }
 }

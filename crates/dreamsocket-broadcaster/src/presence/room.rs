@@ -13,7 +13,7 @@ use super::rosters::Rosters;
 use super::{Person, PresenceEvent};
 use crate::fingerprint::{Fingerprint, Prehashed};
 #[cfg(feature = "remote")]
-pub(super) use merge::{Merged, Who};
+pub(super) use merge::{LATEST, Merged, Who};
 
 pub(super) struct Room<K, V> {
     people: HashMap<Fingerprint, Occupant<K, V>, BuildHasherDefault<Prehashed>>,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::wire::{Entry, STEP_OVERHEAD, Step};
 use crate::fingerprint::Fingerprint;
@@ -39,8 +39,8 @@ pub(super) struct Roster {
     pub(super) version: u64,
     /// In which of the task's turns it was heard of last.
     pub(super) touched: u64,
-    /// The last look into the store did not find it.
-    pub(super) is_absent: bool,
+    /// Since when the store was looked at in vain.
+    pub(super) absent_since: Option<Instant>,
     /// By number: whose it is, and its stamp.
     pub(super) connections: HashMap<u64, (Fingerprint, u64)>,
 }
@@ -67,35 +67,22 @@ impl Rosters {
         !self.own.is_empty()
     }
 
-    /// Adds a connection of this node's, unless the roster would become too large.
-    pub(super) fn enter(&mut self, number: u64, entry: Entry, max_size: usize) -> bool {
-        let size = self.own_size + STEP_OVERHEAD + entry.len();
+    /// Adds a connection of this node's, or changes what it shows, unless the roster would become too large.
+    pub(super) fn set(&mut self, number: u64, stamp: u64, entry: Entry, max_size: usize) -> bool {
+        let before = self.own.get(&number);
+        let before = before.map_or(0, |(_, entry)| STEP_OVERHEAD + entry.len());
+        let size = self.own_size - before + STEP_OVERHEAD + entry.len();
         if size > max_size {
             return false;
         }
         self.own_size = size;
-        self.set(number, number, entry);
-        true
-    }
-
-    /// Changes the value of a connection that is there, unless the roster would become too large.
-    pub(super) fn update(
-        &mut self,
-        number: u64,
-        stamp: u64,
-        value: Bytes,
-        max_size: usize,
-    ) -> bool {
-        let Some((_, entry)) = self.own.get(&number) else {
-            return false;
-        };
-        let size = self.own_size + value.len() - entry.value.len();
-        if size > max_size {
-            return false;
-        }
-        let key = entry.key.clone();
-        self.own_size = size;
-        self.set(number, stamp, Entry { key, value });
+        self.own.insert(number, (stamp, entry.clone()));
+        self.version = stamp;
+        self.add(Step::Set {
+            number,
+            stamp,
+            what: entry,
+        });
         true
     }
 
@@ -105,16 +92,6 @@ impl Rosters {
             self.version = stamp;
             self.add(Step::Leave { number });
         }
-    }
-
-    fn set(&mut self, number: u64, stamp: u64, entry: Entry) {
-        self.own.insert(number, (stamp, entry.clone()));
-        self.version = stamp;
-        self.add(Step::Set {
-            number,
-            stamp,
-            what: entry,
-        });
     }
 
     fn add(&mut self, step: Step<Entry>) {

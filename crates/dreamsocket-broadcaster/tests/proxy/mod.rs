@@ -37,6 +37,11 @@ impl Proxy {
         self.line.hold();
     }
 
+    /// Open connections stay, and nothing comes through, ever; new ones work.
+    pub(crate) fn swallow(&self) {
+        self.line.end_all(End::BlackHole);
+    }
+
     /// All connections are closed, and new ones are.
     pub(crate) fn refuse(&self) {
         self.line.refuse(true);

@@ -18,14 +18,14 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
-use super::super::room::{Merged, Room, Who};
+use super::super::room::{LATEST, Merged, Room, Who};
 use super::super::wire::{Change, Entry, Step, Word};
 use super::super::{Shared, rosters::News};
 use super::Outer;
 use super::agenda::{Agenda, Job};
 use super::inbox::{Arrival, Ear, Inbox};
 use super::nodes::Nodes;
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, for_each_despite_panics};
 use crate::engine::{Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::fingerprint::Fingerprint;
 use crate::lock::Lock;
@@ -58,6 +58,10 @@ pub(super) struct Office<K, V, S> {
 struct Desk {
     sheets: HashMap<Name, Sheet>,
     agenda: Agenda,
+    /// What is written again although nothing has changed.
+    rewrites: Agenda,
+    /// Whose turn it is, if there is something to do on both.
+    is_rewriting: bool,
     nodes: Nodes,
     /// Counts looks into the store.
     turn: u64,
@@ -119,11 +123,17 @@ where
     /// Runs what may run code of the user's, and outlives its panic.
     fn guard<R>(&self, f: impl FnOnce(&Shared<K, V>) -> R) -> Option<R> {
         let shared = self.shared.upgrade()?;
-        let done = catch_unwind(AssertUnwindSafe(|| f(&shared)));
-        if done.is_err() {
-            tracing::error!("code of the application panicked as presence was handed on");
-        }
-        done.ok()
+        despite_panics(move || {
+            let done = f(&shared);
+            // It may be the last one, and then whoever is there is dropped.
+            drop(shared);
+            done
+        })
+    }
+
+    /// Wakes who waits until topics are read.
+    fn tell_readers(&self) {
+        despite_panics(|| self.outer.read.notify_waiters());
     }
 
     fn listen(&self, subject: &Name, topic: &Name) -> SubscriberId {
@@ -251,6 +261,12 @@ where
                 }
                 _ => return false,
             };
+            let stamps = change.steps.iter().filter_map(|step| match step {
+                Step::Set { stamp, .. } => Some(*stamp),
+                Step::Leave { .. } => None,
+            });
+            self.outer
+                .pass(stamps.max().unwrap_or_default().min(LATEST));
             let steps = change.steps.into_iter().zip(is_new);
             let steps = steps
                 .map(|(step, is_new)| self.decode(shared, step, is_new, change.encoding))
@@ -324,15 +340,15 @@ where
                 Vec::new()
             };
             shared.let_go(topic, &lock, room);
-            drop(garbage);
-            Some((is_watched, news, state))
+            Some((is_watched, news, state, garbage))
         });
-        let Some(Some((is_watched, news, (version, is_peopled)))) = looked else {
+        let Some(Some((is_watched, news, (version, is_peopled), garbage))) = looked else {
             return;
         };
+        throw_away(garbage);
         self.follow(topic, is_watched);
         if !is_watched {
-            self.outer.read.notify_waiters();
+            self.tell_readers();
         }
         if let Some(news) = news {
             self.tell(topic, news);
@@ -420,10 +436,28 @@ impl Desk {
         Self {
             sheets: HashMap::new(),
             agenda: Agenda::default(),
+            rewrites: Agenda::default(),
+            is_rewriting: false,
             nodes,
             turn: 1,
             confirmed: 0,
         }
+    }
+
+    /// Takes the next job that is due. What has changed does not wait for all that is written again, nor the other way round.
+    fn take(&mut self, now: Instant) -> Option<(Name, Job)> {
+        self.is_rewriting = !self.is_rewriting;
+        if self.is_rewriting {
+            self.rewrites.take(now).or_else(|| self.agenda.take(now))
+        } else {
+            self.agenda.take(now).or_else(|| self.rewrites.take(now))
+        }
+    }
+
+    /// When the next job is due.
+    fn next(&self) -> Option<Instant> {
+        let next = [self.agenda.next(), self.rewrites.next()];
+        next.into_iter().flatten().min()
     }
 
     /// Forgets a topic that nobody here watches or is in.
@@ -451,8 +485,32 @@ fn merge<K, V>(
         shared.publish(topic, event, &mut deferred);
     }
     drop(room);
-    drop(deferred);
-    merged.iter().any(|merged| merged.is_gap)
+    let is_gap = merged.iter().any(|merged| merged.is_gap);
+    despite_panics(|| drop(deferred));
+    throw_away(merged);
+    is_gap
+}
+
+/// Drops keys and values, whatever their `drop` does.
+fn throw_away<K, V>(merged: Vec<Merged<K, V>>) {
+    let mut panicked = None;
+    let garbage = merged.into_iter().flat_map(Merged::into_garbage);
+    for_each_despite_panics(garbage, drop, &mut panicked);
+    if panicked.is_some() {
+        note_panic();
+    }
+}
+
+fn despite_panics<R>(f: impl FnOnce() -> R) -> Option<R> {
+    let done = catch_unwind(AssertUnwindSafe(f));
+    if done.is_err() {
+        note_panic();
+    }
+    done.ok()
+}
+
+fn note_panic() {
+    tracing::error!("code of the application panicked as presence was handed on");
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

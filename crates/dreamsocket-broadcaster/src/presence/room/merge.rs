@@ -6,6 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::super::rosters::Roster;
 use super::super::wire::Step;
@@ -13,7 +16,7 @@ use super::{Connection, Occupant, Person, PresenceEvent, Room};
 use crate::fingerprint::{Fingerprint, Prehashed};
 
 /// Whatever a node may claim, this node's clock goes on from there.
-const LATEST: u64 = u64::MAX / 2;
+pub(in crate::presence) const LATEST: u64 = u64::MAX / 2;
 
 /// Whose connection it is, and what it shows.
 pub(in crate::presence) struct Who<K, V> {
@@ -28,16 +31,24 @@ pub(in crate::presence) struct Merged<K, V> {
     pub(in crate::presence) events: Vec<PresenceEvent<K, V>>,
     /// Something between is missing: the store knows.
     pub(in crate::presence) is_gap: bool,
-    #[expect(dead_code, reason = "it is there only to be dropped")]
     garbage: Vec<Garbage<K, V>>,
 }
 
 #[expect(dead_code, reason = "what is in there is only to be dropped")]
-enum Garbage<K, V> {
+pub(in crate::presence) enum Garbage<K, V> {
     Key(Arc<K>),
     Value(Arc<V>),
     Who(Who<K, V>),
     Person(Person<K, V>),
+    Event(PresenceEvent<K, V>),
+}
+
+impl<K, V> Merged<K, V> {
+    /// All that is to be dropped, one by one: each may panic.
+    pub(in crate::presence) fn into_garbage(self) -> impl Iterator<Item = Garbage<K, V>> {
+        let events = self.events.into_iter().map(Garbage::Event);
+        self.garbage.into_iter().chain(events)
+    }
 }
 
 /// One merge under way: who was who before it.
@@ -62,7 +73,7 @@ impl<K, V> Room<K, V> {
         let rosters = self.rosters.get_or_insert_default();
         let mut roster = rosters.others.remove(&node).unwrap_or_default();
         roster.touched = turn;
-        roster.is_absent = false;
+        roster.absent_since = None;
         let is_old = to <= roster.version;
         let is_gap = from > roster.version;
         let mut merging = Merging::new(self, node);
@@ -107,25 +118,26 @@ impl<K, V> Room<K, V> {
             .collect()
     }
 
-    /// The store was looked at since that turn, and has the rosters of these nodes. One that is missing twice, without
-    /// having been heard of, is nobody's: after the first time the second look is due. Gives whether it is.
+    /// The store was looked at since that turn, and has the rosters of these nodes. One that is missing for so long,
+    /// without having been heard of, is nobody's. Gives when the next look is due, if one is.
     pub(in crate::presence) fn miss_absent(
         &mut self,
         present: &HashSet<u64>,
         turn: u64,
-    ) -> (Vec<Merged<K, V>>, bool) {
-        let mut again = false;
+        (now, patience): (Instant, Duration),
+    ) -> (Vec<Merged<K, V>>, Option<Instant>) {
+        let mut again: Option<Instant> = None;
         let mut absent = Vec::new();
         let rosters = self.rosters.get_or_insert_default();
         for (node, roster) in &mut rosters.others {
             if present.contains(node) || roster.touched >= turn || roster.connections.is_empty() {
                 continue;
             }
-            if roster.is_absent {
+            let until = *roster.absent_since.get_or_insert(now) + patience;
+            if until <= now {
                 absent.push(*node);
             } else {
-                roster.is_absent = true;
-                again = true;
+                again = Some(again.map_or(until, |again| again.min(until)));
             }
         }
         let merged = absent.into_iter().map(|node| self.remove_node(node));
@@ -323,6 +335,10 @@ mod tests {
         Dies {
             node: usize,
         },
+        /// Nobody is there or watches any more; then somebody does.
+        RoomGoes {
+            node: usize,
+        },
     }
 
     fn happening() -> impl Strategy<Value = Happening> {
@@ -341,6 +357,7 @@ mod tests {
             2 => node().prop_map(|node| Happening::Read { node }),
             1 => (node(), node()).prop_map(|(node, by)| Happening::IsMissed { node, by }),
             1 => node().prop_map(|node| Happening::Dies { node }),
+            2 => node().prop_map(|node| Happening::RoomGoes { node }),
         ]
     }
 
@@ -374,7 +391,7 @@ mod tests {
             let rosters = self.room.rosters.get_or_insert_default();
             rosters.is_watched = true;
             note(rosters);
-            self.clock = self.clock.max(rosters.version());
+            self.clock = self.clock.max(rosters.version() + 1);
         }
 
         fn hear(&mut self, event: &PresenceEvent<u32, u32>) {
@@ -503,7 +520,7 @@ mod tests {
                         key: bytes(key),
                         value: bytes(value),
                     };
-                    node.note(|own| assert!(own.enter(number, entry, usize::MAX)));
+                    node.note(|own| assert!(own.set(number, number, entry, usize::MAX)));
                 }
                 Happening::Update {
                     node: id,
@@ -515,14 +532,19 @@ mod tests {
                         return;
                     }
                     let (fingerprint, number) = *member.get(&node.members);
+                    let key = *node.room.people[&fingerprint].key;
                     let now = node.now(id);
                     let change = node
                         .room
                         .update(now, fingerprint, number, Arc::new(value))
                         .unwrap();
                     node.hear(&change.event);
-                    let bytes = Bytes::from(value.to_be_bytes().to_vec());
-                    node.note(|own| assert!(own.update(number, change.stamp, bytes, usize::MAX)));
+                    let bytes = |number: u32| Bytes::from(number.to_be_bytes().to_vec());
+                    let entry = Entry {
+                        key: bytes(key),
+                        value: bytes(value),
+                    };
+                    node.note(|own| assert!(own.set(number, change.stamp, entry, usize::MAX)));
                 }
                 Happening::Leave { node: id, member } => {
                     let node = &mut self.nodes[id];
@@ -613,6 +635,18 @@ mod tests {
                     for other in (0..NODES).filter(|other| *other != node) {
                         self.nodes[other].bury(node);
                     }
+                }
+                Happening::RoomGoes { node } => {
+                    if self.nodes[node].is_dead || !self.nodes[node].members.is_empty() {
+                        return;
+                    }
+                    self.happen(Happening::Tell { node });
+                    self.happen(Happening::Write { node });
+                    for other in (0..NODES).filter(|other| *other != node) {
+                        self.nodes[node].bury(other);
+                    }
+                    self.nodes[node].room = Room::new();
+                    self.nodes[node].must_read = true;
                 }
             }
         }
@@ -710,14 +744,23 @@ mod tests {
         let secret = RandomState::new();
         let _ = room.merge(7, (0, 1), vec![set(&secret, 1, 1)], 1);
         let _ = room.merge(8, (0, 1), vec![set(&secret, 1, 2)], 1);
-        let (merged, again) = room.miss_absent(&HashSet::from([8]), 2);
-        assert!(merged.is_empty() && again);
+        let start = Instant::now();
+        let patience = Duration::from_secs(60);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let present = HashSet::from([8]);
+        let look = |room: &mut Room<u32, u32>, turn, seconds| {
+            room.miss_absent(&present, turn, (at(seconds), patience))
+        };
+        let (merged, again) = look(&mut room, 2, 0);
+        assert!(merged.is_empty() && again == Some(at(60)));
         // Heard of after the look began: it is there.
         let _ = room.merge(7, (1, 2), vec![set(&secret, 2, 1)], 3);
-        assert!(!room.miss_absent(&HashSet::from([8]), 3).1);
-        assert!(room.miss_absent(&HashSet::from([8]), 4).1);
-        let (merged, again) = room.miss_absent(&HashSet::from([8]), 5);
-        assert!(!again);
+        assert_eq!(look(&mut room, 3, 10).1, None);
+        assert_eq!(look(&mut room, 4, 20).1, Some(at(80)));
+        let (merged, again) = look(&mut room, 5, 79);
+        assert!(merged.is_empty() && again == Some(at(80)), "too early");
+        let (merged, again) = look(&mut room, 6, 80);
+        assert_eq!(again, None);
         assert!(matches!(merged[0].events[..], [PresenceEvent::Left(_)]));
         assert_eq!(room.people().len(), 1);
     }

@@ -13,6 +13,12 @@ use super::{Office, in_time, merge, node_of};
 use crate::engine::{Engine, Name, SubscriberId};
 use crate::store::{Shelf, Store, StoreError};
 
+/// After how long a roster is written again: well before it expires.
+const REWRITE: Duration = Duration::from_secs(ROSTER_EXPIRY.as_secs() * 2 / 5);
+
+/// How long a roster may be missing at the store until it is nobody's: by then its node has written it again.
+const PATIENCE: Duration = Duration::from_secs(ROSTER_EXPIRY.as_secs() / 2);
+
 /// What the clerk may do at once after a rest.
 const BURST: Duration = Duration::from_millis(50);
 
@@ -42,7 +48,7 @@ where
             let now = Instant::now();
             let (job, next) = {
                 let mut desk = self.desk.lock();
-                (desk.agenda.take(now), desk.agenda.next())
+                (desk.take(now), desk.next())
             };
             let Some((topic, job)) = job else {
                 match next {
@@ -119,12 +125,9 @@ where
         sheet.written = version;
         sheet.written_at = Some(now);
         let is_unseen = std::mem::take(&mut sheet.is_unseen);
-        if is_empty {
-            desk.let_go(topic);
-        } else {
-            // What has changed meanwhile is on the agenda for an earlier time.
-            let due = now + ROSTER_EXPIRY * 2 / 5;
-            desk.agenda.add(topic, Job::Write, due);
+        desk.rewrites.remove(topic, Job::Write);
+        if !is_empty {
+            desk.rewrites.add(topic, Job::Write, now + REWRITE);
         }
         drop(desk);
         // For who has read an older one and heard nothing of this.
@@ -133,7 +136,16 @@ where
         } else {
             self.change(version, version, Vec::new()).encode()
         };
-        self.say(&self.subject(topic), word);
+        let is_said = self.say(&self.subject(topic), word);
+        let mut desk = self.desk.lock();
+        if is_said {
+            desk.let_go(topic);
+        } else if let Some(sheet) = desk.sheets.get_mut(topic) {
+            // The connection is away, or too much waits for it: others are to hear of it later.
+            sheet.is_unseen |= is_unseen;
+            let due = now + self.outer.options.write_interval;
+            desk.agenda.add(topic, Job::Write, due);
+        }
         Ok(())
     }
 
@@ -187,13 +199,14 @@ where
         }
         let again = self.guard(|shared| {
             let lock = shared.rooms.find(topic)?;
-            let mut again = false;
+            let mut again = None;
+            let now = Instant::now();
             merge(shared, topic, &lock, |room| {
-                let (merged, is_absent) = room.miss_absent(&present, turn);
-                again = is_absent;
+                let (merged, absent) = room.miss_absent(&present, turn, (now, PATIENCE));
+                again = absent;
                 merged
             });
-            again.then_some(())
+            again
         });
         {
             let mut desk = self.desk.lock();
@@ -205,9 +218,7 @@ where
                 return Ok(());
             }
             self.set_unread(sheet, false);
-            if again.flatten().is_some() {
-                // The store may have lost it; then it is written again within this time.
-                let due = Instant::now() + self.outer.options.beat * 60;
+            if let Some(due) = again.flatten() {
                 desk.agenda.add(topic, Job::Read, due);
             }
         }
@@ -218,7 +229,7 @@ where
             rosters.is_read = rosters.is_watched;
             Some(())
         });
-        self.outer.read.notify_waiters();
+        self.tell_readers();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{self, Instant};
 use super::super::super::wire::Word;
 use super::super::agenda::Job;
 use super::super::nodes::Unread;
-use super::{Desk, FAREWELL, Office, in_time, merge, node_of};
+use super::{Desk, FAREWELL, Office, despite_panics, in_time, merge, node_of};
 use crate::engine::{Engine, Name};
 use crate::store::{Shelf, Store, StoreError};
 
@@ -39,10 +39,10 @@ where
                     shown = SystemTime::now();
                     let pause = pause.unwrap_or_default();
                     self.desk.lock().nodes.show(now, pause);
-                    self.outer.is_shown.send_replace(true);
+                    self.set_shown(true);
                     self.say_word(Word::Alive(self.outer.node));
                 } else {
-                    self.outer.is_shown.send_replace(false);
+                    self.set_shown(false);
                 }
             }
             let must_show_all = self.desk.lock().nodes.must_show_all(Instant::now());
@@ -69,6 +69,11 @@ where
                 () = self.strangers.notified() => {}
             }
         }
+    }
+
+    fn set_shown(&self, is_shown: bool) {
+        // It may wake who waits for the connection.
+        despite_panics(|| self.outer.is_shown.send_replace(is_shown));
     }
 
     pub(super) async fn ask_who_lives(&self) -> Result<HashSet<u64>, StoreError> {
@@ -99,10 +104,12 @@ where
         let now = Instant::now();
         let mut desk = self.desk.lock();
         desk.nodes.distrust(now);
-        let Desk { sheets, agenda, .. } = &mut *desk;
+        let Desk {
+            sheets, rewrites, ..
+        } = &mut *desk;
         for (topic, sheet) in sheets.iter_mut().filter(|(_, sheet)| sheet.is_peopled) {
             sheet.is_unseen |= is_unseen;
-            agenda.add(topic, Job::Write, now);
+            rewrites.add(topic, Job::Write, now);
         }
         drop(desk);
         self.jobs.notify_one();
