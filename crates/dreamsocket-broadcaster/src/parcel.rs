@@ -183,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_message_is_shown_and_compared_as_the_message() {
+        assert_eq!(shared("a"), shared("a"));
+        assert_ne!(shared("a"), shared("b"));
+        assert_eq!(format!("{} {:?}", shared("a"), shared("a")), "a \"a\"");
+    }
+
+    #[test]
     fn making_may_ask_for_itself() {
         let message = shared(7);
         let inner = message.clone();

@@ -244,6 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn b5_the_first_position_has_a_text() {
+        let first = Position::new(1, 0);
+        assert_eq!(first.to_string().parse(), Ok(first));
+    }
+
+    #[test]
+    fn b5_the_error_says_what_was_asked_for() {
+        assert!(InvalidPosition.to_string().contains("not a position"));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn b5_a_position_is_read_from_text_only() {
+        let position = Position::new(1, 2);
+        let text = serde_json::to_string(&position).unwrap();
+        assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);
+        let error = serde_json::from_str::<Position>("12").unwrap_err();
+        assert!(error.to_string().contains("as text"), "{error}");
+    }
+
+    #[test]
     fn b5_a_position_takes_three_words() {
         assert_eq!(size_of::<Option<Position>>(), 24);
     }

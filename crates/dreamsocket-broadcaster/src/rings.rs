@@ -199,6 +199,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    #[cfg(feature = "remote")]
+    use crate::clock;
     use crate::engine::Engine;
     use crate::local::Local;
     use crate::options::ChannelOptions;
@@ -287,6 +289,45 @@ mod tests {
             assert!(rings.find(&topic).unwrap().state.lock().ring.is_empty());
         }
         assert_eq!(rings.recency.lock().by_last.len(), 100, "they stay known");
+    }
+
+    #[cfg(feature = "remote")]
+    #[tokio::test(start_paused = true)]
+    async fn b5_what_is_younger_keeps_nothing_that_is_too_old() {
+        let fixture = Fixture::new(History::last(10));
+        for topic in 0..100 {
+            fixture.publish(&topic.to_string(), topic);
+        }
+        let topic = fixture.local.name("0".into());
+        let rings = fixture.rings();
+        let look_around = || {
+            for _ in 0..100 / SWEPT + 2 {
+                rings.settle(&topic, SWEEP, false, clock::now(), &mut Deferred::new());
+            }
+        };
+        let kept = || {
+            let names = (0..100).map(|topic: u32| fixture.local.name(topic.to_string().into()));
+            let is_kept = |name: &Name| !rings.find(name).unwrap().state.lock().ring.is_empty();
+            names.filter(is_kept).count()
+        };
+        tokio::time::advance(Duration::from_secs(23 * 60 * 60)).await;
+        look_around();
+        assert_eq!(kept(), 100, "a day is the default");
+        fixture.publish("0", 0);
+        tokio::time::advance(Duration::from_secs(2 * 60 * 60)).await;
+        look_around();
+        assert_eq!(kept(), 1);
+    }
+
+    #[test]
+    fn b5_who_only_listens_takes_no_room_of_what_is_kept() {
+        let fixture = Fixture::new(History::last(10).max_topics(1));
+        fixture.publish("a", 1);
+        let topic = fixture.local.name("b".into());
+        let queue = Arc::new(Queue::<u32>::new(ChannelOptions::new()));
+        fixture.local.subscribe(&topic, queue as _, None);
+        assert_eq!(fixture.rings().topics.len(), 1);
+        assert_eq!(fixture.kept("a"), [1]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 )]
 
 use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, End, History, Position, Topic,
 };
+use futures_core::Stream;
 
 type Item = Result<u32, Option<u64>>;
 
@@ -307,4 +309,40 @@ fn b5_nothing_is_lost_doubled_or_out_of_order_while_publishers_go_on() {
             );
         }
     });
+}
+
+#[test]
+fn b5_positions_come_with_messages_whichever_way_they_are_received() {
+    let topic = topic(10);
+    let mut channel = topic.subscribe().positioned();
+    let mut other = topic.subscribe();
+    publish(&topic, 0..4);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut received = vec![channel.try_recv().ok()];
+    received.push(ready(pin!(channel.recv()).poll(&mut context)));
+    received.push(ready(channel.poll_recv(&mut context)));
+    let next = Pin::new(&mut channel).poll_next(&mut context);
+    received.push(ready(next));
+    let expected = (0..4).map(|_| ready(other.poll_recv_shared(&mut context)));
+    for (number, (received, expected)) in received.into_iter().zip(expected).enumerate() {
+        let (Some(Delivery::Message(received)), Some(Delivery::Message(expected))) =
+            (received, expected)
+        else {
+            panic!("there are messages");
+        };
+        assert_eq!(usize::try_from(received.message), Ok(number));
+        assert_eq!(received.message, *expected);
+        assert!(received.position.is_some());
+        assert_eq!(received.position, expected.position());
+    }
+    drop(topic);
+    assert!(ready(channel.poll_recv(&mut context)).is_none());
+    assert!(ready(other.poll_recv_shared(&mut context)).is_none());
+}
+
+fn ready<T>(poll: Poll<T>) -> T {
+    match poll {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it is not there yet"),
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use broker::store::{Answer, Call, Keys};
 use broker::{Broker, Fate, Kind};
 use dreamsocket_broadcaster::link::Shelf;
-use dreamsocket_broadcaster::{Delivery, Presence, PresenceEvent, PresenceOptions};
+use dreamsocket_broadcaster::{Delivery, Encoding, Presence, PresenceEvent, PresenceOptions};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::{self, Instant};
 
@@ -336,6 +336,32 @@ async fn b8_names_at_the_broker_begin_with_the_prefix() {
 }
 
 /// Who finds a roster of a node that nobody knows asks whether it lives.
+#[tokio::test(start_paused = true)]
+async fn b8_options_are_kept() {
+    let (broker, keys) = (Broker::new(), Keys::default());
+    let options = PresenceOptions::new()
+        .prefix("shop")
+        .rate(20)
+        .encoding(Encoding::MessagePack)
+        .beat(Duration::from_millis(500))
+        .write_interval(Duration::from_secs(3));
+    let (_, node) = broker.presence::<u32, String>(&keys, options);
+    when("ready", || node.health().is_ready()).await;
+    let before = keys.counts();
+    let member = node.enter("lobby", 1, String::new());
+    for round in 0..60 {
+        member.update(format!("\"{round}\""));
+        rest(500).await;
+    }
+    let after = keys.counts();
+    let lives = after.lives - before.lives;
+    assert!((58..=61).contains(&lives), "{lives} in half a minute");
+    let rosters = after.rosters - before.rosters;
+    assert!((10..=11).contains(&rosters), "{rosters} in half a minute");
+    assert!(!keys.has(b"\\\""), "JSON would escape the quotes");
+    assert!(broker.prefixes().contains("shop.presence"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn b8_a_node_is_not_ready_and_writes_nothing_before_its_life_is_known() {
     let (broker, keys) = (Broker::new(), Keys::default());

@@ -100,6 +100,12 @@ impl Keys {
         self.with(|values| values.values().filter(|(_, until)| *until > now).count())
     }
 
+    /// Whether a value has these bytes in it.
+    pub(crate) fn has(&self, bytes: &[u8]) -> bool {
+        let has = |value: &Bytes| value.windows(bytes.len()).any(|part| part == bytes);
+        self.with(|values| values.values().any(|(value, _)| has(value)))
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
