@@ -17,7 +17,7 @@ use crate::gap::Gap;
 use crate::history::Begin;
 use crate::parcel::Shared;
 use crate::position::Position;
-use crate::positioned::PositionedChannel;
+use crate::positioned::{Positioned, PositionedChannel};
 use crate::queue::{Queue, Take, Taken};
 
 /// A subscription to a [`Topic`](crate::Topic): a stream of what is published to it.
@@ -149,7 +149,7 @@ impl<M> Channel<M> {
             ..
         } = self;
         queue.poll_take_many(cx, limit.max(1), |taken| {
-            note(reached, &taken);
+            note(reached, taken.position());
             buffer.push_back(match taken {
                 Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
                 Taken::Missed(gap) => Delivery::Missed(missed(name, gap)),
@@ -161,13 +161,7 @@ impl<M> Channel<M> {
     /// ended. Parks the task if nothing waits.
     pub fn poll_recv_shared(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<Shared<M>>>> {
         let taken = ready!(self.queue.poll_take(cx));
-        Poll::Ready(taken.map(|taken| {
-            note(&mut self.reached, &taken);
-            match taken {
-                Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
-                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
-            }
-        }))
+        Poll::Ready(taken.map(|taken| self.share(taken)))
     }
 
     /// Where its reader is in the topic's history: behind the message that was received last, or, as long as there was none,
@@ -194,23 +188,57 @@ impl<M> Channel<M> {
     ///
     /// As [`try_recv`](Self::try_recv).
     pub fn try_recv_shared(&mut self) -> Result<Delivery<Shared<M>>, TryRecvError> {
+        let taken = self.take()?;
+        Ok(self.share(taken))
+    }
+
+    fn take(&self) -> Result<Taken<M>, TryRecvError> {
         match self.queue.take() {
-            Take::Some(taken) => {
-                note(&mut self.reached, &taken);
-                Ok(match taken {
-                    Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
-                    Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
-                })
-            }
+            Take::Some(taken) => Ok(taken),
             Take::Empty => Err(TryRecvError::Empty),
             Take::Ended => Err(TryRecvError::Ended),
+        }
+    }
+
+    fn share(&mut self, taken: Taken<M>) -> Delivery<Shared<M>> {
+        note(&mut self.reached, taken.position());
+        match taken {
+            Taken::Message(parcel) => Delivery::Message(Shared::new(parcel)),
+            Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
         }
     }
 }
 
 impl<M: Clone> Channel<M> {
-    pub(crate) fn clone_out(&self, message: Shared<M>) -> M {
-        self.queue.clone_out(message.into_parcel())
+    #[inline]
+    fn receive<T>(
+        &mut self,
+        taken: Taken<M>,
+        give: impl FnOnce(M, Option<Position>) -> T,
+    ) -> Delivery<T> {
+        match taken {
+            Taken::Message(parcel) => {
+                let position = parcel.position();
+                let message = self.queue.clone_out(parcel);
+                // Not before: a message whose `Clone` panics was not received.
+                note(&mut self.reached, position);
+                Delivery::Message(give(message, position))
+            }
+            Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
+        }
+    }
+
+    pub(crate) fn try_recv_positioned(&mut self) -> Result<Delivery<Positioned<M>>, TryRecvError> {
+        let taken = self.take()?;
+        Ok(self.receive(taken, Positioned::new))
+    }
+
+    pub(crate) fn poll_recv_positioned(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Delivery<Positioned<M>>>> {
+        let taken = ready!(self.queue.poll_take(cx));
+        Poll::Ready(taken.map(|taken| self.receive(taken, Positioned::new)))
     }
 
     /// The next message or gap, or `None` when the channel has ended.
@@ -240,8 +268,8 @@ impl<M: Clone> Channel<M> {
     ///
     /// [`TryRecvError::Empty`] when nothing waits now, [`TryRecvError::Ended`] when nothing will come any more.
     pub fn try_recv(&mut self) -> Result<Delivery<M>, TryRecvError> {
-        let delivery = self.try_recv_shared()?;
-        Ok(delivery.map(|message| self.clone_out(message)))
+        let taken = self.take()?;
+        Ok(self.receive(taken, |message, _| message))
     }
 
     /// The next message or gap, or `None` when the channel has ended. Parks the task if nothing waits.
@@ -249,21 +277,13 @@ impl<M: Clone> Channel<M> {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<M>>> {
         let taken = ready!(self.queue.poll_take(cx));
         // Not by way of the shared message, which would be moved twice.
-        Poll::Ready(taken.map(|taken| {
-            note(&mut self.reached, &taken);
-            match taken {
-                Taken::Message(parcel) => Delivery::Message(self.queue.clone_out(parcel)),
-                Taken::Missed(gap) => Delivery::Missed(missed(&self.name, gap)),
-            }
-        }))
+        Poll::Ready(taken.map(|taken| self.receive(taken, |message, _| message)))
     }
 }
 
 /// Notes where a reader has come to by what it takes.
-fn note<M>(reached: &mut Option<Box<Position>>, taken: &Taken<M>) {
-    if let Taken::Message(parcel) = taken
-        && let Some(position) = parcel.position()
-    {
+fn note(reached: &mut Option<Box<Position>>, position: Option<Position>) {
+    if let Some(position) = position {
         match reached {
             Some(reached) => **reached = position,
             None => *reached = Some(Box::new(position)),

@@ -18,8 +18,9 @@ const MAX_COUNT: usize = 100_000;
 /// | [`max_topics`](Self::max_topics) | 10,000 | of how many topics, in process |
 /// | [`only`](Self::only) | all | of which topics |
 ///
-/// A message that is kept is shared with those who receive it: it takes its own memory once. Nothing of it is on a disk of
-/// this process; with a broker the messages are the broker's, and what they outlive is up to it.
+/// A message that is kept is shared with those who receive it: it takes its own memory once. One that holds a
+/// [`Topic`](crate::Topic) keeps the broadcaster open as long as it is kept. Nothing of it is on a disk of this process;
+/// with a broker the messages are the broker's, and what they outlive is up to it.
 ///
 /// ```
 /// # use dreamsocket_broadcaster::{Broadcaster, Delivery, History};

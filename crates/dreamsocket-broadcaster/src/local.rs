@@ -212,6 +212,9 @@ impl<M> Local<M> {
             let _turn = entry.turn.lock();
             ended.push(entry.subscribers.lock().end(&mut deferred));
         }
+        if let Some(rings) = &self.rings {
+            rings.end(&mut deferred);
+        }
         drop(deferred);
         drop(ended);
     }
@@ -367,6 +370,25 @@ mod tests {
         assert_eq!(listed(3, &|name| name.ends_with("99")), ["099", "199"]);
         assert_eq!(listed(1_000, &|_| true).len(), 200);
         assert!(listed(0, &|_| true).is_empty());
+    }
+
+    /// A publisher in the middle of its walk, held still, whose ring was let go of meanwhile.
+    #[test]
+    fn b5_nobody_overtakes_a_walk_under_way() {
+        let local = Local::with_history(History::last(1));
+        let topic = local.name("lobby".into());
+        let queue = Arc::new(Queue::new(ChannelOptions::new()));
+        local.subscribe(&topic, Arc::clone(&queue) as Arc<dyn Sink<u32>>, None);
+        let entry = local.topics.find(&topic).unwrap();
+        let walking = entry.turn.lock();
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| local.publish(&topic, 1, None).unwrap().local);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(matches!(queue.take(), Take::Empty));
+            drop(walking);
+            assert_eq!(publishing.join().unwrap(), 1);
+        });
+        assert!(matches!(queue.take(), Take::Some(_)));
     }
 
     /// The moment between a last subscriber's leaving and the removal of the entry, held still.

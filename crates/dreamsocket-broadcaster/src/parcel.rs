@@ -12,7 +12,13 @@ use crate::position::Position;
 pub(crate) struct Parcel<M> {
     message: M,
     position: Option<Position>,
-    extension: OnceLock<Box<dyn Any + Send + Sync>>,
+    extensions: OnceLock<Box<Extension>>,
+}
+
+/// What somebody has made of a message, and what others have of other types.
+struct Extension {
+    made: Box<dyn Any + Send + Sync>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl<M> Parcel<M> {
@@ -20,7 +26,7 @@ impl<M> Parcel<M> {
         Self {
             message,
             position,
-            extension: OnceLock::new(),
+            extensions: OnceLock::new(),
         }
     }
 
@@ -61,10 +67,6 @@ impl<M> Shared<M> {
         Self(parcel)
     }
 
-    pub(crate) fn into_parcel(self) -> Arc<Parcel<M>> {
-        self.0
-    }
-
     /// Where in the topic's history it is, if the topic keeps one.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
@@ -83,9 +85,8 @@ impl<M> Shared<M> {
     /// What the message was made into for passing it on, made at the first call for all who share the message: its bytes,
     /// say.
     ///
-    /// A message keeps one, as long as anybody holds the message. What is asked for as another type than the first that was
-    /// is made at each call. No lock is held while it is made, so that two threads that ask at once may both make it; then
-    /// both get the one that was there first.
+    /// A message keeps one of each type, as long as anybody holds the message: use a type of your own. No lock is held while
+    /// it is made, so that two threads that ask at once may both make it; then both get the one that was there first.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -104,19 +105,28 @@ impl<M> Shared<M> {
     where
         T: Clone + Send + Sync + 'static,
     {
-        let slot = &self.0.extension;
-        if let Some(kept) = slot.get() {
-            return match kept.downcast_ref::<T>() {
-                Some(kept) => kept.clone(),
-                None => make(self),
-            };
-        }
-        let made = make(self);
-        // Whoever was first keeps its own.
-        let _ = slot.set(Box::new(made.clone()));
-        match slot.get().and_then(|kept| kept.downcast_ref::<T>()) {
-            Some(kept) => kept.clone(),
-            None => made,
+        let mut slot = &self.0.extensions;
+        let mut make = Some(make);
+        let mut made = None;
+        loop {
+            if let Some(extension) = slot.get() {
+                // Whoever was first keeps its own.
+                if let Some(kept) = extension.made.downcast_ref::<T>() {
+                    return kept.clone();
+                }
+                slot = &extension.next;
+            } else if let Some(make) = make.take() {
+                made = Some(make(self));
+            } else if let Some(value) = made.take() {
+                let extension = Extension {
+                    made: Box::new(value.clone()),
+                    next: OnceLock::new(),
+                };
+                if slot.set(Box::new(extension)).is_ok() {
+                    return value;
+                }
+                made = Some(value);
+            }
         }
     }
 }
@@ -176,9 +186,9 @@ mod tests {
         let other = message.clone();
         assert_eq!(message.extension(ToString::to_string), "7");
         assert_eq!(other.extension::<String>(|_| panic!("made twice")), "7");
-        // Another type is made each time, and the first one stays.
+        // Another type has a place of its own.
         assert_eq!(other.extension(|number| number + 1), 8);
-        assert_eq!(other.extension(|number| number + 2), 9);
+        assert_eq!(message.extension::<i32>(|_| panic!("made twice")), 8);
         assert_eq!(other.extension::<String>(|_| panic!("made twice")), "7");
     }
 

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
 use crate::channel::Channel;
 use crate::delivery::Delivery;
 use crate::error::TryRecvError;
-use crate::parcel::Shared;
 use crate::position::Position;
 
 /// A message with its place in the topic's history.
@@ -76,19 +75,12 @@ impl<M: Clone> PositionedChannel<M> {
     ///
     /// As [`Channel::try_recv`].
     pub fn try_recv(&mut self) -> Result<Delivery<Positioned<M>>, TryRecvError> {
-        let delivery = self.channel.try_recv_shared()?;
-        Ok(delivery.map(|message| self.position(message)))
+        self.channel.try_recv_positioned()
     }
 
     /// As [`Channel::poll_recv`].
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery<Positioned<M>>>> {
-        let delivery = ready!(self.channel.poll_recv_shared(cx));
-        Poll::Ready(delivery.map(|delivery| delivery.map(|message| self.position(message))))
-    }
-
-    fn position(&self, message: Shared<M>) -> Positioned<M> {
-        let position = message.position();
-        Positioned::new(self.channel.clone_out(message), position)
+        self.channel.poll_recv_positioned(cx)
     }
 }
 

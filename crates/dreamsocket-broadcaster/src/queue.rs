@@ -18,6 +18,7 @@ use crate::keyer::{Keyer, Keys};
 use crate::lock::Lock;
 use crate::options::{ChannelOptions, Policy};
 use crate::parcel::Parcel;
+use crate::position::Position;
 use crate::ring::Replay;
 
 /// Room for this many messages (8 bytes each) is kept when the queue is empty, so that a steady flow allocates nothing.
@@ -86,6 +87,16 @@ enum Beginning<M> {
 pub(crate) enum Taken<M> {
     Message(Arc<Parcel<M>>),
     Missed(Gap),
+}
+
+impl<M> Taken<M> {
+    /// Of a message.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Message(parcel) => parcel.position(),
+            Self::Missed(_) => None,
+        }
+    }
 }
 
 pub(crate) enum Take<M> {
@@ -245,7 +256,10 @@ impl<M> Queue<M> {
         impl<M> Drop for Unreceived<'_, M> {
             fn drop(&mut self) {
                 let mut state = self.0.state.lock();
-                state.next_gap().add(Gap::ONE);
+                // One that has lagged meanwhile tells its end, and no gap.
+                if state.ended != Some(End::Lagged) {
+                    state.next_gap().add(Gap::ONE);
+                }
                 state.missed_ever += 1;
                 state.received_ever -= 1;
             }
@@ -415,18 +429,21 @@ impl<M> State<M> {
         missed
     }
 
-    /// Ends for a message too many, and tells how many waited.
+    /// Ends for a message too many, and tells how many waited of those that were delivered.
     fn lag(&mut self, deferred: &mut Deferred<M>) -> u64 {
         self.ended = Some(End::Lagged);
         self.missed = Gap::NONE;
         self.when_full = WhenFull::End(None);
-        let mut waiting = mem::take(&mut self.waiting);
-        if let Some(Beginning::Here(replay)) = self.beginning.take().map(|beginning| *beginning) {
-            waiting.extend(replay.messages.into_iter().map(|(_, message)| message));
-        }
+        let waiting = mem::take(&mut self.waiting);
         let missed = waiting.len() as u64;
         for message in waiting {
             deferred.discard(message);
+        }
+        if let Some(Beginning::Here(replay)) = self.beginning.take().map(|beginning| *beginning) {
+            self.missed_ever += replay.messages.len() as u64;
+            for (_, message) in replay.messages {
+                deferred.discard(message);
+            }
         }
         missed
     }

@@ -42,6 +42,8 @@ pub(crate) struct State<M> {
     pub(crate) ring: Ring<M>,
     /// The number of the last message.
     pub(crate) touched: u64,
+    /// The number under which its topic is in order, or is about to be; 0 if it is not.
+    pub(crate) place: u64,
     /// Set when it is let go: see [`Directory`].
     pub(crate) is_retired: bool,
     /// All is here that a broker has kept.
@@ -66,7 +68,7 @@ pub(crate) struct Waiting<M> {
 #[derive(Default)]
 struct Recency {
     by_last: BTreeMap<u64, Name>,
-    /// All before it are empty, if they are in their places.
+    /// All before it are empty: whoever publishes to one of them puts it behind.
     swept: u64,
 }
 
@@ -101,6 +103,7 @@ impl<M> Rings<M> {
             state: Lock::new(State {
                 ring: Ring::new(),
                 touched: 0,
+                place: 0,
                 is_retired: false,
                 is_complete: !self.is_remote,
                 waiting: Vec::new(),
@@ -129,26 +132,36 @@ impl<M> Rings<M> {
         self.topics.remove(topic, retired);
     }
 
+    /// Lets go of everything: nobody can ask for it any more.
+    pub(crate) fn end(&self, deferred: &mut Deferred<M>) {
+        for kept in self.topics.drain() {
+            let mut state = kept.state.lock();
+            state.is_retired = true;
+            state.ring.clear(deferred);
+        }
+    }
+
     /// The next message's number. Drawn with the ring's state locked, so that those of a ring grow.
     pub(crate) fn next_number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A message has got that number, in a ring that may be new. Lets go of topics that are too many, and of what is too
-    /// old. Not to be called with any lock held.
+    /// A message has got that number; if its ring was empty, with the place that the topic had until then. Lets go of
+    /// topics that are too many, and of what is too old. Not to be called with any lock held.
     pub(crate) fn settle(
         &self,
         topic: &Name,
         number: u64,
-        is_new: bool,
+        moved_from: Option<u64>,
         now: Instant,
         deferred: &mut Deferred<M>,
     ) {
-        if !is_new && !number.is_multiple_of(SWEEP) {
+        if moved_from.is_none() && !number.is_multiple_of(SWEEP) {
             return;
         }
         let mut recency = self.recency.lock();
-        if is_new {
+        if let Some(place) = moved_from {
+            recency.by_last.remove(&place);
             recency.by_last.insert(number, topic.clone());
         }
         while recency.by_last.len() > self.history.max_topics {
@@ -160,6 +173,7 @@ impl<M> Rings<M> {
             };
             let mut state = kept.state.lock();
             if state.touched > place {
+                state.place = state.touched;
                 recency.by_last.insert(state.touched, name);
                 continue;
             }
@@ -174,11 +188,13 @@ impl<M> Rings<M> {
                 break;
             };
             let Some(kept) = self.find(name) else {
-                break;
+                recency.by_last.remove(&place);
+                continue;
             };
             let mut state = kept.state.lock();
             if state.touched > place {
                 let touched = state.touched;
+                state.place = touched;
                 drop(state);
                 if let Some(name) = recency.by_last.remove(&place) {
                     recency.by_last.insert(touched, name);
@@ -282,13 +298,21 @@ mod tests {
         let topic = fixture.local.name("0".into());
         // Each is one of those that look around.
         for _ in 0..100 / SWEPT + 1 {
-            rings.settle(&topic, SWEEP, false, later, &mut Deferred::new());
+            rings.settle(&topic, SWEEP, None, later, &mut Deferred::new());
         }
         for topic in 0..100 {
             let topic = fixture.local.name(topic.to_string().into());
             assert!(rings.find(&topic).unwrap().state.lock().ring.is_empty());
         }
         assert_eq!(rings.recency.lock().by_last.len(), 100, "they stay known");
+        // Nor does what comes to one that was empty by then.
+        fixture.publish("0", 0);
+        let later = later + Duration::from_secs(25 * 60 * 60);
+        for _ in 0..100 / SWEPT + 1 {
+            rings.settle(&topic, SWEEP, None, later, &mut Deferred::new());
+        }
+        assert!(rings.find(&topic).unwrap().state.lock().ring.is_empty());
+        assert_eq!(rings.recency.lock().by_last.len(), 100, "once");
     }
 
     #[cfg(feature = "remote")]
@@ -302,7 +326,7 @@ mod tests {
         let rings = fixture.rings();
         let look_around = || {
             for _ in 0..100 / SWEPT + 2 {
-                rings.settle(&topic, SWEEP, false, clock::now(), &mut Deferred::new());
+                rings.settle(&topic, SWEEP, None, clock::now(), &mut Deferred::new());
             }
         };
         let kept = || {

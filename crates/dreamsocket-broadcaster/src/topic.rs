@@ -150,6 +150,7 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
         let queue = Arc::new(Queue::new(options));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<M>>;
         let id = self.handle.subscribe(&self.name, sink, begin);
+        let begin = begin.filter(|_| self.name.is_kept());
         Channel::new(queue, self.name.clone(), id, self.handle.engine(), begin)
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use dreamsocket_broadcaster::{
-    Broadcaster, Channel, ChannelOptions, Delivery, Topic, TryRecvError,
+    Broadcaster, Channel, ChannelOptions, Delivery, End, History, Topic, TryRecvError,
 };
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -563,4 +563,54 @@ fn b2_the_place_of_a_panicked_clone_is_kept_under_overflow() {
     topic.publish(message).unwrap();
     assert!(is_panic(|| drop(channel.try_recv())));
     assert_eq!(numbers(&mut channel), [Err(2), Ok(3)]);
+}
+
+#[test]
+fn b3_a_channel_that_lags_while_a_message_is_cloned_tells_no_gap_before_its_end() {
+    let topic = Broadcaster::new().topic("orders");
+    let mut lagging = topic.subscribe_with(one().end_when_full());
+    let _other = topic.subscribe();
+    let hook = topic.clone();
+    let publish = move || {
+        hook.publish(Hooked::new(2)).unwrap();
+        hook.publish(Hooked::new(3)).unwrap();
+        panic!("clone");
+    };
+    topic.publish(Hooked::new(1).on_clone(publish)).unwrap();
+    assert!(is_panic(|| drop(lagging.try_recv())));
+    assert_eq!(lagging.end(), Some(End::Lagged));
+    assert_eq!(number(&mut lagging), Err(TryRecvError::Ended));
+    assert_eq!(lagging.counts().missed, 3);
+}
+
+#[test]
+fn b5_a_message_whose_clone_panics_is_not_behind_its_reader() {
+    let topic = Broadcaster::with_history(History::last(10)).topic("orders");
+    let mut channel = topic.subscribe();
+    topic.publish(Hooked::new(1)).unwrap();
+    assert_eq!(number(&mut channel), Ok(Ok(1)));
+    let reached = channel.position().unwrap();
+    topic
+        .publish(Hooked::new(2).on_clone(|| panic!("clone")))
+        .unwrap();
+    assert!(is_panic(|| drop(channel.try_recv())));
+    assert_eq!(channel.position(), Some(reached));
+    let mut again = topic.subscribe_from(&reached).positioned();
+    assert!(is_panic(|| drop(again.try_recv())));
+    assert_eq!(again.channel().position(), Some(reached));
+}
+
+#[test]
+fn b5_history_ends_with_the_broadcaster() {
+    let broadcaster = Broadcaster::with_history(History::last(10));
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    let message = Hooked::new(1).on_drop(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    broadcaster.topic("orders").publish(message).unwrap();
+    let mut channel = broadcaster.topic("another").subscribe();
+    drop(broadcaster);
+    assert_eq!(number(&mut channel), Err(TryRecvError::Ended));
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
 }

@@ -115,7 +115,7 @@ fn b5_a_topic_that_keeps_nothing_says_so() {
         publish(&topic, 1..2);
         assert_eq!(drain(&mut channel), [Err(None), Ok(1)]);
         assert_eq!(drain(&mut last), [Ok(1)]);
-        assert_eq!(last.position(), None);
+        assert_eq!((channel.position(), last.position()), (None, None));
     }
 }
 
@@ -143,7 +143,8 @@ fn b5_a_replay_does_not_count_against_the_capacity() {
 
 #[test]
 fn b5_a_channel_that_ends_when_it_is_full_drops_its_replay_too() {
-    let topic = topic(10);
+    let broadcaster = Broadcaster::with_history(History::last(10));
+    let topic = broadcaster.topic("lobby");
     publish(&topic, 0..10);
     let mut channel =
         topic.subscribe_with(ChannelOptions::new().capacity(1).end_when_full().last(10));
@@ -151,6 +152,12 @@ fn b5_a_channel_that_ends_when_it_is_full_drops_its_replay_too() {
     assert_eq!(drain(&mut channel), []);
     assert_eq!(channel.end(), Some(End::Lagged));
     assert_eq!(channel.counts().missed, 12);
+    let counts = broadcaster.counts();
+    assert_eq!(
+        (counts.delivered, counts.missed),
+        (2, 2),
+        "none was replayed"
+    );
 }
 
 #[test]

@@ -90,11 +90,14 @@ impl<M> Local<M> {
             // Looked for with the ring locked: who joins with a replay is on the list now, or will find the message.
             let is_past = arrival.is_some_and(|arrival| arrival.is_past);
             let entry = self.topics.find(topic).filter(|_| !is_past);
+            // The ring may be let go of meanwhile, and its turn with it: that of the subscribers stays.
+            let walking = entry.as_ref().map(|entry| entry.turn.lock());
             let subscribers = entry.as_ref().map(|entry| entry.subscribers.lock());
             let unknown = subscribers.as_ref();
             let unknown = unknown.map_or_else(Vec::new, |list| list.keyers_missing_in(&keys));
             if !unknown.is_empty() {
                 drop(subscribers);
+                drop(walking);
                 drop(state);
                 drop(turn);
                 for keyer in unknown {
@@ -105,7 +108,6 @@ impl<M> Local<M> {
 
             let now = clock::now();
             let number = rings.next_number();
-            let is_new = state.touched == 0;
             state.touched = number;
             let (position, at) = match arrival {
                 Some(Arrival { position, age, .. }) => (position, now.checked_sub(age)),
@@ -122,6 +124,8 @@ impl<M> Local<M> {
             let parcel = Arc::new(Parcel::new(message, Some(position)));
             let history = &rings.history;
             state.ring.expire(now, history.max_age, deferred);
+            let is_first = state.ring.is_empty();
+            let moved_from = is_first.then(|| std::mem::replace(&mut state.place, number));
             let shared = Arc::clone(&parcel);
             state
                 .ring
@@ -151,6 +155,7 @@ impl<M> Local<M> {
                     self.topics.remove(topic, entry);
                 }
             }
+            drop(walking);
             if rings.is_remote {
                 // Behind the walk: what was delivered to who waits was not taken.
                 let mut sinks = Vec::new();
@@ -163,7 +168,7 @@ impl<M> Local<M> {
                 drop(sinks);
             } else {
                 drop(turn);
-                rings.settle(topic, number, is_new, now, deferred);
+                rings.settle(topic, number, moved_from, now, deferred);
             }
             counts.add(walked);
             return walked.delivered;
