@@ -253,6 +253,36 @@ async fn b7_a_lost_connection_is_told_once_before_any_later_message() {
     assert_eq!(quiet.try_recv(), Err(TryRecvError::Empty));
 }
 
+/// Hours later, say: it is no part of what was lost with the connection, and that was told long ago.
+#[tokio::test(start_paused = true)]
+async fn b2_what_is_lost_long_after_a_lost_connection_is_told() {
+    for is_last in [false, true] {
+        let broker = Broker::new();
+        let [one, two] = nodes(&broker).await;
+        let mut channel = two.topic("lobby").subscribe();
+        settle().await;
+        one.topic("lobby").publish(1).unwrap();
+        time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(drain(&mut channel).await, [Ok(1)]);
+        broker.cut(1);
+        assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+        time::sleep(Duration::from_secs(5)).await;
+        lose(&broker, 1, Kind::Message, |place| place == 0);
+        one.topic("lobby").publish(2).unwrap();
+        if is_last {
+            let (item, took) = next(&mut channel).await;
+            assert_eq!(item, UNKNOWN);
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        } else {
+            one.topic("lobby").publish(3).unwrap();
+            assert_eq!(drain(&mut channel).await, [UNKNOWN, Ok(3)]);
+        }
+        time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(drain(&mut channel).await, []);
+        assert_eq!(two.health().gaps, 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn b7_without_a_connection_publishing_fails_at_once() {
     let broker = Broker::new();
