@@ -365,6 +365,34 @@ async fn b7_what_was_under_way_when_the_publisher_was_cut_off_is_a_gap() {
     assert_eq!(drain(&mut channel).await, [Ok(9)]);
 }
 
+/// Both announcements went the way of the message, long before the next connection. That one may be as bad.
+#[tokio::test(start_paused = true)]
+async fn b7_the_loss_of_the_last_message_is_told_after_an_outage_however_long() {
+    for connections in 1..3 {
+        let broker = Broker::new();
+        let [one, two] = nodes(&broker).await;
+        let mut channel = two.topic("lobby").subscribe();
+        settle().await;
+        one.topic("lobby").publish(1).unwrap();
+        assert_eq!(drain(&mut channel).await, [Ok(1)]);
+        broker.ignore(0);
+        one.topic("lobby").publish(2).unwrap();
+        for _ in 0..connections {
+            broker.ignore(0);
+            time::sleep(Duration::from_secs(4)).await;
+            broker.bar(0);
+            time::sleep(Duration::from_secs(250)).await;
+            broker.admit(0);
+            while !one.health().is_connected {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let (item, took) = next(&mut channel).await;
+        assert_eq!(item, gap(1));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn b7_subscriptions_come_back_at_the_rate_that_was_asked_for() {
     const TOPICS: usize = 1_000;
