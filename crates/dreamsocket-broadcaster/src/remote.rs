@@ -223,7 +223,11 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let look = self
             .exchange
             .track(&topic, session, |tracking, bridging| {
-                let place = bridging.place(position);
+                let stamp = match &frame {
+                    Ok(Frame::Message { stamp, .. }) => Some(*stamp),
+                    Ok(_) | Err(_) => None,
+                };
+                let place = bridging.place(position, stamp);
                 if let Place::Known { is_bridge: true } = place {
                     tracking.bridge();
                 }

@@ -179,6 +179,38 @@ async fn b5_a_broker_that_lost_what_it_kept_is_one_gap() {
     assert_eq!(drain(&mut late).await, [UNKNOWN, Ok(2), Ok(3)]);
 }
 
+/// Its machine has lost power, say, and what was not on the disk yet.
+#[tokio::test(start_paused = true)]
+async fn b5_a_broker_that_lost_the_end_of_what_it_kept_is_one_gap() {
+    for lost in [3, 5] {
+        let broker = Broker::new();
+        let (here, there) = (topic(&broker).await, topic(&broker).await);
+        let mut channel = there.subscribe();
+        settle().await;
+        publish(&here, 0..5).await;
+        assert_eq!(
+            drain(&mut channel).await,
+            (0..5).map(Ok).collect::<Vec<_>>()
+        );
+        broker.stop();
+        broker.lose_tail(lost);
+        broker.start();
+        assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+        publish(&here, 5..7).await;
+        assert_eq!(drain(&mut channel).await, [Ok(5), Ok(6)]);
+        // What this node had of before is in an order of its own.
+        let mut late = there.subscribe_last(10);
+        assert_eq!(drain(&mut late).await, [Ok(5), Ok(6)]);
+        // And the next connection goes on behind what there is now.
+        broker.bar(1);
+        publish(&here, 7..8).await;
+        broker.admit(1);
+        assert_eq!(drain(&mut channel).await, [Ok(7)]);
+        let mut late = there.subscribe_from(&channel.position().unwrap());
+        assert_eq!(drain(&mut late).await, []);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn b5_many_who_come_back_cost_the_broker_one_replay() {
     let broker = Broker::new();
