@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, Fate, Kind};
-use dreamsocket_broadcaster::link::{Command, Link, Node};
+use bytes::Bytes;
+use dreamsocket_broadcaster::link::{Command, Inbox, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
@@ -432,9 +433,9 @@ async fn b5_what_is_announced_during_a_replay_does_not_stand_for_it() {
     assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
 }
 
-/// Keeps what is published. When a topic was subscribed it takes no command until it is told to, and then brings a message of
-/// that subscription first.
-struct OneMoreOfBefore(Arc<Notify>);
+/// Keeps what is published, and brings one more message of a subscription that is about to end: before it takes the commands
+/// that end it, when it is told to, or when it has them.
+struct OneMoreOfBefore(Option<Arc<Notify>>);
 
 impl Link for OneMoreOfBefore {
     const KEEPS_HISTORY: bool = true;
@@ -443,8 +444,20 @@ impl Link for OneMoreOfBefore {
         let (mut session, mut inbox) = node.connected("memory", usize::MAX);
         let own_topic = node.own_topic();
         let mut kept = Vec::new();
-        while let Some(commands) = session.next().await {
-            let mut subscribed = None;
+        let mut subscribed = None;
+        loop {
+            let goes_on = self.0.as_ref().filter(|_| subscribed.is_some());
+            if let Some(goes_on) = goes_on {
+                goes_on.notified().await;
+                bring_last(&mut inbox, subscribed.take(), &kept);
+            }
+            let Some(commands) = session.next().await else {
+                return;
+            };
+            let ends = |command: &Command| matches!(command, Command::Unsubscribe(_));
+            if commands.iter().any(ends) {
+                bring_last(&mut inbox, subscribed.take(), &kept);
+            }
             for command in commands {
                 match command {
                     Command::PublishKept { frame, .. } => kept.push(frame),
@@ -463,26 +476,30 @@ impl Link for OneMoreOfBefore {
                     Command::Publish { .. } | Command::Subscribe(_) | Command::Unsubscribe(_) => {}
                 }
             }
-            if let Some((topic, frame)) = subscribed.zip(kept.last()) {
-                self.0.notified().await;
-                let last = Position::new(1, kept.len() as u128);
-                inbox.receive_kept(&topic, last, Duration::ZERO, frame.clone());
-            }
         }
+    }
+}
+
+fn bring_last(inbox: &mut Inbox, topic: Option<Arc<str>>, kept: &[Bytes]) {
+    if let Some((topic, frame)) = topic.zip(kept.last()) {
+        let last = Position::new(1, kept.len() as u128);
+        inbox.receive_kept(&topic, last, Duration::ZERO, frame.clone());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b5_what_still_comes_of_an_earlier_subscription_is_no_part_of_the_replay() {
     let goes_on = Arc::<Notify>::default();
-    let node = Broadcaster::with_link(OneMoreOfBefore(Arc::clone(&goes_on)), options());
-    let topic = node.topic("lobby");
-    settle().await;
-    publish(&topic, 0..3).await;
-    let mut channel = topic.subscribe_last(10);
-    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
-    drop(channel);
-    let mut channel = topic.subscribe_last(10);
-    goes_on.notify_one();
-    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    for waits in [Some(Arc::clone(&goes_on)), None] {
+        let node = Broadcaster::with_link(OneMoreOfBefore(waits), options());
+        let topic = node.topic("lobby");
+        settle().await;
+        publish(&topic, 0..3).await;
+        let mut channel = topic.subscribe_last(10);
+        assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+        drop(channel);
+        let mut channel = topic.subscribe_last(10);
+        goes_on.notify_one();
+        assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    }
 }

@@ -8,7 +8,8 @@
 //! Plain data: time is an argument. What runs foreign code when it is dropped or used, the senders that wake a task, is
 //! given out, for when no lock is held.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::engine::Name;
 use crate::error::PublishError;
+use crate::fingerprint::Prehashed;
 use crate::link::Command;
 use crate::remote::frame::{self, Draft};
 use crate::remote::numbering::Numbering;
@@ -284,8 +286,15 @@ impl Outgoing {
         let mut bytes = 0;
         let mut waiting = Waiting::default();
         let mut kept = Vec::new();
+        let mut left = HashSet::<_, BuildHasherDefault<Prehashed>>::default();
         while commands.len() < BATCH && bytes < BATCH_BYTES {
-            let Some(entry) = self.queue.pop_front() else {
+            // Until the link has left such a topic, what comes of it would be taken for a part of the new replay: it is
+            // subscribed with the next batch, which is not asked for before.
+            let is_next = |entry: &mut Entry| match entry {
+                Entry::Subscribe(topic) => !left.contains(topic),
+                Entry::Unsubscribe(_) | Entry::Publish { .. } => true,
+            };
+            let Some(entry) = self.queue.pop_front_if(is_next) else {
                 break;
             };
             commands.push(match entry {
@@ -299,7 +308,13 @@ impl Outgoing {
                     waiting.subscribed.push(topic);
                     command
                 }
-                Entry::Unsubscribe(topic) => Command::Unsubscribe(topic.to_shared()),
+                Entry::Unsubscribe(topic) => {
+                    let command = Command::Unsubscribe(topic.to_shared());
+                    if topic.is_kept() {
+                        left.insert(topic);
+                    }
+                    command
+                }
                 Entry::Publish {
                     topic,
                     frame,
@@ -638,6 +653,28 @@ mod tests {
         let before = fixture.outgoing.queue.len();
         fixture.outgoing.announce(usize::MAX, fixture.now);
         assert_eq!(fixture.outgoing.queue.len() - before, 1_000);
+    }
+
+    #[test]
+    fn b5_a_topic_that_is_kept_is_left_and_subscribed_again_in_two_batches() {
+        let (mut fixture, session) = Fixture::connected();
+        let [kept, plain] = ["kept", "plain"].map(|topic| fixture.name(topic));
+        let kept = kept.keeping(true);
+        for topic in [&kept, &plain] {
+            fixture.outgoing.subscribe(topic.clone());
+        }
+        fixture.take(session);
+        for topic in [&plain, &kept, &kept] {
+            fixture.outgoing.unsubscribe(topic.clone());
+            fixture.outgoing.subscribe(topic.clone());
+        }
+        let first = strings(&["-plain", "+plain", "-kept", "!echo echo 3"]);
+        assert_eq!(fixture.take(session), first);
+        let again = strings(&["+kept kept", "-kept", "!echo echo 4"]);
+        assert_eq!(fixture.take(session), again);
+        let last = strings(&["+kept kept", "!echo echo 5"]);
+        assert_eq!(fixture.take(session), last);
+        assert_eq!(fixture.take(session), strings(&[]));
     }
 
     #[test]
