@@ -238,7 +238,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 };
                 let verdict = match &frame {
                     Ok(Frame::Message { stamp, .. }) if is_past => tracking.past(*stamp, now),
-                    Ok(Frame::Message { stamp, .. }) => tracking.message(*stamp, now),
+                    Ok(Frame::Message { stamp, .. }) => tracking.kept_message(*stamp, now),
                     Ok(_) => Verdict::Drop,
                     Err(_) => Verdict::Deliver(Gap::UNKNOWN),
                 };

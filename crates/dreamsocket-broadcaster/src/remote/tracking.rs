@@ -39,8 +39,8 @@ struct Publisher {
     /// Heard last over a connection that was lost. What is missing since is part of that loss, but for what was published
     /// when there was another one.
     is_stale: bool,
-    /// It has said itself that this is its last number. Else, when a new run begins, the end of the earlier one may be lost
-    /// together with its announcements.
+    /// It has said itself that this is its last number, or the broker, by what came next. Else, when a new run begins, the end of
+    /// the earlier one may be lost together with its announcements.
     is_final: bool,
 }
 
@@ -70,9 +70,25 @@ impl Tracking {
     }
 
     pub(crate) fn message(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        let verdict = self.take(stamp, false, now);
+        self.with_owed(verdict)
+    }
+
+    /// As [`message`](Self::message), for one that the broker has kept.
+    pub(crate) fn kept_message(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        let verdict = self.past(stamp, now);
+        self.with_owed(verdict)
+    }
+
+    /// As [`kept_message`](Self::kept_message), for one that is not handed on to those who are owed a gap.
+    pub(crate) fn past(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        self.take(stamp, true, now)
+    }
+
+    fn with_owed(&mut self, verdict: Verdict) -> Verdict {
         // What is owed is told before a message, which shows that the subscription is in force, be the confirmation still on
         // its way or not.
-        match self.past(stamp, now) {
+        match verdict {
             Verdict::Deliver(mut gap) => {
                 gap.add(self.take_owed());
                 Verdict::Deliver(gap)
@@ -81,8 +97,7 @@ impl Tracking {
         }
     }
 
-    /// As [`message`](Self::message), for one that is not handed on to those who are owed a gap.
-    pub(crate) fn past(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+    fn take(&mut self, stamp: Stamp, is_kept: bool, now: Instant) -> Verdict {
         let is_after = is_after(self.confirmed, stamp, now);
         let Some(publisher) = self.find(stamp.publisher) else {
             let is_lost = stamp.number > stamp.start && is_after;
@@ -92,6 +107,8 @@ impl Tracking {
         if stamp.number <= publisher.last {
             return Verdict::Drop;
         }
+        // What is kept comes whole, as far back as it is, and its publishers may go unannounced.
+        publisher.is_final |= is_kept;
         let gap = publisher.advance(stamp, stamp.number - 1, is_after, now);
         publisher.last = stamp.number;
         publisher.is_final = false;
@@ -257,6 +274,18 @@ mod tests {
         // Whether this was the last one before the next run, nobody has said here.
         assert_eq!(tracking.message(stamp(1, 300, 300), now), UNKNOWN);
         assert_eq!(tracking.message(stamp(1, 300, 301), now), NONE);
+    }
+
+    #[test]
+    fn b2_where_what_is_kept_begins_a_new_run_nothing_is_missing() {
+        let now = Instant::now();
+        let mut tracking = Tracking::default();
+        assert_eq!(tracking.kept_message(stamp(1, 1, 1), now), NONE);
+        assert_eq!(tracking.kept_message(stamp(1, 90, 90), now), NONE);
+        assert_eq!(tracking.past(stamp(1, 200, 200), now), NONE);
+        // In the new run something is.
+        assert_eq!(tracking.kept_message(stamp(1, 300, 302), now), gap(2));
+        assert_eq!(tracking.message(stamp(1, 400, 400), now), UNKNOWN);
     }
 
     #[test]
