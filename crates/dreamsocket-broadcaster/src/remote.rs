@@ -229,7 +229,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 };
                 let place = bridging.place(position, stamp);
                 if let Place::Known { is_bridge: true } = place {
-                    tracking.bridge();
+                    tracking.bridge(!bridging.has_begun());
                 }
                 let (is_past, is_torn) = match place {
                     Place::Known { .. } => return None,

@@ -433,6 +433,67 @@ async fn b5_what_is_announced_during_a_replay_does_not_stand_for_it() {
     assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
 }
 
+/// Keeps what is published. Its connections bring so many messages of a replay, one after the other, and each but the last is
+/// lost before the replay is over.
+struct CutOff(Vec<usize>);
+
+impl Link for CutOff {
+    const KEEPS_HISTORY: bool = true;
+
+    async fn run(self, node: Node) {
+        let own_topic = node.own_topic();
+        let mut kept = Vec::new();
+        let last = self.0.len() - 1;
+        for (index, brought) in self.0.into_iter().enumerate() {
+            let (mut session, mut inbox) = node.connected("memory", usize::MAX);
+            'session: while let Some(commands) = session.next().await {
+                for command in commands {
+                    match command {
+                        Command::PublishKept { frame, .. } => kept.push(frame),
+                        Command::Publish { topic, frame } if topic == own_topic => {
+                            inbox.receive(&topic, frame);
+                        }
+                        Command::SubscribeKept(topic) => {
+                            for (number, frame) in (1_u128..).zip(&kept).take(brought) {
+                                let position = Position::new(1, number);
+                                inbox.receive_kept(&topic, position, Duration::ZERO, frame.clone());
+                            }
+                            if index < last {
+                                break 'session;
+                            }
+                            inbox.replayed(&topic);
+                        }
+                        Command::Publish { .. }
+                        | Command::Subscribe(_)
+                        | Command::Unsubscribe(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_who_was_subscribed_when_the_first_replay_was_cut_off_is_told_its_gap() {
+    let cases: [(&[usize], &[Item]); 4] = [
+        (&[0, 2], &[Ok(0), Ok(1)]),
+        (&[1, 2], &[Ok(0), Ok(1)]),
+        (&[2, 2], &[Ok(0), Ok(1)]),
+        (&[1, 0, 1, 3], &[Ok(0), Ok(1), Ok(2)]),
+    ];
+    for (brought, expected) in cases {
+        let node = Broadcaster::with_link(CutOff(brought.to_vec()), options());
+        let topic = node.topic("lobby");
+        settle().await;
+        publish(&topic, 0..3).await;
+        // What is published now may be in the replay that is cut off, and is handed to nobody then.
+        let mut plain = topic.subscribe();
+        let mut last = topic.subscribe_last(10);
+        assert_eq!(drain(&mut plain).await, [UNKNOWN], "{brought:?}");
+        assert_eq!(drain(&mut last).await, expected, "{brought:?}");
+    }
+}
+
 /// Keeps what is published, and brings one more message of a subscription that is about to end: before it takes the commands
 /// that end it, when it is told to, or when it has them.
 struct OneMoreOfBefore(Option<Arc<Notify>>);

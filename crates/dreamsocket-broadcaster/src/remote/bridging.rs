@@ -54,6 +54,11 @@ impl Bridging {
         self.is_torn = !self.has_begun && self.last.is_some();
     }
 
+    /// Whether the first replay is over.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Whether this session's replay is over.
     pub(crate) const fn is_live(&self) -> bool {
         self.is_live

@@ -116,9 +116,10 @@ impl Tracking {
     }
 
     /// The broker has kept what was published while there was no connection: nothing of it is missing, and what the numbers
-    /// show as missing is so.
-    pub(crate) fn bridge(&mut self) {
-        self.owes = false;
+    /// show as missing is so. What comes in a topic's first replay is handed to nobody who was subscribed already: they are
+    /// owed a gap all the same.
+    pub(crate) fn bridge(&mut self, is_first_replay: bool) {
+        self.owes &= is_first_replay;
         for publisher in &mut self.publishers {
             publisher.is_stale = false;
         }
