@@ -297,11 +297,14 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let look = self.exchange.track(&topic, session, |tracking, bridging| {
             (bridging.replayed(), tracking.confirm(now))
         });
-        let Some((is_first, owed)) = look else {
+        let Some((replayed, owed)) = look else {
             return;
         };
-        // Who waits for the first replay misses nothing, and what is in the ring has no gap behind it.
-        if is_first {
+        if replayed.is_torn {
+            self.local.miss_past(&topic, Gap::UNKNOWN);
+        }
+        // Of what is owed nothing is missing in the ring, nor to who waits for the first replay.
+        if replayed.is_first {
             self.tell(&topic.clone().keeping(false), owed);
         } else {
             self.tell(&topic, owed);

@@ -475,7 +475,10 @@ impl Link for CutOff {
 
 #[tokio::test(start_paused = true)]
 async fn b7_who_was_subscribed_when_the_first_replay_was_cut_off_is_told_its_gap() {
-    let cases: [(&[usize], &[Item]); 4] = [
+    let cases: [(&[usize], &[Item]); 6] = [
+        // The broker has less than before.
+        (&[1, 0], &[Ok(0), UNKNOWN]),
+        (&[2, 1], &[Ok(0), Ok(1), UNKNOWN]),
         (&[0, 2], &[Ok(0), Ok(1)]),
         (&[1, 2], &[Ok(0), Ok(1)]),
         (&[2, 2], &[Ok(0), Ok(1)]),

@@ -46,6 +46,14 @@ pub(crate) enum Place {
     New,
 }
 
+/// What a replay was, when it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub(crate) is_first: bool,
+    /// Something may be missing between what came before a connection was lost and what is published now.
+    pub(crate) is_torn: bool,
+}
+
 impl Bridging {
     /// A session begins: the topic will be replayed.
     pub(crate) const fn interrupt(&mut self) {
@@ -88,14 +96,18 @@ impl Bridging {
         }
     }
 
-    /// The replay is over. Tells whether it was the first one.
-    pub(crate) const fn replayed(&mut self) -> bool {
+    /// The replay is over.
+    pub(crate) const fn replayed(&mut self) -> Replayed {
         self.is_live = true;
         // If the broker has lost the end of what it kept, this is before the last message that came.
         self.last = self.replayed;
-        let is_first = !self.has_begun;
+        let replayed = Replayed {
+            is_first: !self.has_begun,
+            is_torn: self.is_torn,
+        };
         self.has_begun = true;
-        is_first
+        self.is_torn = false;
+        replayed
     }
 }
 
@@ -141,14 +153,14 @@ mod tests {
         let mut bridging = Bridging::default();
         assert_eq!(place(&mut bridging, position(3)), PAST);
         assert_eq!(place(&mut bridging, position(5)), PAST);
-        assert!(bridging.replayed());
+        assert!(bridging.replayed().is_first);
         assert_eq!(place(&mut bridging, position(6)), Place::New);
         assert_eq!(place(&mut bridging, position(6)), KNOWN);
         bridging.interrupt();
         assert_eq!(place(&mut bridging, position(5)), KNOWN);
         assert_eq!(place(&mut bridging, position(6)), BRIDGE);
         assert_eq!(place(&mut bridging, position(9)), Place::New);
-        assert!(!bridging.replayed());
+        assert!(!bridging.replayed().is_first);
     }
 
     #[test]
@@ -162,9 +174,47 @@ mod tests {
         // What came last is not found again.
         assert_eq!(place(&mut bridging, position(7)), TORN);
         assert_eq!(place(&mut bridging, position(8)), PAST);
-        assert!(bridging.replayed());
+        assert_eq!(
+            bridging.replayed(),
+            Replayed {
+                is_first: true,
+                is_torn: false
+            }
+        );
         bridging.interrupt();
         assert_eq!(place(&mut bridging, position(10)), Place::New);
+        assert_eq!(
+            bridging.replayed(),
+            Replayed {
+                is_first: false,
+                is_torn: false
+            }
+        );
+    }
+
+    #[test]
+    fn b5_a_first_replay_that_ends_before_what_was_here_is_torn() {
+        let mut bridging = Bridging::default();
+        assert_eq!(place(&mut bridging, position(3)), PAST);
+        assert_eq!(place(&mut bridging, position(4)), PAST);
+        bridging.interrupt();
+        assert_eq!(place(&mut bridging, position(3)), KNOWN);
+        assert_eq!(
+            bridging.replayed(),
+            Replayed {
+                is_first: true,
+                is_torn: true
+            }
+        );
+        assert_eq!(place(&mut bridging, position(5)), Place::New);
+        bridging.interrupt();
+        assert_eq!(
+            bridging.replayed(),
+            Replayed {
+                is_first: false,
+                is_torn: false
+            }
+        );
     }
 
     #[test]
@@ -178,7 +228,7 @@ mod tests {
     fn b5_another_life_is_new_whatever_its_numbers() {
         let mut bridging = Bridging::default();
         assert_eq!(place(&mut bridging, position(9)), PAST);
-        assert!(bridging.replayed());
+        assert!(bridging.replayed().is_first);
         bridging.interrupt();
         assert_eq!(place(&mut bridging, Position::new(2, 9)), Place::New);
         assert_eq!(place(&mut bridging, Position::new(2, 10)), Place::New);
@@ -188,7 +238,7 @@ mod tests {
     fn b5_a_broker_that_lost_the_end_of_what_it_kept_gives_its_positions_again() {
         let reached = |last| {
             let mut bridging = Bridging::default();
-            assert!(bridging.replayed());
+            assert!(bridging.replayed().is_first);
             for number in 1..=last {
                 assert_eq!(place(&mut bridging, position(number)), Place::New);
             }
@@ -198,7 +248,7 @@ mod tests {
         let mut bridging = reached(9);
         assert_eq!(place(&mut bridging, position(6)), KNOWN);
         assert_eq!(place(&mut bridging, position(7)), KNOWN);
-        bridging.replayed();
+        assert!(!bridging.replayed().is_first);
         assert_eq!(place(&mut bridging, position(7)), KNOWN);
         assert_eq!(bridging.place(position(8), stamp(10)), Place::New);
         bridging.interrupt();
@@ -206,7 +256,7 @@ mod tests {
 
         // It has lost all.
         let mut bridging = reached(9);
-        bridging.replayed();
+        assert!(!bridging.replayed().is_first);
         assert_eq!(bridging.place(position(2), stamp(10)), Place::New);
 
         // It was at the same position again when this node came back.
