@@ -212,6 +212,29 @@ async fn b5_a_broker_that_lost_the_end_of_what_it_kept_is_one_gap() {
     }
 }
 
+/// And has given the positions to others when this node comes back.
+#[tokio::test(start_paused = true)]
+async fn b5_another_message_at_the_position_of_the_last_one_bridges_nothing() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..5).await;
+    assert_eq!(
+        drain(&mut channel).await,
+        (0..5).map(Ok).collect::<Vec<_>>()
+    );
+    broker.bar(1);
+    broker.lose_tail(2);
+    publish(&here, 5..7).await;
+    broker.admit(1);
+    assert_eq!(drain(&mut channel).await, [UNKNOWN, Ok(6)]);
+    publish(&here, 7..8).await;
+    assert_eq!(drain(&mut channel).await, [Ok(7)]);
+    let mut late = there.subscribe_last(10);
+    assert_eq!(drain(&mut late).await, [Ok(6), Ok(7)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn b5_many_who_come_back_cost_the_broker_one_replay() {
     let broker = Broker::new();
