@@ -26,6 +26,8 @@
 //! - After [`Command::SubscribeKept`] everything that is kept of the topic comes to [`Inbox::receive_kept`], in order, then
 //!   [`Inbox::replayed`] is called, once in a session, and then what is published comes in the same order. Nothing is missing
 //!   where the one ends and the other begins. What was published by this node behind the command comes after `replayed`.
+//! - A topic that is left is subscribed again with its history in a later batch only. When a link calls [`Session::next`] for
+//!   that one, it has left the topic: what the earlier subscription had still to bring does not come any more.
 //! - What is published to [`Node::own_topic`] comes back when all that was to be kept before it is kept.
 //!
 //! [`Presence`](crate::Presence) needs a [`Store`] beside a link, where keys expire.

@@ -223,9 +223,13 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let look = self
             .exchange
             .track(&topic, session, |tracking, bridging| {
-                let place = bridging.place(position);
+                let stamp = match &frame {
+                    Ok(Frame::Message { stamp, .. }) => Some(*stamp),
+                    Ok(_) | Err(_) => None,
+                };
+                let place = bridging.place(position, stamp);
                 if let Place::Known { is_bridge: true } = place {
-                    tracking.bridge();
+                    tracking.bridge(!bridging.has_begun());
                 }
                 let (is_past, is_torn) = match place {
                     Place::Known { .. } => return None,
@@ -234,7 +238,7 @@ impl<M: Send + Sync + 'static> Remote<M> {
                 };
                 let verdict = match &frame {
                     Ok(Frame::Message { stamp, .. }) if is_past => tracking.past(*stamp, now),
-                    Ok(Frame::Message { stamp, .. }) => tracking.message(*stamp, now),
+                    Ok(Frame::Message { stamp, .. }) => tracking.kept_message(*stamp, now),
                     Ok(_) => Verdict::Drop,
                     Err(_) => Verdict::Deliver(Gap::UNKNOWN),
                 };
@@ -293,11 +297,14 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let look = self.exchange.track(&topic, session, |tracking, bridging| {
             (bridging.replayed(), tracking.confirm(now))
         });
-        let Some((is_first, owed)) = look else {
+        let Some((replayed, owed)) = look else {
             return;
         };
-        // Who waits for the first replay misses nothing, and what is in the ring has no gap behind it.
-        if is_first {
+        if replayed.is_torn {
+            self.local.miss_past(&topic, Gap::UNKNOWN);
+        }
+        // Of what is owed nothing is missing in the ring, nor to who waits for the first replay.
+        if replayed.is_first {
             self.tell(&topic.clone().keeping(false), owed);
         } else {
             self.tell(&topic, owed);

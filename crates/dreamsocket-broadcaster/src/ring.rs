@@ -55,9 +55,10 @@ impl<M> Ring<M> {
         last.or(self.floor)
     }
 
-    /// Of the messages; `None` if there never was one.
-    pub(crate) fn life(&self) -> Option<u64> {
-        self.last().map(|last| last.life())
+    /// Whether a message at that position comes behind all others, and not after the loss of what a broker kept.
+    pub(crate) fn goes_on_with(&self, position: Position) -> bool {
+        self.last()
+            .is_none_or(|last| last.life() == position.life() && last.number() < position.number())
     }
 
     /// Whether that is a place that the ring has not come to yet: another node was faster.

@@ -111,6 +111,14 @@ impl Subscriber {
         }
     }
 
+    /// Whatever it missed of a publisher so far it was told of: what is published from now on is to come, or a gap.
+    fn begin_anew(&mut self, node: &Node) {
+        self.is_gap_told = false;
+        if let Some(last) = node.published[self.topic].checked_sub(1) {
+            self.last.insert(node.publisher, (last, false));
+        }
+    }
+
     /// Everything is quiet: the last message of each publisher is here, or a gap behind what is.
     fn check_end(&self, node: &Node, firsts: &Firsts) {
         let published = node.published[self.topic];
@@ -268,12 +276,16 @@ impl Run {
     async fn pause(&mut self, longest_ms: u64) {
         let pause = self.chance.below(longest_ms);
         time::sleep(Duration::from_millis(pause)).await;
+        self.read();
+    }
+
+    fn read(&mut self) {
         for subscriber in &mut self.subscribers {
             subscriber.read();
         }
     }
 
-    /// Everything works again; then whatever was lost is told within five seconds, of the publishers that live.
+    /// Everything works again. One node loses its connection while all is quiet, and later once more frames get lost.
     async fn check_end(&mut self) {
         self.spoil(0, 0);
         if self.is_away {
@@ -281,9 +293,29 @@ impl Run {
         }
         // Links notice, topics come back at their rate.
         time::sleep(Duration::from_secs(1)).await;
-        time::sleep(Duration::from_secs(5)).await;
+        self.check_quiet().await;
+        self.broker.cut(self.chance.index(NODES));
+        time::sleep(ESTABLISHED * 2).await;
+        self.read();
         for subscriber in &mut self.subscribers {
-            subscriber.read();
+            for node in &self.nodes {
+                subscriber.begin_anew(node);
+            }
+        }
+        self.spoil(50, 0);
+        for _ in 0..4 * NODES * TOPICS {
+            self.publish();
+        }
+        time::sleep(Duration::from_millis(100)).await;
+        self.check_quiet().await;
+    }
+
+    /// Whatever was lost is told within five seconds, of the publishers that live.
+    async fn check_quiet(&mut self) {
+        self.spoil(0, 0);
+        time::sleep(Duration::from_secs(5)).await;
+        self.read();
+        for subscriber in &self.subscribers {
             for node in &self.nodes {
                 subscriber.check_end(node, &self.firsts);
             }

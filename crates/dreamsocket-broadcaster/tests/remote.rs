@@ -253,6 +253,36 @@ async fn b7_a_lost_connection_is_told_once_before_any_later_message() {
     assert_eq!(quiet.try_recv(), Err(TryRecvError::Empty));
 }
 
+/// Hours later, say: it is no part of what was lost with the connection, and that was told long ago.
+#[tokio::test(start_paused = true)]
+async fn b2_what_is_lost_long_after_a_lost_connection_is_told() {
+    for is_last in [false, true] {
+        let broker = Broker::new();
+        let [one, two] = nodes(&broker).await;
+        let mut channel = two.topic("lobby").subscribe();
+        settle().await;
+        one.topic("lobby").publish(1).unwrap();
+        time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(drain(&mut channel).await, [Ok(1)]);
+        broker.cut(1);
+        assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+        time::sleep(Duration::from_secs(5)).await;
+        lose(&broker, 1, Kind::Message, |place| place == 0);
+        one.topic("lobby").publish(2).unwrap();
+        if is_last {
+            let (item, took) = next(&mut channel).await;
+            assert_eq!(item, UNKNOWN);
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        } else {
+            one.topic("lobby").publish(3).unwrap();
+            assert_eq!(drain(&mut channel).await, [UNKNOWN, Ok(3)]);
+        }
+        time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(drain(&mut channel).await, []);
+        assert_eq!(two.health().gaps, 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn b7_without_a_connection_publishing_fails_at_once() {
     let broker = Broker::new();
@@ -333,6 +363,34 @@ async fn b7_what_was_under_way_when_the_publisher_was_cut_off_is_a_gap() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     one.topic("lobby").publish(9).unwrap();
     assert_eq!(drain(&mut channel).await, [Ok(9)]);
+}
+
+/// Both announcements went the way of the message, long before the next connection. That one may be as bad.
+#[tokio::test(start_paused = true)]
+async fn b7_the_loss_of_the_last_message_is_told_after_an_outage_however_long() {
+    for connections in 1..3 {
+        let broker = Broker::new();
+        let [one, two] = nodes(&broker).await;
+        let mut channel = two.topic("lobby").subscribe();
+        settle().await;
+        one.topic("lobby").publish(1).unwrap();
+        assert_eq!(drain(&mut channel).await, [Ok(1)]);
+        broker.ignore(0);
+        one.topic("lobby").publish(2).unwrap();
+        for _ in 0..connections {
+            broker.ignore(0);
+            time::sleep(Duration::from_secs(4)).await;
+            broker.bar(0);
+            time::sleep(Duration::from_secs(250)).await;
+            broker.admit(0);
+            while !one.health().is_connected {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let (item, took) = next(&mut channel).await;
+        assert_eq!(item, gap(1));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

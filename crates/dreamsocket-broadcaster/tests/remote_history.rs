@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, Fate, Kind};
-use dreamsocket_broadcaster::link::{Command, Link, Node};
+use bytes::Bytes;
+use dreamsocket_broadcaster::link::{Command, Inbox, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
@@ -177,6 +178,61 @@ async fn b5_a_broker_that_lost_what_it_kept_is_one_gap() {
     assert_eq!(drain(&mut late).await, [UNKNOWN, Ok(2), Ok(3)]);
     let mut late = here.subscribe_from(&old[0]);
     assert_eq!(drain(&mut late).await, [UNKNOWN, Ok(2), Ok(3)]);
+}
+
+/// Its machine has lost power, say, and what was not on the disk yet.
+#[tokio::test(start_paused = true)]
+async fn b5_a_broker_that_lost_the_end_of_what_it_kept_is_one_gap() {
+    for lost in [3, 5] {
+        let broker = Broker::new();
+        let (here, there) = (topic(&broker).await, topic(&broker).await);
+        let mut channel = there.subscribe();
+        settle().await;
+        publish(&here, 0..5).await;
+        assert_eq!(
+            drain(&mut channel).await,
+            (0..5).map(Ok).collect::<Vec<_>>()
+        );
+        broker.stop();
+        broker.lose_tail(lost);
+        broker.start();
+        assert_eq!(drain(&mut channel).await, [UNKNOWN]);
+        publish(&here, 5..7).await;
+        assert_eq!(drain(&mut channel).await, [Ok(5), Ok(6)]);
+        // What this node had of before is in an order of its own.
+        let mut late = there.subscribe_last(10);
+        assert_eq!(drain(&mut late).await, [Ok(5), Ok(6)]);
+        // And the next connection goes on behind what there is now.
+        broker.bar(1);
+        publish(&here, 7..8).await;
+        broker.admit(1);
+        assert_eq!(drain(&mut channel).await, [Ok(7)]);
+        let mut late = there.subscribe_from(&channel.position().unwrap());
+        assert_eq!(drain(&mut late).await, []);
+    }
+}
+
+/// And has given the positions to others when this node comes back.
+#[tokio::test(start_paused = true)]
+async fn b5_another_message_at_the_position_of_the_last_one_bridges_nothing() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let mut channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..5).await;
+    assert_eq!(
+        drain(&mut channel).await,
+        (0..5).map(Ok).collect::<Vec<_>>()
+    );
+    broker.bar(1);
+    broker.lose_tail(2);
+    publish(&here, 5..7).await;
+    broker.admit(1);
+    assert_eq!(drain(&mut channel).await, [UNKNOWN, Ok(6)]);
+    publish(&here, 7..8).await;
+    assert_eq!(drain(&mut channel).await, [Ok(7)]);
+    let mut late = there.subscribe_last(10);
+    assert_eq!(drain(&mut late).await, [Ok(6), Ok(7)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,9 +456,73 @@ async fn b5_what_is_announced_during_a_replay_does_not_stand_for_it() {
     assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
 }
 
-/// Keeps what is published. When a topic was subscribed it takes no command until it is told to, and then brings a message of
-/// that subscription first.
-struct OneMoreOfBefore(Arc<Notify>);
+/// Keeps what is published. Its connections bring so many messages of a replay, one after the other, and each but the last is
+/// lost before the replay is over.
+struct CutOff(Vec<usize>);
+
+impl Link for CutOff {
+    const KEEPS_HISTORY: bool = true;
+
+    async fn run(self, node: Node) {
+        let own_topic = node.own_topic();
+        let mut kept = Vec::new();
+        let last = self.0.len() - 1;
+        for (index, brought) in self.0.into_iter().enumerate() {
+            let (mut session, mut inbox) = node.connected("memory", usize::MAX);
+            'session: while let Some(commands) = session.next().await {
+                for command in commands {
+                    match command {
+                        Command::PublishKept { frame, .. } => kept.push(frame),
+                        Command::Publish { topic, frame } if topic == own_topic => {
+                            inbox.receive(&topic, frame);
+                        }
+                        Command::SubscribeKept(topic) => {
+                            for (number, frame) in (1_u128..).zip(&kept).take(brought) {
+                                let position = Position::new(1, number);
+                                inbox.receive_kept(&topic, position, Duration::ZERO, frame.clone());
+                            }
+                            if index < last {
+                                break 'session;
+                            }
+                            inbox.replayed(&topic);
+                        }
+                        Command::Publish { .. }
+                        | Command::Subscribe(_)
+                        | Command::Unsubscribe(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_who_was_subscribed_when_the_first_replay_was_cut_off_is_told_its_gap() {
+    let cases: [(&[usize], &[Item]); 6] = [
+        // The broker has less than before.
+        (&[1, 0], &[Ok(0), UNKNOWN]),
+        (&[2, 1], &[Ok(0), Ok(1), UNKNOWN]),
+        (&[0, 2], &[Ok(0), Ok(1)]),
+        (&[1, 2], &[Ok(0), Ok(1)]),
+        (&[2, 2], &[Ok(0), Ok(1)]),
+        (&[1, 0, 1, 3], &[Ok(0), Ok(1), Ok(2)]),
+    ];
+    for (brought, expected) in cases {
+        let node = Broadcaster::with_link(CutOff(brought.to_vec()), options());
+        let topic = node.topic("lobby");
+        settle().await;
+        publish(&topic, 0..3).await;
+        // What is published now may be in the replay that is cut off, and is handed to nobody then.
+        let mut plain = topic.subscribe();
+        let mut last = topic.subscribe_last(10);
+        assert_eq!(drain(&mut plain).await, [UNKNOWN], "{brought:?}");
+        assert_eq!(drain(&mut last).await, expected, "{brought:?}");
+    }
+}
+
+/// Keeps what is published, and brings one more message of a subscription that is about to end: before it takes the commands
+/// that end it, when it is told to, or when it has them.
+struct OneMoreOfBefore(Option<Arc<Notify>>);
 
 impl Link for OneMoreOfBefore {
     const KEEPS_HISTORY: bool = true;
@@ -411,8 +531,20 @@ impl Link for OneMoreOfBefore {
         let (mut session, mut inbox) = node.connected("memory", usize::MAX);
         let own_topic = node.own_topic();
         let mut kept = Vec::new();
-        while let Some(commands) = session.next().await {
-            let mut subscribed = None;
+        let mut subscribed = None;
+        loop {
+            let goes_on = self.0.as_ref().filter(|_| subscribed.is_some());
+            if let Some(goes_on) = goes_on {
+                goes_on.notified().await;
+                bring_last(&mut inbox, subscribed.take(), &kept);
+            }
+            let Some(commands) = session.next().await else {
+                return;
+            };
+            let ends = |command: &Command| matches!(command, Command::Unsubscribe(_));
+            if commands.iter().any(ends) {
+                bring_last(&mut inbox, subscribed.take(), &kept);
+            }
             for command in commands {
                 match command {
                     Command::PublishKept { frame, .. } => kept.push(frame),
@@ -431,26 +563,30 @@ impl Link for OneMoreOfBefore {
                     Command::Publish { .. } | Command::Subscribe(_) | Command::Unsubscribe(_) => {}
                 }
             }
-            if let Some((topic, frame)) = subscribed.zip(kept.last()) {
-                self.0.notified().await;
-                let last = Position::new(1, kept.len() as u128);
-                inbox.receive_kept(&topic, last, Duration::ZERO, frame.clone());
-            }
         }
+    }
+}
+
+fn bring_last(inbox: &mut Inbox, topic: Option<Arc<str>>, kept: &[Bytes]) {
+    if let Some((topic, frame)) = topic.zip(kept.last()) {
+        let last = Position::new(1, kept.len() as u128);
+        inbox.receive_kept(&topic, last, Duration::ZERO, frame.clone());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b5_what_still_comes_of_an_earlier_subscription_is_no_part_of_the_replay() {
     let goes_on = Arc::<Notify>::default();
-    let node = Broadcaster::with_link(OneMoreOfBefore(Arc::clone(&goes_on)), options());
-    let topic = node.topic("lobby");
-    settle().await;
-    publish(&topic, 0..3).await;
-    let mut channel = topic.subscribe_last(10);
-    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
-    drop(channel);
-    let mut channel = topic.subscribe_last(10);
-    goes_on.notify_one();
-    assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    for waits in [Some(Arc::clone(&goes_on)), None] {
+        let node = Broadcaster::with_link(OneMoreOfBefore(waits), options());
+        let topic = node.topic("lobby");
+        settle().await;
+        publish(&topic, 0..3).await;
+        let mut channel = topic.subscribe_last(10);
+        assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+        drop(channel);
+        let mut channel = topic.subscribe_last(10);
+        goes_on.notify_one();
+        assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
+    }
 }

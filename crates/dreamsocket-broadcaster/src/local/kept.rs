@@ -113,11 +113,7 @@ impl<M> Local<M> {
                 Some(Arrival { position, age, .. }) => (position, now.checked_sub(age)),
                 None => (Position::new(self.id, u128::from(number)), None),
             };
-            if state
-                .ring
-                .life()
-                .is_some_and(|life| life != position.life())
-            {
+            if !state.ring.goes_on_with(position) {
                 // The broker has lost what it kept: what is here is of no use elsewhere.
                 state.ring.clear(deferred);
             }

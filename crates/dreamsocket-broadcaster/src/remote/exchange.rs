@@ -172,10 +172,7 @@ impl Exchange {
         if let Some(previous) = previous {
             self.disconnected(previous);
         }
-        let session = self
-            .outgoing
-            .lock()
-            .connect(broker, max_frame, Instant::now());
+        let session = self.outgoing.lock().connect(broker, max_frame);
         // Whoever subscribes from here on asks for its topic itself.
         let mut first = Vec::new();
         let mut others = VecDeque::new();
@@ -203,7 +200,7 @@ impl Exchange {
 
     /// A session has ended; nothing happens if another one has begun.
     pub(crate) fn disconnected(&self, session: u64) {
-        let unconfirmed = self.outgoing.lock().disconnect(session);
+        let unconfirmed = self.outgoing.lock().disconnect(session, Instant::now());
         if let Some(unconfirmed) = unconfirmed {
             self.tally.disconnections.fetch_add(1, Ordering::Relaxed);
             self.is_connected.send_replace(false);

@@ -8,7 +8,8 @@
 //! Plain data: time is an argument. What runs foreign code when it is dropped or used, the senders that wake a task, is
 //! given out, for when no lock is held.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::engine::Name;
 use crate::error::PublishError;
+use crate::fingerprint::Prehashed;
 use crate::link::Command;
 use crate::remote::frame::{self, Draft};
 use crate::remote::numbering::Numbering;
@@ -34,7 +36,7 @@ const ENTRY: usize = 64;
 /// How long an echo may be under way before another one is sent behind it: a link may lose.
 const ECHO_LATE: Duration = Duration::from_secs(1);
 
-/// So many quiet topics are remembered, of which each takes some 150 bytes. One that is forgotten and published to again
+/// So many quiet topics are remembered, of which each takes some 170 bytes. One that is forgotten and published to again
 /// costs nothing, unless the end of what was before is lost together with its announcements.
 const REMEMBERED: usize = 50_000;
 
@@ -141,12 +143,11 @@ impl Outgoing {
     }
 
     /// Begins a session. Whoever had one has to have ended it.
-    pub(crate) fn connect(&mut self, broker: Arc<str>, max_frame: usize, now: Instant) -> u64 {
+    pub(crate) fn connect(&mut self, broker: Arc<str>, max_frame: usize) -> u64 {
         self.session += 1;
         self.is_connected = true;
         self.broker = Some(broker);
         self.max_frame = max_frame;
-        self.numbering.announce_again(now);
         let echo_topic = self.echo_topic.clone();
         self.queue.push_front(Entry::Subscribe(echo_topic));
         self.session
@@ -171,11 +172,12 @@ impl Outgoing {
 
     /// Ends a session, if it is the current one, and gives what will not be confirmed any more. Published messages that
     /// were not handed to the link stay.
-    pub(crate) fn disconnect(&mut self, session: u64) -> Option<VecDeque<Waiting>> {
+    pub(crate) fn disconnect(&mut self, session: u64, now: Instant) -> Option<VecDeque<Waiting>> {
         if self.session() != Some(session) {
             return None;
         }
         self.is_connected = false;
+        self.numbering.announce_again(now);
         self.resubscribe = VecDeque::new();
         let echo_topic = &self.echo_topic;
         let mut queued_bytes = 0;
@@ -284,8 +286,15 @@ impl Outgoing {
         let mut bytes = 0;
         let mut waiting = Waiting::default();
         let mut kept = Vec::new();
+        let mut left = HashSet::<_, BuildHasherDefault<Prehashed>>::default();
         while commands.len() < BATCH && bytes < BATCH_BYTES {
-            let Some(entry) = self.queue.pop_front() else {
+            // Until the link has left such a topic, what comes of it would be taken for a part of the new replay: it is
+            // subscribed with the next batch, which is not asked for before.
+            let is_next = |entry: &mut Entry| match entry {
+                Entry::Subscribe(topic) => !left.contains(topic),
+                Entry::Unsubscribe(_) | Entry::Publish { .. } => true,
+            };
+            let Some(entry) = self.queue.pop_front_if(is_next) else {
                 break;
             };
             commands.push(match entry {
@@ -299,7 +308,13 @@ impl Outgoing {
                     waiting.subscribed.push(topic);
                     command
                 }
-                Entry::Unsubscribe(topic) => Command::Unsubscribe(topic.to_shared()),
+                Entry::Unsubscribe(topic) => {
+                    let command = Command::Unsubscribe(topic.to_shared());
+                    if topic.is_kept() {
+                        left.insert(topic);
+                    }
+                    command
+                }
                 Entry::Publish {
                     topic,
                     frame,
@@ -392,7 +407,7 @@ mod tests {
         }
 
         fn connect(&mut self) -> u64 {
-            self.outgoing.connect("broker".into(), 1_000, self.now)
+            self.outgoing.connect("broker".into(), 1_000)
         }
 
         fn publish(&mut self, topic: &str, length: usize) -> Result<(), PublishError> {
@@ -471,9 +486,14 @@ mod tests {
         fixture.publish("a", 1).unwrap();
         fixture.outgoing.subscribe(fixture.name("b"));
         let mut confirmed = fixture.publish_confirmed("a");
-        assert!(fixture.outgoing.disconnect(first + 1).is_none());
-        assert!(fixture.outgoing.disconnect(first).is_some());
-        assert!(fixture.outgoing.disconnect(first).is_none());
+        assert!(
+            fixture
+                .outgoing
+                .disconnect(first + 1, fixture.now)
+                .is_none()
+        );
+        assert!(fixture.outgoing.disconnect(first, fixture.now).is_some());
+        assert!(fixture.outgoing.disconnect(first, fixture.now).is_none());
         assert_eq!(fixture.take(first), None);
 
         let second = fixture.connect();
@@ -497,7 +517,7 @@ mod tests {
         let (mut fixture, first) = Fixture::connected();
         let mut confirmed = fixture.publish_confirmed("a");
         fixture.take(first);
-        drop(fixture.outgoing.disconnect(first));
+        drop(fixture.outgoing.disconnect(first, fixture.now));
         let closed = oneshot::error::TryRecvError::Closed;
         assert_eq!(confirmed.try_recv(), Err(closed));
     }
@@ -532,7 +552,7 @@ mod tests {
         ));
         fixture.publish("a", 900).unwrap();
         assert_eq!(fixture.take(session), strings(&["!a 1"]));
-        drop(fixture.outgoing.disconnect(session));
+        drop(fixture.outgoing.disconnect(session, fixture.now));
         let refused = fixture.publish("a", 1);
         assert!(matches!(refused, Err(PublishError::Away)));
         fixture.options = RemoteOptions::new().queue_while_away();
@@ -595,7 +615,7 @@ mod tests {
         fixture.now += ECHO_LATE;
         fixture.outgoing.echo_again(fixture.now);
         assert!(fixture.outgoing.queued_bytes() > queued);
-        drop(fixture.outgoing.disconnect(session));
+        drop(fixture.outgoing.disconnect(session, fixture.now));
         assert_eq!(fixture.outgoing.queued_bytes(), queued);
         drop(waiting);
         let session = fixture.connect();
@@ -613,7 +633,7 @@ mod tests {
         fixture.publish("b", 100).unwrap();
         fixture.outgoing.announce(most, fixture.now);
         assert_eq!(fixture.take(session), strings(&["!a 1", "!b 2"]));
-        drop(fixture.outgoing.disconnect(session));
+        drop(fixture.outgoing.disconnect(session, fixture.now));
         fixture.outgoing.announce(most, fixture.now);
         let session = fixture.connect();
         assert_eq!(fixture.take(session), strings(&["+echo", "!echo echo 2"]));
@@ -633,6 +653,28 @@ mod tests {
         let before = fixture.outgoing.queue.len();
         fixture.outgoing.announce(usize::MAX, fixture.now);
         assert_eq!(fixture.outgoing.queue.len() - before, 1_000);
+    }
+
+    #[test]
+    fn b5_a_topic_that_is_kept_is_left_and_subscribed_again_in_two_batches() {
+        let (mut fixture, session) = Fixture::connected();
+        let [kept, plain] = ["kept", "plain"].map(|topic| fixture.name(topic));
+        let kept = kept.keeping(true);
+        for topic in [&kept, &plain] {
+            fixture.outgoing.subscribe(topic.clone());
+        }
+        fixture.take(session);
+        for topic in [&plain, &kept, &kept] {
+            fixture.outgoing.unsubscribe(topic.clone());
+            fixture.outgoing.subscribe(topic.clone());
+        }
+        let first = strings(&["-plain", "+plain", "-kept", "!echo echo 3"]);
+        assert_eq!(fixture.take(session), first);
+        let again = strings(&["+kept kept", "-kept", "!echo echo 4"]);
+        assert_eq!(fixture.take(session), again);
+        let last = strings(&["+kept kept", "!echo echo 5"]);
+        assert_eq!(fixture.take(session), last);
+        assert_eq!(fixture.take(session), strings(&[]));
     }
 
     #[test]

@@ -36,10 +36,11 @@ struct Publisher {
     id: u64,
     last: u64,
     heard: Instant,
-    /// Heard last over a connection that was lost. What is missing since is part of that loss.
+    /// Heard last over a connection that was lost. What is missing since is part of that loss, but for what was published
+    /// when there was another one.
     is_stale: bool,
-    /// It has said itself that this is its last number. Else, when a new run begins, the end of the earlier one may be lost
-    /// together with its announcements.
+    /// It has said itself that this is its last number, or the broker, by what came next. Else, when a new run begins, the end of
+    /// the earlier one may be lost together with its announcements.
     is_final: bool,
 }
 
@@ -69,9 +70,25 @@ impl Tracking {
     }
 
     pub(crate) fn message(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        let verdict = self.take(stamp, false, now);
+        self.with_owed(verdict)
+    }
+
+    /// As [`message`](Self::message), for one that the broker has kept.
+    pub(crate) fn kept_message(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        let verdict = self.past(stamp, now);
+        self.with_owed(verdict)
+    }
+
+    /// As [`kept_message`](Self::kept_message), for one that is not handed on to those who are owed a gap.
+    pub(crate) fn past(&mut self, stamp: Stamp, now: Instant) -> Verdict {
+        self.take(stamp, true, now)
+    }
+
+    fn with_owed(&mut self, verdict: Verdict) -> Verdict {
         // What is owed is told before a message, which shows that the subscription is in force, be the confirmation still on
         // its way or not.
-        match self.past(stamp, now) {
+        match verdict {
             Verdict::Deliver(mut gap) => {
                 gap.add(self.take_owed());
                 Verdict::Deliver(gap)
@@ -80,27 +97,29 @@ impl Tracking {
         }
     }
 
-    /// As [`message`](Self::message), for one that is not handed on to those who are owed a gap.
-    pub(crate) fn past(&mut self, stamp: Stamp, now: Instant) -> Verdict {
-        let subscribed = self.confirmed;
+    fn take(&mut self, stamp: Stamp, is_kept: bool, now: Instant) -> Verdict {
+        let is_after = is_after(self.confirmed, stamp, now);
         let Some(publisher) = self.find(stamp.publisher) else {
-            let is_lost = stamp.number > stamp.start && is_after(subscribed, stamp, now);
+            let is_lost = stamp.number > stamp.start && is_after;
             self.add(stamp, false, now);
             return Verdict::Deliver(if is_lost { Gap::UNKNOWN } else { Gap::NONE });
         };
         if stamp.number <= publisher.last {
             return Verdict::Drop;
         }
-        let gap = publisher.advance(stamp, stamp.number - 1, now);
+        // What is kept comes whole, as far back as it is, and its publishers may go unannounced.
+        publisher.is_final |= is_kept;
+        let gap = publisher.advance(stamp, stamp.number - 1, is_after, now);
         publisher.last = stamp.number;
         publisher.is_final = false;
         Verdict::Deliver(gap)
     }
 
     /// The broker has kept what was published while there was no connection: nothing of it is missing, and what the numbers
-    /// show as missing is so.
-    pub(crate) fn bridge(&mut self) {
-        self.owes = false;
+    /// show as missing is so. What comes in a topic's first replay is handed to nobody who was subscribed already: they are
+    /// owed a gap all the same.
+    pub(crate) fn bridge(&mut self, is_first_replay: bool) {
+        self.owes &= is_first_replay;
         for publisher in &mut self.publishers {
             publisher.is_stale = false;
         }
@@ -109,9 +128,9 @@ impl Tracking {
     /// A publisher says which number was its last. Gives the gap to tell now.
     pub(crate) fn announcement(&mut self, stamp: Stamp, now: Instant) -> Gap {
         let mut gap = self.take_owed();
-        let subscribed = self.confirmed;
+        let is_after = is_after(self.confirmed, stamp, now);
         let Some(publisher) = self.find(stamp.publisher) else {
-            if is_after(subscribed, stamp, now) {
+            if is_after {
                 gap.add(Gap::UNKNOWN);
             }
             self.add(stamp, true, now);
@@ -119,7 +138,7 @@ impl Tracking {
         };
         // If it is the one that is known, nothing was lost with a connection, and what is from now on is no part of that.
         if stamp.number >= publisher.last {
-            gap.add(publisher.advance(stamp, stamp.number, now));
+            gap.add(publisher.advance(stamp, stamp.number, is_after, now));
             publisher.last = stamp.number;
         }
         publisher.is_final |= stamp.number == publisher.last;
@@ -161,11 +180,14 @@ impl Tracking {
 
 impl Publisher {
     /// How many are missing of those up to `end`, which is not less than the last one. Of an earlier run nothing is, if its
-    /// end was announced.
-    fn advance(&mut self, stamp: Stamp, end: u64, now: Instant) -> Gap {
+    /// end was announced. `is_after` says that `end` was published since the subscription is in force.
+    fn advance(&mut self, stamp: Stamp, end: u64, is_after: bool, now: Instant) -> Gap {
         self.heard = now;
         if std::mem::take(&mut self.is_stale) {
-            return Gap::NONE;
+            // Where what was lost with the connection ends, the numbers do not show. Of a new run's first message `end` is a
+            // number that was not given.
+            let is_lost = end > self.last && end >= stamp.start && is_after;
+            return if is_lost { Gap::UNKNOWN } else { Gap::NONE };
         }
         if stamp.start <= self.last {
             return Gap::of(end.saturating_sub(self.last));
@@ -256,6 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn b2_where_what_is_kept_begins_a_new_run_nothing_is_missing() {
+        let now = Instant::now();
+        let mut tracking = Tracking::default();
+        assert_eq!(tracking.kept_message(stamp(1, 1, 1), now), NONE);
+        assert_eq!(tracking.kept_message(stamp(1, 90, 90), now), NONE);
+        assert_eq!(tracking.past(stamp(1, 200, 200), now), NONE);
+        // In the new run something is.
+        assert_eq!(tracking.kept_message(stamp(1, 300, 302), now), gap(2));
+        assert_eq!(tracking.message(stamp(1, 400, 400), now), UNKNOWN);
+    }
+
+    #[test]
     fn b2_an_announcement_tells_of_the_loss_of_the_last_messages_once() {
         let now = Instant::now();
         let mut tracking = Tracking::default();
@@ -304,6 +338,40 @@ mod tests {
         assert_eq!(tracking.confirm(now), Gap::UNKNOWN);
         assert_eq!(tracking.announcement(stamp(1, 1, 5), now), Gap::NONE);
         assert_eq!(tracking.message(stamp(1, 1, 7), now), gap(1));
+    }
+
+    #[test]
+    fn b2_what_is_lost_long_after_an_interruption_is_no_part_of_it() {
+        let now = Instant::now();
+        let known = || {
+            let mut tracking = Tracking::default();
+            assert_eq!(tracking.message(stamp(1, 1, 5), now), NONE);
+            assert_eq!(tracking.announcement(stamp(1, 1, 5), now), Gap::NONE);
+            tracking.interrupt();
+            assert_eq!(tracking.confirm(now), Gap::UNKNOWN);
+            tracking
+        };
+        let at = later(now, 5_000);
+        // What is missing last was published 3 s ago, 2 s after the confirmation.
+        assert_eq!(known().message(aged(1, 1, 7, 3_000), at), UNKNOWN);
+        let announced = known().announcement(aged(1, 1, 6, 3_000), at);
+        assert_eq!(announced, Gap::UNKNOWN);
+        // Perhaps before it.
+        assert_eq!(known().message(aged(1, 1, 7, 4_500), at), NONE);
+        let announced = known().announcement(aged(1, 1, 6, 4_500), at);
+        assert_eq!(announced, Gap::NONE);
+        // Nothing is missing.
+        assert_eq!(known().message(aged(1, 1, 6, 10), at), NONE);
+        let announced = known().announcement(aged(1, 1, 5, 10), at);
+        assert_eq!(announced, Gap::NONE);
+        // The first message of a new run, which tells the age of none, and the second one.
+        assert_eq!(known().message(aged(1, 90, 90, 0), at), NONE);
+        assert_eq!(known().message(aged(1, 90, 91, 10), at), UNKNOWN);
+        // It is told once.
+        let mut tracking = known();
+        assert_eq!(tracking.message(aged(1, 1, 7, 10), at), UNKNOWN);
+        assert_eq!(tracking.message(aged(1, 1, 8, 10), at), NONE);
+        assert_eq!(tracking.message(aged(1, 1, 10, 10), at), gap(1));
     }
 
     #[test]

@@ -180,6 +180,18 @@ impl Broker {
         state.losses += 1;
     }
 
+    /// Loses the last ones of what it keeps of each topic, and does not know it: their numbers are given again.
+    pub(crate) fn lose_tail(&self, count: usize) {
+        let mut state = self.state();
+        let mut lost = 0;
+        for kept in state.kept.values_mut() {
+            let left = kept.len().saturating_sub(count);
+            lost += kept.len() - left;
+            kept.truncate(left);
+        }
+        state.kept_ever -= lost as u128;
+    }
+
     /// From now on who subscribes is brought nothing that is kept.
     pub(crate) fn withhold(&self) {
         self.state().is_withholding = true;
