@@ -208,6 +208,7 @@ impl<M> Drop for LastHandle<M> {
 mod tests {
     use super::*;
     use crate::channel::Channel;
+    use crate::deferred::Deferred;
     use crate::delivery::Delivery;
     use crate::engine::{Confirmation, Name, Sink, SubscriberId, Unsubscribe};
     use crate::error::{PublishError, TryRecvError};
@@ -266,8 +267,9 @@ mod tests {
             topic: &Name,
             sink: Arc<dyn Sink<u32>>,
             begin: Option<Begin>,
+            deferred: &mut Deferred<u32>,
         ) -> SubscriberId {
-            self.local.subscribe(topic, sink, begin)
+            self.local.subscribe(topic, sink, begin, deferred)
         }
 
         fn subscribers(&self, topic: &Name) -> usize {

@@ -41,9 +41,15 @@ pub(crate) trait Engine<M>: Unsubscribe {
     fn publish_confirmed<'a>(&'a self, topic: &'a Name, message: M) -> Confirmation<'a>;
 
     /// Adds a subscriber. Every publish that begins later reaches it. If it is to begin earlier, the sink is given a replay,
-    /// now or later, and what is delivered before is in the replay.
-    fn subscribe(&self, topic: &Name, sink: Arc<dyn Sink<M>>, begin: Option<Begin>)
-    -> SubscriberId;
+    /// now or later, and what is delivered before is in the replay. What has become too old by then is the caller's to drop,
+    /// once it can be unsubscribed.
+    fn subscribe(
+        &self,
+        topic: &Name,
+        sink: Arc<dyn Sink<M>>,
+        begin: Option<Begin>,
+        deferred: &mut Deferred<M>,
+    ) -> SubscriberId;
 
     /// How many subscribers the topic has in this process.
     fn subscribers(&self, topic: &Name) -> usize;

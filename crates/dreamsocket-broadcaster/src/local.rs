@@ -248,9 +248,10 @@ impl<M: Send + Sync + 'static> Engine<M> for Local<M> {
         topic: &Name,
         sink: Arc<dyn Sink<M>>,
         begin: Option<Begin>,
+        deferred: &mut Deferred<M>,
     ) -> SubscriberId {
         match begin {
-            Some(begin) => self.subscribe_with_replay(topic, &sink, begin),
+            Some(begin) => self.subscribe_with_replay(topic, &sink, begin, deferred),
             None => {
                 let rings = self.rings.as_deref();
                 if let Some(rings) = rings.filter(|rings| rings.is_remote && topic.is_kept()) {
@@ -359,7 +360,7 @@ mod tests {
             let topic = local.name(format!("{number:03}").into());
             let subscribers = if number == 150 { 2 } else { 1 };
             for _ in 0..subscribers {
-                local.subscribe(&topic, sink(), None);
+                local.subscribe(&topic, sink(), None, &mut Deferred::new());
             }
         }
         let listed = |limit, is_wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
@@ -378,7 +379,12 @@ mod tests {
         let local = Local::with_history(History::last(1));
         let topic = local.name("lobby".into());
         let queue = Arc::new(Queue::new(ChannelOptions::new()));
-        local.subscribe(&topic, Arc::clone(&queue) as Arc<dyn Sink<u32>>, None);
+        local.subscribe(
+            &topic,
+            Arc::clone(&queue) as Arc<dyn Sink<u32>>,
+            None,
+            &mut Deferred::new(),
+        );
         let entry = local.topics.find(&topic).unwrap();
         let walking = entry.turn.lock();
         std::thread::scope(|scope| {
@@ -397,13 +403,18 @@ mod tests {
         let local = Local::new();
         let topic = local.name("lobby".into());
         let sink = || Arc::new(Queue::new(ChannelOptions::new()));
-        let id = local.subscribe(&topic, sink(), None);
+        let id = local.subscribe(&topic, sink(), None, &mut Deferred::new());
         let retired = local.topics.find(&topic).unwrap();
         assert!(retired.subscribers.lock().remove(id.number).is_some());
 
         assert_eq!(local.publish(&topic, 1, None).unwrap().local, 0);
         let next = sink();
-        local.subscribe(&topic, Arc::clone(&next) as Arc<dyn Sink<u32>>, None);
+        local.subscribe(
+            &topic,
+            Arc::clone(&next) as Arc<dyn Sink<u32>>,
+            None,
+            &mut Deferred::new(),
+        );
         assert_eq!(local.publish(&topic, 2, None).unwrap().local, 1);
         assert!(matches!(next.take(), Take::Some(_)));
 

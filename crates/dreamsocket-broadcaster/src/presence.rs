@@ -237,8 +237,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Presence<K,
         let topic = shared.events.name(topic.into());
         let queue = Arc::new(Queue::new(options.into_channel_options()));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<PresenceEvent<K, V>>>;
+        // Nothing is kept, so that nothing is too old.
+        let mut deferred = Deferred::new();
         let (_, (people, id)) = shared.with_room(&topic, |room| {
-            let id = shared.events.subscribe(&topic, sink, None);
+            let id = shared.events.subscribe(&topic, sink, None, &mut deferred);
             #[cfg(feature = "remote")]
             if let Some(outer) = shared.outer_of(&topic) {
                 outer.call(&topic, room);

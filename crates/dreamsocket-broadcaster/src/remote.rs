@@ -32,6 +32,7 @@ use tokio::time::{self, Instant};
 
 use crate::clock;
 use crate::counts::Counts;
+use crate::deferred::Deferred;
 use crate::engine::{Confirmation, Engine, Name, Sink, SubscriberId, Unsubscribe};
 use crate::error::PublishError;
 use crate::gap::Gap;
@@ -407,9 +408,10 @@ impl<M: Send + Sync + 'static> Engine<M> for Remote<M> {
         topic: &Name,
         sink: Arc<dyn Sink<M>>,
         begin: Option<Begin>,
+        deferred: &mut Deferred<M>,
     ) -> SubscriberId {
-        self.exchange
-            .subscribe(topic, || self.local.subscribe(topic, sink, begin))
+        let join = || self.local.subscribe(topic, sink, begin, deferred);
+        self.exchange.subscribe(topic, join)
     }
 
     fn subscribers(&self, topic: &Name) -> usize {

@@ -243,7 +243,9 @@ mod tests {
             let options = ChannelOptions::new().last(1_000);
             let begin = options.begin;
             let queue = Arc::new(Queue::new(options));
-            let id = self.local.subscribe(&topic, Arc::clone(&queue) as _, begin);
+            let id =
+                self.local
+                    .subscribe(&topic, Arc::clone(&queue) as _, begin, &mut Deferred::new());
             let kept = std::iter::from_fn(|| match queue.take() {
                 Take::Some(Taken::Message(message)) => Some(**message),
                 _ => None,
@@ -349,7 +351,9 @@ mod tests {
         fixture.publish("a", 1);
         let topic = fixture.local.name("b".into());
         let queue = Arc::new(Queue::<u32>::new(ChannelOptions::new()));
-        fixture.local.subscribe(&topic, queue as _, None);
+        fixture
+            .local
+            .subscribe(&topic, queue as _, None, &mut Deferred::new());
         assert_eq!(fixture.rings().topics.len(), 1);
         assert_eq!(fixture.kept("a"), [1]);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::broadcaster::Handle;
 use crate::channel::Channel;
 use crate::counts::Counts;
+use crate::deferred::Deferred;
 use crate::engine::{Name, Sink, SubscriberId};
 use crate::error::PublishError;
 use crate::options::ChannelOptions;
@@ -149,9 +150,13 @@ impl<M: Clone + Send + Sync + 'static> Topic<M> {
         let begin = options.begin;
         let queue = Arc::new(Queue::new(options));
         let sink = Arc::clone(&queue) as Arc<dyn Sink<M>>;
-        let id = self.handle.subscribe(&self.name, sink, begin);
+        // Dropped when there is a channel, which unsubscribes if that panics.
+        let mut deferred = Deferred::new();
+        let id = (self.handle).subscribe(&self.name, sink, begin, &mut deferred);
         let begin = begin.filter(|_| self.name.is_kept());
-        Channel::new(queue, self.name.clone(), id, self.handle.engine(), begin)
+        let channel = Channel::new(queue, self.name.clone(), id, self.handle.engine(), begin);
+        drop(deferred);
+        channel
     }
 
     /// Subscribes, and begins behind that position: see [`ChannelOptions::since`].

@@ -614,3 +614,21 @@ fn b5_history_ends_with_the_broadcaster() {
     assert_eq!(number(&mut channel), Err(TryRecvError::Ended));
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
 }
+
+fn is_too_old() {
+    std::thread::sleep(std::time::Duration::from_millis(1_010));
+}
+
+fn short() -> History {
+    History::last(10).max_age(std::time::Duration::from_secs(1))
+}
+
+#[test]
+fn b5_what_is_too_old_as_somebody_subscribes_may_panic() {
+    let topic = Broadcaster::with_history(short()).topic("orders");
+    let message = Hooked::new(1).on_drop(|| panic!("drop"));
+    topic.publish(message).unwrap();
+    is_too_old();
+    assert!(is_panic(|| drop(topic.subscribe_last(9))));
+    assert_eq!(topic.subscribers(), 0);
+}

@@ -5,6 +5,7 @@
 
 mod broker;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use dreamsocket_broadcaster::link::{Command, Inbox, Link, Node};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, RemoteOptions, Topic,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
 
@@ -589,4 +591,41 @@ async fn b5_what_still_comes_of_an_earlier_subscription_is_no_part_of_the_replay
         goes_on.notify_one();
         assert_eq!(drain(&mut channel).await, [Ok(0), Ok(1), Ok(2)]);
     }
+}
+
+thread_local! {
+    /// What the next message that is dropped subscribes to.
+    static ON_DROP: RefCell<Option<Topic<Subscribes>>> = const { RefCell::new(None) };
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Subscribes(u32);
+
+impl Drop for Subscribes {
+    fn drop(&mut self) {
+        if let Some(topic) = ON_DROP.take() {
+            drop(topic.subscribe());
+        }
+    }
+}
+
+/// A lock that is held meanwhile shows as a test that does not end.
+#[tokio::test(start_paused = true)]
+async fn b5_what_is_too_old_as_somebody_subscribes_may_use_the_topic() {
+    let broker = Broker::new();
+    let history = History::last(10).max_age(Duration::from_secs(1));
+    let node = broker
+        .connected(RemoteOptions::new().history(history))
+        .await;
+    let topic = node.topic("lobby");
+    let mut channel = topic.subscribe();
+    topic.publish(Subscribes(1)).unwrap();
+    settle().await;
+    assert!(channel.try_recv().is_ok());
+    time::sleep(Duration::from_secs(2)).await;
+    ON_DROP.set(Some(topic.clone()));
+    let late = topic.subscribe_last(1);
+    assert!(ON_DROP.take().is_none(), "something was dropped");
+    assert_eq!(topic.subscribers(), 2);
+    drop(late);
 }

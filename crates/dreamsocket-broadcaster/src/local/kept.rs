@@ -177,12 +177,11 @@ impl<M> Local<M> {
         topic: &Name,
         sink: &Arc<dyn Sink<M>>,
         begin: Begin,
+        deferred: &mut Deferred<M>,
     ) -> SubscriberId {
-        // Declared before the guards, so that it drops after them.
-        let mut deferred = Deferred::new();
         let rings = self.rings.as_deref().filter(|_| topic.is_kept());
         let Some(rings) = rings else {
-            sink.replay(Replay::of_nothing(begin), &mut deferred);
+            sink.replay(Replay::of_nothing(begin), deferred);
             return self.add(topic, Arc::clone(sink));
         };
         loop {
@@ -191,7 +190,7 @@ impl<M> Local<M> {
             } else {
                 // A name that was never published to takes no room among those that were.
                 let kept = rings.find_or(topic, || {
-                    sink.replay(Replay::of_nothing(begin), &mut deferred);
+                    sink.replay(Replay::of_nothing(begin), deferred);
                     self.add(topic, Arc::clone(sink))
                 });
                 match kept {
@@ -210,8 +209,8 @@ impl<M> Local<M> {
             let is_ahead = rings.is_remote && state.ring.is_before(begin);
             if state.is_complete && !is_ahead {
                 let max_age = rings.history.max_age;
-                state.ring.expire(now, max_age, &mut deferred);
-                sink.replay(state.ring.replay(begin), &mut deferred);
+                state.ring.expire(now, max_age, deferred);
+                sink.replay(state.ring.replay(begin), deferred);
             } else {
                 rings.note_waiting(topic, now);
                 state.waiting.push(Waiting {

@@ -142,7 +142,9 @@ where
             inbox: Arc::clone(&self.inbox),
         };
         let ear = Arc::new(ear) as Arc<dyn Sink<Bytes>>;
-        self.outer.engine.subscribe(subject, ear, None)
+        self.outer
+            .engine
+            .subscribe(subject, ear, None, &mut Deferred::new())
     }
 
     /// The engine's name for a topic.
