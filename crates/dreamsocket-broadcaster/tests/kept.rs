@@ -114,6 +114,29 @@ async fn b5_a_stream_that_is_deleted_under_way_is_a_gap_and_another_one_is_made(
     expect(&mut topic.subscribe_last(10), [Ok(1)]).await;
 }
 
+/// Nobody tells them, and the stream is there again before they could miss it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_nodes_that_do_not_publish_find_out_that_a_stream_was_deleted() {
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let here = over_nats(&nats, options()).await.topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(10);
+    for number in 0..5 {
+        publish(&here, number).await;
+    }
+    expect(&mut channel, (0..5).map(Ok)).await;
+    nats.delete_stream("dreamsocket_kept").await;
+    for number in 5..8 {
+        publish(&here, number).await;
+    }
+    expect(&mut channel, [Err(None), Ok(5), Ok(6), Ok(7)]).await;
+    // And when nobody makes another one.
+    nats.delete_stream("dreamsocket_kept").await;
+    expect(&mut channel, [Err(None)]).await;
+    publish(&here, 8).await;
+    expect(&mut channel, [Ok(8)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_a_nats_server_that_cannot_keep_it_is_an_error_that_says_so() {
     let reason = |error: &dyn Error| error.source().unwrap().to_string();

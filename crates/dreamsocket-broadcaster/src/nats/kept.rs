@@ -4,6 +4,8 @@
 //! acknowledgements of what is published. A topic that is subscribed has a consumer, which brings what is kept and then what
 //! is published, with the stream's numbers. It is checked as ordered consumers are: each message has the consumer's number,
 //! a heartbeat has the last one, and when one is missing, a new consumer goes on behind the last message that came.
+//! Nobody is told when a stream is deleted, and another node may have made the next one by then: so it is asked for, once
+//! a second.
 //!
 //! What is published has a name of its own (`Nats-Msg-Id`) and waits here until the stream has it. After a lost connection it
 //! is published again; the stream drops what it has already.
@@ -27,7 +29,7 @@ use tokio::time::{self, Instant};
 
 use self::place::Place;
 pub(super) use self::stream::{Store, StoreError};
-use self::stream::{nanos, read};
+use self::stream::{is_gone, nanos, read};
 pub(super) use self::unacknowledged::Unacknowledged;
 use crate::link::Inbox;
 use crate::lock::Lock;
@@ -306,6 +308,7 @@ impl Kept {
         match (kind, number.parse()) {
             ("a", Ok(number)) => self.acknowledged(number, &message),
             ("r", Ok(number)) => self.opened(inbox, number, &message).await,
+            ("s", Ok(_)) if is_gone(&message.payload, self.life) => Err(Lost),
             _ => Ok(()),
         }
     }
@@ -440,8 +443,14 @@ impl Kept {
         Ok(())
     }
 
-    /// Looks for consumers that say nothing any more.
+    /// Looks for consumers that say nothing any more, and asks for the stream.
     pub(super) async fn look(&self) -> Result<(), Lost> {
+        let asked = self.store.client.publish_with_reply(
+            format!("$JS.API.STREAM.INFO.{}", self.store.stream),
+            format!("{}.s0.answer", self.inbox),
+            Bytes::new(),
+        );
+        asked.await.map_err(|_| Lost)?;
         let now = Instant::now();
         let silent: Vec<u64> = {
             let state = self.state.lock();
