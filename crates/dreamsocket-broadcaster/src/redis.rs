@@ -114,7 +114,16 @@ struct Pushes {
 struct Receiving {
     inbox: Inbox,
     prefix: String,
+    own_topic: Arc<str>,
     kept: Option<KeptTopics>,
+    batch: Batch,
+}
+
+/// The commands that are being carried out. What comes back on the own topic meanwhile may be behind what was refused: the
+/// server goes on with the next command. The last one confirms those before it.
+enum Batch {
+    None,
+    UnderWay { echo: Option<Bytes> },
 }
 
 impl Redis {
@@ -180,6 +189,7 @@ impl Link for Redis {
     async fn run(mut self, node: Node) {
         let prefix = format!("{}:", node.prefix());
         let retention = node.history();
+        let own_topic = node.own_topic();
         let mut unanswered = Vec::new();
         let mut attempts = 0;
         loop {
@@ -196,7 +206,9 @@ impl Link for Redis {
                     *connection.pushes.receiving.lock() = Some(Receiving {
                         inbox,
                         prefix: prefix.clone(),
+                        own_topic: Arc::clone(&own_topic),
                         kept,
+                        batch: Batch::None,
                     });
                     match connection
                         .serve(&mut session, &prefix, retention, &mut unanswered)
@@ -272,7 +284,7 @@ impl Connection {
         let script = self.script.as_deref().unwrap_or_default();
         let carried_out = pipeline(prefix, retention, script, commands);
         let replies = carried_out.query_async(&mut self.commands).await;
-        match replies {
+        let replies = match replies {
             // Somebody has had the server forget its scripts. What was carried out nevertheless is a double.
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 let script = load_script(&mut self.commands).await?;
@@ -280,7 +292,9 @@ impl Connection {
                 again.query_async(&mut self.commands).await
             }
             replies => replies,
-        }
+        }?;
+        self.pushes.confirm();
+        Ok(replies)
     }
 
     /// Brings what was kept of the topics that were subscribed.
@@ -386,7 +400,11 @@ impl Pushes {
     /// These are about to be carried out.
     fn note(&self, commands: &[Command]) {
         let mut receiving = self.receiving.lock();
-        let Some(kept) = receiving.as_mut().and_then(|it| it.kept.as_mut()) else {
+        let Some(receiving) = receiving.as_mut() else {
+            return;
+        };
+        receiving.batch = Batch::UnderWay { echo: None };
+        let Some(kept) = &mut receiving.kept else {
             return;
         };
         for command in commands {
@@ -395,6 +413,16 @@ impl Pushes {
                 Command::Unsubscribe(topic) => kept.leave(topic),
                 Command::Subscribe(_) | Command::Publish { .. } | Command::PublishKept { .. } => {}
             }
+        }
+    }
+
+    /// All of them were carried out, and none was refused.
+    fn confirm(&self) {
+        if let Some(receiving) = &mut *self.receiving.lock()
+            && let Batch::UnderWay { echo: Some(echo) } =
+                mem::replace(&mut receiving.batch, Batch::None)
+        {
+            receiving.inbox.receive(&receiving.own_topic, echo);
         }
     }
 
@@ -442,6 +470,12 @@ impl Pushes {
                     && let Some(topic) = topic(&channel, &receiving.prefix)
                 {
                     let frame = Bytes::from(frame);
+                    if let Batch::UnderWay { echo } = &mut receiving.batch
+                        && topic == &*receiving.own_topic
+                    {
+                        *echo = Some(frame);
+                        return;
+                    }
                     let inbox = &mut receiving.inbox;
                     let is_room = match (kept::published(&frame), &mut receiving.kept) {
                         (Some(entry), Some(kept)) => kept.receive(inbox, topic, entry),

@@ -297,6 +297,29 @@ async fn b5_what_jetstream_refuses_is_not_confirmed() {
     }
 }
 
+/// The echo behind what is refused comes back nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_what_redis_refuses_is_not_confirmed() {
+    let redis = Redis::start().await;
+    let options = options().confirm_timeout(Duration::from_secs(1));
+    let broadcaster: Broadcaster<u32> = Broadcaster::connect_redis(&redis.url(), options)
+        .await
+        .unwrap();
+    let topic = broadcaster.topic("lobby");
+    for number in 0..5 {
+        while topic.publish_confirmed(number).await.is_err() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        redis.configure("maxmemory", "1").await;
+        let refused = topic.publish_confirmed(number).await;
+        assert!(
+            matches!(refused, Err(PublishError::Unconfirmed)),
+            "{refused:?}"
+        );
+        redis.configure("maxmemory", "0").await;
+    }
+}
+
 /// What is refused ends the connection, and the next one would end as soon.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_without_memory_is_not_connected_to_without_a_pause() {
