@@ -17,7 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, Value,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
 use crate::link::{Command, Inbox, Link, Node, Retention, Session};
 use crate::lock::Lock;
-use crate::redis::kept::{Entry, Id, KeptTopics};
+use crate::redis::kept::{Entry, Id, KeptTopics, Page};
 use crate::remote::backoff;
 use crate::remote::options::RemoteOptions;
 
@@ -258,81 +259,89 @@ impl Connection {
                         matches!(command, Command::Publish { .. } | Command::PublishKept { .. })
                     };
                     unanswered.extend(commands.iter().filter(is_published).cloned());
-                    let replies = self.carry_out(prefix, retention, &commands).await?;
+                    self.carry_out(prefix, retention, &commands).await?;
                     unanswered.clear();
-                    self.replay(prefix, &commands, replies).await?;
+                    self.replay(prefix, &commands).await?;
                 }
                 _ = ping.tick() => redis::cmd("PING").exec_async(&mut self.commands).await?,
-                () = self.pushes.is_lost.notified() => {
-                    let error = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-                    return Err(error.into());
-                }
+                () = self.pushes.is_lost.notified() => return Err(lost()),
             }
         }
     }
 }
 
 impl Connection {
-    /// Carries out commands, and gives what was asked for of each topic's stream, in order.
     async fn carry_out(
         &mut self,
         prefix: &str,
         retention: Option<Retention>,
         commands: &[Command],
-    ) -> RedisResult<Vec<Value>> {
+    ) -> RedisResult<()> {
         self.pushes.note(commands);
         let script = self.script.as_deref().unwrap_or_default();
         let carried_out = pipeline(prefix, retention, script, commands);
-        let replies = carried_out.query_async(&mut self.commands).await;
-        let replies = match replies {
+        match carried_out.exec_async(&mut self.commands).await {
             // Somebody has had the server forget its scripts. What was carried out nevertheless is a double.
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 let script = load_script(&mut self.commands).await?;
                 let again = pipeline(prefix, retention, &script, commands);
-                again.query_async(&mut self.commands).await
+                again.exec_async(&mut self.commands).await?;
             }
-            replies => replies,
-        }?;
+            carried_out => carried_out?,
+        }
         self.pushes.confirm();
-        Ok(replies)
+        Ok(())
     }
 
-    /// Brings what was kept of the topics that were subscribed.
-    async fn replay(
-        &mut self,
-        prefix: &str,
-        commands: &[Command],
-        replies: Vec<Value>,
-    ) -> RedisResult<()> {
+    /// Brings what was kept of the topics that were subscribed, page by page.
+    async fn replay(&mut self, prefix: &str, commands: &[Command]) -> RedisResult<()> {
         let topics = commands.iter().filter_map(|command| match command {
             Command::SubscribeKept(topic) => Some(topic),
             _ => None,
         });
-        for (topic, mut reply) in topics.zip(replies) {
-            let mut last = None;
-            loop {
-                let mut entries = VecDeque::from(Entry::all(reply));
-                let is_full = entries.len() >= kept::PAGE;
-                let is_over = self.pushes.trim(topic, &mut entries) || !is_full;
+        let mut unread: Vec<_> = topics.map(|topic| (topic, "-".to_owned(), None)).collect();
+        while !unread.is_empty() {
+            let mut read = redis::cmd("EVAL");
+            read.arg(kept::READ).arg(unread.len());
+            for (topic, ..) in &unread {
+                read.arg(kept::key(prefix, topic));
+            }
+            read.arg(kept::PAGE);
+            for (_, from, _) in &unread {
+                read.arg(from);
+            }
+            let pages: Vec<Value> = tokio::select! {
+                pages = read.query_async(&mut self.commands) => pages?,
+                () = self.pushes.is_lost.notified() => return Err(lost()),
+            };
+            let mut rests = Vec::new();
+            for ((topic, _, mut last), page) in unread.into_iter().zip(pages) {
+                let Some(Page { mut entries, rest }) = Page::read(page) else {
+                    let error = (ErrorKind::UnexpectedReturnType, "not a page of a stream");
+                    return Err(error.into());
+                };
+                let is_over = self.pushes.trim(topic, &mut entries);
                 last = entries.back().map(|entry| entry.id).or(last);
                 while self.pushes.replay(topic, &mut entries) {
                     // What is published meanwhile is put aside in time.
                     tokio::task::yield_now().await;
                 }
-                let Some(last) = last.filter(|_| !is_over) else {
-                    break;
-                };
-                let range = range(prefix, topic, &last.behind());
-                reply = range.query_async(&mut self.commands).await?;
+                match rest.filter(|_| !is_over) {
+                    Some(rest) => rests.push((topic, rest, last)),
+                    None => self.pushes.replayed(topic, last),
+                }
             }
-            self.pushes.replayed(topic, last);
+            unread = rests;
         }
         Ok(())
     }
 }
 
-/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel. Gives
-/// the answers to what was asked for of streams only.
+fn lost() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
+}
+
+/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel.
 fn pipeline(
     prefix: &str,
     retention: Option<Retention>,
@@ -368,24 +377,8 @@ fn pipeline(
             }
         };
         pipeline.ignore();
-        if let Command::SubscribeKept(topic) = command {
-            pipeline.add_command(range(prefix, topic, "-"));
-        }
     }
     pipeline
-}
-
-/// A page of a topic's stream.
-fn range(prefix: &str, topic: &str, from: &str) -> redis::Cmd {
-    let mut range = redis::cmd("XRANGE");
-    let key = kept::key(prefix, topic);
-    range
-        .arg(key)
-        .arg(from)
-        .arg("+")
-        .arg("COUNT")
-        .arg(kept::PAGE);
-    range
 }
 
 fn channel(prefix: &str, topic: &str) -> String {

@@ -350,7 +350,50 @@ async fn b5_redis_without_memory_is_not_connected_to_without_a_pause() {
     time::timeout(PATIENCE, arrived).await.unwrap();
 }
 
-/// The stream is read in pages of 1,000, and what is published meanwhile is no part of them.
+/// What Redis has not sent yet to a client that subscribes is bounded, to 32 MB by default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_replay_from_redis_may_be_larger_than_what_waits_for_a_connection() {
+    const COUNT: usize = 40;
+    let redis = Redis::start().await;
+    let connect = async || -> Broadcaster<String> {
+        let options = RemoteOptions::new().history(History::last(50));
+        let connected = Broadcaster::connect_redis(&redis.url(), options).await;
+        connected.unwrap()
+    };
+    let here = connect().await;
+    for number in 0..COUNT {
+        let message = format!("{number} {}", "x".repeat(900_000));
+        here.topic("lobby")
+            .publish_confirmed(message)
+            .await
+            .unwrap();
+    }
+    for topic in 0..100 {
+        let topic = here.topic(topic.to_string());
+        topic.publish_confirmed("x".repeat(500_000)).await.unwrap();
+    }
+    let there = connect().await;
+    let mut channel = there.topic("lobby").subscribe_last(COUNT);
+    let others = (0..100).map(|topic| there.topic(topic.to_string()).subscribe_last(1));
+    let others: Vec<_> = others.collect();
+    let next = async |channel: &mut Channel<String>| {
+        let delivery = time::timeout(PATIENCE, channel.recv()).await;
+        match delivery.unwrap().unwrap() {
+            Delivery::Message(message) => message,
+            Delivery::Missed(missed) => panic!("{missed:?}"),
+        }
+    };
+    for number in 0..COUNT {
+        let message = next(&mut channel).await;
+        assert!(message.starts_with(&format!("{number} ")));
+    }
+    for mut channel in others {
+        assert_eq!(next(&mut channel).await.len(), 500_000);
+    }
+    assert_eq!(there.health().disconnections, 0);
+}
+
+/// The stream is read in pages, and what is published meanwhile is no part of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_who_subscribes_to_a_long_redis_stream_gets_what_is_published_at_once() {
     let redis = Redis::start().await;
