@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// One look in so many is for what keeps history.
 const LOOKS: u32 = 20;
 
+/// What JetStream has refused is published again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How many commands may wait in the client. They outlast a lost connection, and are sent over the next one; what is lost
 /// with a connection is what the client was writing.
 const CLIENT_CAPACITY: usize = 128;
@@ -280,6 +283,8 @@ impl Nats {
         {
             return Sent::Lost;
         }
+        let mut again = time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // This may be dropped wherever it waits: a command is there until the client has it.
             while let Some(command) = commands.front().cloned() {
@@ -345,10 +350,19 @@ impl Nats {
                 }
                 commands.pop_front();
             }
-            let Some(next) = session.next().await else {
-                return Sent::All;
-            };
-            commands.extend(next);
+            tokio::select! {
+                next = session.next() => match next {
+                    Some(next) => commands.extend(next),
+                    None => return Sent::All,
+                },
+                _ = again.tick() => {
+                    if let Some(kept) = kept
+                        && let Err(Lost) = kept.publish_refused().await
+                    {
+                        return Sent::Lost;
+                    }
+                }
+            }
         }
     }
 

@@ -297,6 +297,30 @@ async fn b5_what_jetstream_refuses_is_not_confirmed() {
     }
 }
 
+/// Nothing that was said after them shows that they are missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
+    let nats = Nats::start_with_jetstream().await;
+    let here = over_nats(&nats, options()).await.topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(10);
+    publish(&here, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    let allow = async |size: i32| {
+        let stream = "dreamsocket_kept";
+        nats.configure_stream(stream, "max_msg_size", size).await;
+    };
+    allow(1).await;
+    for number in 1..4 {
+        publish(&here, number).await;
+    }
+    time::sleep(Duration::from_millis(1_500)).await;
+    allow(-1).await;
+    expect(&mut channel, [Err(Some(2)), Ok(3)]).await;
+    publish(&here, 4).await;
+    expect(&mut channel, [Ok(4)]).await;
+}
+
 /// The echo behind what is refused comes back nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_what_redis_refuses_is_not_confirmed() {

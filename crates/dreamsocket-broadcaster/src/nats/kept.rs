@@ -8,7 +8,7 @@
 //! a second.
 //!
 //! What is published has a name of its own (`Nats-Msg-Id`) and waits here until the stream has it. After a lost connection it
-//! is published again; the stream drops what it has already.
+//! is published again; the stream drops what it has already. So is what JetStream refuses, after a pause.
 
 mod place;
 mod stream;
@@ -31,6 +31,7 @@ use self::place::Place;
 pub(super) use self::stream::{Store, StoreError};
 use self::stream::{is_gone, nanos, read};
 pub(super) use self::unacknowledged::Unacknowledged;
+use self::unacknowledged::Waiting;
 use crate::link::Inbox;
 use crate::lock::Lock;
 use crate::nats::subject;
@@ -152,8 +153,19 @@ impl Kept {
     /// Publishes again what an earlier session has left.
     pub(super) async fn publish_again(&self) -> Result<(), Lost> {
         let again = self.state.lock().unacknowledged.messages.clone();
-        for (number, topic, frame) in again {
-            self.send(number, &topic, frame).await?;
+        self.send_all(again).await
+    }
+
+    /// Publishes again what was refused.
+    pub(super) async fn publish_refused(&self) -> Result<(), Lost> {
+        let again = self.state.lock().unacknowledged.take_refused();
+        self.send_all(again).await
+    }
+
+    async fn send_all(&self, messages: impl IntoIterator<Item = Waiting>) -> Result<(), Lost> {
+        for message in messages {
+            self.send(message.number, &message.topic, message.frame)
+                .await?;
         }
         Ok(())
     }
@@ -198,9 +210,9 @@ impl Kept {
         let sent = client.publish_with_reply_and_headers(subject, reply, headers, frame);
         match sent.await.map_err(|error| error.kind()) {
             Err(async_nats::PublishErrorKind::Send) => Err(Lost),
-            Err(_) => {
-                // It is too large for a server that allows less than it said: a hole.
-                self.state.lock().unacknowledged.remove(number);
+            Err(kind) => {
+                // It is too large for a server that allows less than it said; the next one may allow more.
+                self.refused(number, &kind.to_string());
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -318,25 +330,31 @@ impl Kept {
             // The stream is gone: there will be another one, and it is to have this.
             return Err(Lost);
         }
-        if let Err(why) = read(&message.payload) {
-            let why = why.unwrap_or_default();
-            self.refused(&why);
+        match read(&message.payload) {
+            Ok(_) => {
+                self.state.lock().unacknowledged.remove(number);
+            }
+            Err(why) => self.refused(number, &why.unwrap_or_default()),
         }
-        self.state.lock().unacknowledged.remove(number);
         self.news.notify_waiters();
         Ok(())
     }
 
-    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits.
-    fn refused(&self, why: &str) {
+    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits. Whoever waited for what
+    /// is refused again has given up.
+    fn refused(&self, number: u64, why: &str) {
         let mut state = self.state.lock();
+        if state.unacknowledged.refuse(number) {
+            return;
+        }
         let is_first = state.refused.is_none();
         state.refused = Some(Instant::now());
         drop(state);
         if is_first {
             tracing::error!(
                 why,
-                "JetStream does not take a message: it is not kept and reaches nobody; further ones are not logged"
+                "JetStream does not take a message: it reaches nobody, unless it stays the topic's last one until it is \
+                 taken; further ones are not logged"
             );
         }
     }
