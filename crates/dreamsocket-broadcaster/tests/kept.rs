@@ -3,14 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod proxy;
+
 use std::error::Error;
 use std::time::Duration;
+
+use async_nats::connection::State;
 
 use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, PublishError, RemoteOptions,
     Topic,
 };
+use proxy::Proxy;
 use tokio::time;
 
 /// How long anything may take that has to come.
@@ -279,6 +284,37 @@ async fn b5_a_burst_longer_than_what_is_kept_arrives_over_redis() {
     let redis = Redis::start().await;
     let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
     check_burst(&here, &there).await;
+}
+
+/// The client takes messages without a connection, and sends them over the next one before anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_what_is_published_at_a_cut_is_kept_behind_what_was_in_flight() {
+    let nats = Nats::start_with_jetstream().await;
+    let proxy = Proxy::start(&nats.url()).await;
+    let client = async_nats::connect(proxy.url()).await.unwrap();
+    let options = || RemoteOptions::new().history(History::last(50));
+    let cut_off = Broadcaster::<u32>::with_nats(client.clone(), options().queue_while_away());
+    let cut_off = cut_off.await.unwrap().topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(50);
+    cut_off.publish(0).unwrap();
+    expect(&mut channel, [Ok(0)]).await;
+    proxy.hold();
+    for number in 1..4 {
+        cut_off.publish(number).unwrap();
+    }
+    time::sleep(Duration::from_millis(200)).await;
+    proxy.refuse();
+    while client.connection_state() == State::Connected {
+        tokio::task::yield_now().await;
+    }
+    for number in 4..24 {
+        cut_off.publish(number).unwrap();
+    }
+    proxy.accept();
+    expect(&mut channel, (1..24).map(Ok)).await;
+    let late = over_nats(&nats, options()).await.topic("lobby");
+    expect(&mut late.subscribe_last(24), (0..24).map(Ok)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

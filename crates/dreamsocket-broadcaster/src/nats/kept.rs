@@ -34,7 +34,7 @@ pub(super) use self::unacknowledged::Unacknowledged;
 use self::unacknowledged::Waiting;
 use crate::link::Inbox;
 use crate::lock::Lock;
-use crate::nats::subject;
+use crate::nats::{is_over, subject};
 use crate::position::Position;
 
 /// For what is under way beside who waits for a confirmation.
@@ -71,6 +71,8 @@ pub(super) struct Kept {
     /// What the names of this node's messages begin with.
     node: Arc<str>,
     life: u64,
+    /// Which connection of the client's it goes over.
+    connects: u64,
     inbox: String,
     state: Lock<State>,
     opened: UnboundedSender<Messages>,
@@ -113,6 +115,7 @@ impl Kept {
     pub(super) async fn begin(
         store: &Store,
         node: Arc<str>,
+        connects: u64,
         unacknowledged: Unacknowledged,
     ) -> Result<(Self, Arriving), (StoreError, Unacknowledged)> {
         let life = match store.ensure().await {
@@ -128,6 +131,7 @@ impl Kept {
             store: store.clone(),
             node,
             life,
+            connects,
             inbox,
             state: Lock::new(State {
                 unacknowledged,
@@ -164,8 +168,18 @@ impl Kept {
 
     async fn send_all(&self, messages: impl IntoIterator<Item = Waiting>) -> Result<(), Lost> {
         for message in messages {
+            self.check()?;
             self.send(message.number, &message.topic, message.frame)
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// The client takes what it is given without a connection, too, and sends it over the next one before the next session
+    /// begins: it would be kept before what was in flight.
+    fn check(&self) -> Result<(), Lost> {
+        if is_over(&self.store.client, self.connects) {
+            return Err(Lost);
         }
         Ok(())
     }
@@ -173,7 +187,8 @@ impl Kept {
     /// Waits until one more may be published. Cancel-safe.
     pub(super) async fn when_room(&self) -> Result<(), Lost> {
         self.when(|state| state.opening == 0 && state.unacknowledged.has_room())
-            .await
+            .await?;
+        self.check()
     }
 
     /// Waits until the stream has all that was published, and every consumer is there. Cancel-safe.
