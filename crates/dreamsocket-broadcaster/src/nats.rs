@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// One look in so many is for what keeps history.
 const LOOKS: u32 = 20;
 
+/// What JetStream has refused is published again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How many commands may wait in the client. They outlast a lost connection, and are sent over the next one; what is lost
 /// with a connection is what the client was writing.
 const CLIENT_CAPACITY: usize = 128;
@@ -152,7 +155,7 @@ enum Sent {
     All,
     /// The client has been closed for good.
     ClientClosed,
-    /// What keeps history does not go on.
+    /// The connection is gone, or what keeps history does not go on.
     Lost,
 }
 
@@ -171,7 +174,7 @@ impl Link for Nats {
             let kept = match &self.store {
                 Some(store) => {
                     let own = Arc::clone(&own_topic);
-                    match Kept::begin(store, own, mem::take(&mut unacknowledged)).await {
+                    match Kept::begin(store, own, connects, mem::take(&mut unacknowledged)).await {
                         Ok(begun) => Some(begun),
                         Err((error, left)) => {
                             tracing::warn!(%error, "no connection to what keeps history");
@@ -199,27 +202,17 @@ impl Link for Nats {
                 kept: kept.as_ref(),
                 changes,
             };
-            tokio::select! {
-                sent = self.send(&mut session, &sending, &mut commands) => {
-                    match sent {
-                        Sent::Lost => {
-                            attempts += 1;
-                            drop(session);
-                            commands.retain(is_published);
-                            unacknowledged = kept.map(Kept::end).unwrap_or_default();
-                            time::sleep(backoff::pause(attempts)).await;
-                            continue;
-                        }
-                        Sent::ClientClosed => {
-                            tracing::error!("the NATS client was closed; nothing is published any more");
-                        }
-                        Sent::All => {}
-                    }
-                    // Bounded by the second that is left.
-                    let _ = self.client.flush().await;
-                    return;
+            let sent = tokio::select! {
+                sent = self.send(&mut session, &sending, &mut commands) => sent,
+                () = self.receive(&mut inbox, changed, connects, kept.as_ref(), arriving) => Sent::Lost,
+            };
+            if !matches!(sent, Sent::Lost) {
+                if matches!(sent, Sent::ClientClosed) {
+                    tracing::error!("the NATS client was closed; nothing is published any more");
                 }
-                () = self.receive(&mut inbox, changed, connects, kept.as_ref(), arriving) => {}
+                // Bounded by the second that is left.
+                let _ = self.client.flush().await;
+                return;
             }
             commands.retain(is_published);
             unacknowledged = kept.map(Kept::end).unwrap_or_default();
@@ -249,18 +242,12 @@ impl Nats {
     /// Ready when the client is connected, with how often it was.
     async fn when_connected(&self) -> u64 {
         loop {
-            let connects = self.connects();
-            if self.client.connection_state() == State::Connected {
+            let connects = count_connects(&self.client);
+            if !is_over(&self.client, connects) {
                 return connects;
             }
             time::sleep(LOOK).await;
         }
-    }
-
-    fn connects(&self) -> u64 {
-        // The message that was received orders this after the count.
-        let statistics = self.client.statistics();
-        statistics.connects.load(Ordering::Relaxed)
     }
 
     async fn send(
@@ -280,6 +267,8 @@ impl Nats {
         {
             return Sent::Lost;
         }
+        let mut again = time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // This may be dropped wherever it waits: a command is there until the client has it.
             while let Some(command) = commands.front().cloned() {
@@ -345,10 +334,19 @@ impl Nats {
                 }
                 commands.pop_front();
             }
-            let Some(next) = session.next().await else {
-                return Sent::All;
-            };
-            commands.extend(next);
+            tokio::select! {
+                next = session.next() => match next {
+                    Some(next) => commands.extend(next),
+                    None => return Sent::All,
+                },
+                _ = again.tick() => {
+                    if let Some(kept) = kept
+                        && let Err(Lost) = kept.publish_refused().await
+                    {
+                        return Sent::Lost;
+                    }
+                }
+            }
         }
     }
 
@@ -368,8 +366,7 @@ impl Nats {
         loop {
             tokio::select! {
                 _ = look.tick() => {
-                    let is_lost = self.client.connection_state() != State::Connected;
-                    if is_lost || self.connects() != connects {
+                    if is_over(&self.client, connects) {
                         return;
                     }
                     looks = looks.wrapping_add(1);
@@ -380,7 +377,7 @@ impl Nats {
                     }
                 }
                 Some(message) = next_arriving(&mut arriving) => {
-                    if self.connects() != connects {
+                    if count_connects(&self.client) != connects {
                         return;
                     }
                     if let Some(kept) = kept
@@ -391,7 +388,7 @@ impl Nats {
                 }
                 Some(change) = changed.recv() => subscriptions.change(change),
                 Some((topic, frame)) = subscriptions.frames.next() => {
-                    if self.connects() != connects {
+                    if count_connects(&self.client) != connects {
                         return;
                     }
                     inbox.receive(&topic, frame);
@@ -399,6 +396,16 @@ impl Nats {
             }
         }
     }
+}
+
+fn count_connects(client: &Client) -> u64 {
+    // The message that was received orders this after the count.
+    client.statistics().connects.load(Ordering::Relaxed)
+}
+
+/// Whether the client has lost a connection, by the count that it had.
+fn is_over(client: &Client, connects: u64) -> bool {
+    client.connection_state() != State::Connected || count_connects(client) != connects
 }
 
 async fn next_arriving(

@@ -17,7 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, Value,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ use crate::broadcaster::Broadcaster;
 use crate::error::BrokerError;
 use crate::link::{Command, Inbox, Link, Node, Retention, Session};
 use crate::lock::Lock;
-use crate::redis::kept::{Entry, Id, KeptTopics};
+use crate::redis::kept::{Entry, Id, KeptTopics, Page};
 use crate::remote::backoff;
 use crate::remote::options::RemoteOptions;
 
@@ -114,7 +115,16 @@ struct Pushes {
 struct Receiving {
     inbox: Inbox,
     prefix: String,
+    own_topic: Arc<str>,
     kept: Option<KeptTopics>,
+    batch: Batch,
+}
+
+/// The commands that are being carried out. What comes back on the own topic meanwhile may be behind what was refused: the
+/// server goes on with the next command. The last one confirms those before it.
+enum Batch {
+    None,
+    UnderWay { echo: Option<Bytes> },
 }
 
 impl Redis {
@@ -180,6 +190,7 @@ impl Link for Redis {
     async fn run(mut self, node: Node) {
         let prefix = format!("{}:", node.prefix());
         let retention = node.history();
+        let own_topic = node.own_topic();
         let mut unanswered = Vec::new();
         let mut attempts = 0;
         loop {
@@ -196,7 +207,9 @@ impl Link for Redis {
                     *connection.pushes.receiving.lock() = Some(Receiving {
                         inbox,
                         prefix: prefix.clone(),
+                        own_topic: Arc::clone(&own_topic),
                         kept,
+                        batch: Batch::None,
                     });
                     match connection
                         .serve(&mut session, &prefix, retention, &mut unanswered)
@@ -246,79 +259,89 @@ impl Connection {
                         matches!(command, Command::Publish { .. } | Command::PublishKept { .. })
                     };
                     unanswered.extend(commands.iter().filter(is_published).cloned());
-                    let replies = self.carry_out(prefix, retention, &commands).await?;
+                    self.carry_out(prefix, retention, &commands).await?;
                     unanswered.clear();
-                    self.replay(prefix, &commands, replies).await?;
+                    self.replay(prefix, &commands).await?;
                 }
                 _ = ping.tick() => redis::cmd("PING").exec_async(&mut self.commands).await?,
-                () = self.pushes.is_lost.notified() => {
-                    let error = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-                    return Err(error.into());
-                }
+                () = self.pushes.is_lost.notified() => return Err(lost()),
             }
         }
     }
 }
 
 impl Connection {
-    /// Carries out commands, and gives what was asked for of each topic's stream, in order.
     async fn carry_out(
         &mut self,
         prefix: &str,
         retention: Option<Retention>,
         commands: &[Command],
-    ) -> RedisResult<Vec<Value>> {
+    ) -> RedisResult<()> {
         self.pushes.note(commands);
         let script = self.script.as_deref().unwrap_or_default();
         let carried_out = pipeline(prefix, retention, script, commands);
-        let replies = carried_out.query_async(&mut self.commands).await;
-        match replies {
+        match carried_out.exec_async(&mut self.commands).await {
             // Somebody has had the server forget its scripts. What was carried out nevertheless is a double.
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 let script = load_script(&mut self.commands).await?;
                 let again = pipeline(prefix, retention, &script, commands);
-                again.query_async(&mut self.commands).await
+                again.exec_async(&mut self.commands).await?;
             }
-            replies => replies,
+            carried_out => carried_out?,
         }
+        self.pushes.confirm();
+        Ok(())
     }
 
-    /// Brings what was kept of the topics that were subscribed.
-    async fn replay(
-        &mut self,
-        prefix: &str,
-        commands: &[Command],
-        replies: Vec<Value>,
-    ) -> RedisResult<()> {
+    /// Brings what was kept of the topics that were subscribed, page by page.
+    async fn replay(&mut self, prefix: &str, commands: &[Command]) -> RedisResult<()> {
         let topics = commands.iter().filter_map(|command| match command {
             Command::SubscribeKept(topic) => Some(topic),
             _ => None,
         });
-        for (topic, mut reply) in topics.zip(replies) {
-            let mut last = None;
-            loop {
-                let mut entries = VecDeque::from(Entry::all(reply));
-                let is_full = entries.len() >= kept::PAGE;
-                let is_over = self.pushes.trim(topic, &mut entries) || !is_full;
+        let mut unread: Vec<_> = topics.map(|topic| (topic, "-".to_owned(), None)).collect();
+        while !unread.is_empty() {
+            let mut read = redis::cmd("EVAL");
+            read.arg(kept::READ).arg(unread.len());
+            for (topic, ..) in &unread {
+                read.arg(kept::key(prefix, topic));
+            }
+            read.arg(kept::PAGE);
+            for (_, from, _) in &unread {
+                read.arg(from);
+            }
+            let pages: Vec<Value> = tokio::select! {
+                pages = read.query_async(&mut self.commands) => pages?,
+                () = self.pushes.is_lost.notified() => return Err(lost()),
+            };
+            let mut rests = Vec::new();
+            for ((topic, _, mut last), page) in unread.into_iter().zip(pages) {
+                let Some(Page { mut entries, rest }) = Page::read(page) else {
+                    let error = (ErrorKind::UnexpectedReturnType, "not a page of a stream");
+                    return Err(error.into());
+                };
+                let is_over = self.pushes.trim(topic, &mut entries);
                 last = entries.back().map(|entry| entry.id).or(last);
                 while self.pushes.replay(topic, &mut entries) {
                     // What is published meanwhile is put aside in time.
                     tokio::task::yield_now().await;
                 }
-                let Some(last) = last.filter(|_| !is_over) else {
-                    break;
-                };
-                let range = range(prefix, topic, &last.behind());
-                reply = range.query_async(&mut self.commands).await?;
+                match rest.filter(|_| !is_over) {
+                    Some(rest) => rests.push((topic, rest, last)),
+                    None => self.pushes.replayed(topic, last),
+                }
             }
-            self.pushes.replayed(topic, last);
+            unread = rests;
         }
         Ok(())
     }
 }
 
-/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel. Gives
-/// the answers to what was asked for of streams only.
+fn lost() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
+}
+
+/// One command for each topic: the client counts one answer for a command, and the server gives one for a channel.
 fn pipeline(
     prefix: &str,
     retention: Option<Retention>,
@@ -354,24 +377,8 @@ fn pipeline(
             }
         };
         pipeline.ignore();
-        if let Command::SubscribeKept(topic) = command {
-            pipeline.add_command(range(prefix, topic, "-"));
-        }
     }
     pipeline
-}
-
-/// A page of a topic's stream.
-fn range(prefix: &str, topic: &str, from: &str) -> redis::Cmd {
-    let mut range = redis::cmd("XRANGE");
-    let key = kept::key(prefix, topic);
-    range
-        .arg(key)
-        .arg(from)
-        .arg("+")
-        .arg("COUNT")
-        .arg(kept::PAGE);
-    range
 }
 
 fn channel(prefix: &str, topic: &str) -> String {
@@ -386,7 +393,11 @@ impl Pushes {
     /// These are about to be carried out.
     fn note(&self, commands: &[Command]) {
         let mut receiving = self.receiving.lock();
-        let Some(kept) = receiving.as_mut().and_then(|it| it.kept.as_mut()) else {
+        let Some(receiving) = receiving.as_mut() else {
+            return;
+        };
+        receiving.batch = Batch::UnderWay { echo: None };
+        let Some(kept) = &mut receiving.kept else {
             return;
         };
         for command in commands {
@@ -395,6 +406,16 @@ impl Pushes {
                 Command::Unsubscribe(topic) => kept.leave(topic),
                 Command::Subscribe(_) | Command::Publish { .. } | Command::PublishKept { .. } => {}
             }
+        }
+    }
+
+    /// All of them were carried out, and none was refused.
+    fn confirm(&self) {
+        if let Some(receiving) = &mut *self.receiving.lock()
+            && let Batch::UnderWay { echo: Some(echo) } =
+                mem::replace(&mut receiving.batch, Batch::None)
+        {
+            receiving.inbox.receive(&receiving.own_topic, echo);
         }
     }
 
@@ -442,6 +463,12 @@ impl Pushes {
                     && let Some(topic) = topic(&channel, &receiving.prefix)
                 {
                     let frame = Bytes::from(frame);
+                    if let Batch::UnderWay { echo } = &mut receiving.batch
+                        && topic == &*receiving.own_topic
+                    {
+                        *echo = Some(frame);
+                        return;
+                    }
                     let inbox = &mut receiving.inbox;
                     let is_room = match (kept::published(&frame), &mut receiving.kept) {
                         (Some(entry), Some(kept)) => kept.receive(inbox, topic, entry),

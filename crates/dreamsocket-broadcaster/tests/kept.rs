@@ -3,14 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod proxy;
+
 use std::error::Error;
 use std::time::Duration;
+
+use async_nats::connection::State;
 
 use brokers::{Nats, Redis};
 use dreamsocket_broadcaster::{
     Broadcaster, Channel, ChannelOptions, Delivery, History, Position, PublishError, RemoteOptions,
     Topic,
 };
+use proxy::Proxy;
 use tokio::time;
 
 /// How long anything may take that has to come.
@@ -112,6 +117,29 @@ async fn b5_a_stream_that_is_deleted_under_way_is_a_gap_and_another_one_is_made(
     publish(&topic, 1).await;
     expect(&mut channel, [Err(None), Ok(1)]).await;
     expect(&mut topic.subscribe_last(10), [Ok(1)]).await;
+}
+
+/// Nobody tells them, and the stream is there again before they could miss it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_nodes_that_do_not_publish_find_out_that_a_stream_was_deleted() {
+    let nats = Nats::start_with("-js -sd FOLDER").await;
+    let here = over_nats(&nats, options()).await.topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(10);
+    for number in 0..5 {
+        publish(&here, number).await;
+    }
+    expect(&mut channel, (0..5).map(Ok)).await;
+    nats.delete_stream("dreamsocket_kept").await;
+    for number in 5..8 {
+        publish(&here, number).await;
+    }
+    expect(&mut channel, [Err(None), Ok(5), Ok(6), Ok(7)]).await;
+    // And when nobody makes another one.
+    nats.delete_stream("dreamsocket_kept").await;
+    expect(&mut channel, [Err(None)]).await;
+    publish(&here, 8).await;
+    expect(&mut channel, [Ok(8)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,6 +286,37 @@ async fn b5_a_burst_longer_than_what_is_kept_arrives_over_redis() {
     check_burst(&here, &there).await;
 }
 
+/// The client takes messages without a connection, and sends them over the next one before anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_what_is_published_at_a_cut_is_kept_behind_what_was_in_flight() {
+    let nats = Nats::start_with_jetstream().await;
+    let proxy = Proxy::start(&nats.url()).await;
+    let client = async_nats::connect(proxy.url()).await.unwrap();
+    let options = || RemoteOptions::new().history(History::last(50));
+    let cut_off = Broadcaster::<u32>::with_nats(client.clone(), options().queue_while_away());
+    let cut_off = cut_off.await.unwrap().topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(50);
+    cut_off.publish(0).unwrap();
+    expect(&mut channel, [Ok(0)]).await;
+    proxy.hold();
+    for number in 1..4 {
+        cut_off.publish(number).unwrap();
+    }
+    time::sleep(Duration::from_millis(200)).await;
+    proxy.refuse();
+    while client.connection_state() == State::Connected {
+        tokio::task::yield_now().await;
+    }
+    for number in 4..24 {
+        cut_off.publish(number).unwrap();
+    }
+    proxy.accept();
+    expect(&mut channel, (1..24).map(Ok)).await;
+    let late = over_nats(&nats, options()).await.topic("lobby");
+    expect(&mut late.subscribe_last(24), (0..24).map(Ok)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_what_jetstream_refuses_is_not_confirmed() {
     let nats = Nats::start_with_jetstream().await;
@@ -271,6 +330,53 @@ async fn b5_what_jetstream_refuses_is_not_confirmed() {
             matches!(refused, Err(PublishError::Unconfirmed)),
             "{refused:?}"
         );
+    }
+}
+
+/// Nothing that was said after them shows that they are missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
+    let nats = Nats::start_with_jetstream().await;
+    let here = over_nats(&nats, options()).await.topic("lobby");
+    let there = over_nats(&nats, options()).await.topic("lobby");
+    let mut channel = there.subscribe_last(10);
+    publish(&here, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    let allow = async |size: i32| {
+        let stream = "dreamsocket_kept";
+        nats.configure_stream(stream, "max_msg_size", size).await;
+    };
+    allow(1).await;
+    for number in 1..4 {
+        publish(&here, number).await;
+    }
+    time::sleep(Duration::from_millis(1_500)).await;
+    allow(-1).await;
+    expect(&mut channel, [Err(Some(2)), Ok(3)]).await;
+    publish(&here, 4).await;
+    expect(&mut channel, [Ok(4)]).await;
+}
+
+/// The echo behind what is refused comes back nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_what_redis_refuses_is_not_confirmed() {
+    let redis = Redis::start().await;
+    let options = options().confirm_timeout(Duration::from_secs(1));
+    let broadcaster: Broadcaster<u32> = Broadcaster::connect_redis(&redis.url(), options)
+        .await
+        .unwrap();
+    let topic = broadcaster.topic("lobby");
+    for number in 0..5 {
+        while topic.publish_confirmed(number).await.is_err() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        redis.configure("maxmemory", "1").await;
+        let refused = topic.publish_confirmed(number).await;
+        assert!(
+            matches!(refused, Err(PublishError::Unconfirmed)),
+            "{refused:?}"
+        );
+        redis.configure("maxmemory", "0").await;
     }
 }
 
@@ -304,7 +410,50 @@ async fn b5_redis_without_memory_is_not_connected_to_without_a_pause() {
     time::timeout(PATIENCE, arrived).await.unwrap();
 }
 
-/// The stream is read in pages of 1,000, and what is published meanwhile is no part of them.
+/// What Redis has not sent yet to a client that subscribes is bounded, to 32 MB by default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_replay_from_redis_may_be_larger_than_what_waits_for_a_connection() {
+    const COUNT: usize = 40;
+    let redis = Redis::start().await;
+    let connect = async || -> Broadcaster<String> {
+        let options = RemoteOptions::new().history(History::last(50));
+        let connected = Broadcaster::connect_redis(&redis.url(), options).await;
+        connected.unwrap()
+    };
+    let here = connect().await;
+    for number in 0..COUNT {
+        let message = format!("{number} {}", "x".repeat(900_000));
+        here.topic("lobby")
+            .publish_confirmed(message)
+            .await
+            .unwrap();
+    }
+    for topic in 0..100 {
+        let topic = here.topic(topic.to_string());
+        topic.publish_confirmed("x".repeat(500_000)).await.unwrap();
+    }
+    let there = connect().await;
+    let mut channel = there.topic("lobby").subscribe_last(COUNT);
+    let others = (0..100).map(|topic| there.topic(topic.to_string()).subscribe_last(1));
+    let others: Vec<_> = others.collect();
+    let next = async |channel: &mut Channel<String>| {
+        let delivery = time::timeout(PATIENCE, channel.recv()).await;
+        match delivery.unwrap().unwrap() {
+            Delivery::Message(message) => message,
+            Delivery::Missed(missed) => panic!("{missed:?}"),
+        }
+    };
+    for number in 0..COUNT {
+        let message = next(&mut channel).await;
+        assert!(message.starts_with(&format!("{number} ")));
+    }
+    for mut channel in others {
+        assert_eq!(next(&mut channel).await.len(), 500_000);
+    }
+    assert_eq!(there.health().disconnections, 0);
+}
+
+/// The stream is read in pages, and what is published meanwhile is no part of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_who_subscribes_to_a_long_redis_stream_gets_what_is_published_at_once() {
     let redis = Redis::start().await;

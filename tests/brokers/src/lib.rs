@@ -138,8 +138,18 @@ impl Nats {
         format!("nats://{}", self.0.address)
     }
 
-    /// Has a JetStream stream refuse whatever is published to it from now on.
+    /// Has a JetStream stream refuse whatever is published to it from now on, for good.
     pub async fn seal_stream(&self, name: &str) {
+        self.configure_stream(name, "sealed", true).await;
+    }
+
+    /// Sets a field of a JetStream stream's configuration.
+    pub async fn configure_stream(
+        &self,
+        name: &str,
+        field: &str,
+        value: impl Into<serde_json::Value>,
+    ) {
         let client = async_nats::connect(self.url()).await.unwrap();
         let ask = async |what: &str, payload: String| {
             let subject = format!("$JS.API.STREAM.{what}.{name}");
@@ -147,7 +157,7 @@ impl Nats {
             serde_json::from_slice::<serde_json::Value>(&answer.payload).unwrap()
         };
         let mut config = ask("INFO", String::new()).await["config"].take();
-        config["sealed"] = true.into();
+        config[field] = value.into();
         let answer = ask("UPDATE", config.to_string()).await;
         assert!(answer["error"].is_null(), "{answer}");
     }

@@ -4,9 +4,11 @@
 //! acknowledgements of what is published. A topic that is subscribed has a consumer, which brings what is kept and then what
 //! is published, with the stream's numbers. It is checked as ordered consumers are: each message has the consumer's number,
 //! a heartbeat has the last one, and when one is missing, a new consumer goes on behind the last message that came.
+//! Nobody is told when a stream is deleted, and another node may have made the next one by then: so it is asked for, once
+//! a second.
 //!
 //! What is published has a name of its own (`Nats-Msg-Id`) and waits here until the stream has it. After a lost connection it
-//! is published again; the stream drops what it has already.
+//! is published again; the stream drops what it has already. So is what JetStream refuses, after a pause.
 
 mod place;
 mod stream;
@@ -27,11 +29,12 @@ use tokio::time::{self, Instant};
 
 use self::place::Place;
 pub(super) use self::stream::{Store, StoreError};
-use self::stream::{nanos, read};
+use self::stream::{is_gone, nanos, read};
 pub(super) use self::unacknowledged::Unacknowledged;
+use self::unacknowledged::Waiting;
 use crate::link::Inbox;
 use crate::lock::Lock;
-use crate::nats::subject;
+use crate::nats::{is_over, subject};
 use crate::position::Position;
 
 /// For what is under way beside who waits for a confirmation.
@@ -68,6 +71,8 @@ pub(super) struct Kept {
     /// What the names of this node's messages begin with.
     node: Arc<str>,
     life: u64,
+    /// Which connection of the client's it goes over.
+    connects: u64,
     inbox: String,
     state: Lock<State>,
     opened: UnboundedSender<Messages>,
@@ -110,6 +115,7 @@ impl Kept {
     pub(super) async fn begin(
         store: &Store,
         node: Arc<str>,
+        connects: u64,
         unacknowledged: Unacknowledged,
     ) -> Result<(Self, Arriving), (StoreError, Unacknowledged)> {
         let life = match store.ensure().await {
@@ -125,6 +131,7 @@ impl Kept {
             store: store.clone(),
             node,
             life,
+            connects,
             inbox,
             state: Lock::new(State {
                 unacknowledged,
@@ -150,8 +157,29 @@ impl Kept {
     /// Publishes again what an earlier session has left.
     pub(super) async fn publish_again(&self) -> Result<(), Lost> {
         let again = self.state.lock().unacknowledged.messages.clone();
-        for (number, topic, frame) in again {
-            self.send(number, &topic, frame).await?;
+        self.send_all(again).await
+    }
+
+    /// Publishes again what was refused.
+    pub(super) async fn publish_refused(&self) -> Result<(), Lost> {
+        let again = self.state.lock().unacknowledged.take_refused();
+        self.send_all(again).await
+    }
+
+    async fn send_all(&self, messages: impl IntoIterator<Item = Waiting>) -> Result<(), Lost> {
+        for message in messages {
+            self.check()?;
+            self.send(message.number, &message.topic, message.frame)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The client takes what it is given without a connection, too, and sends it over the next one before the next session
+    /// begins: it would be kept before what was in flight.
+    fn check(&self) -> Result<(), Lost> {
+        if is_over(&self.store.client, self.connects) {
+            return Err(Lost);
         }
         Ok(())
     }
@@ -159,7 +187,8 @@ impl Kept {
     /// Waits until one more may be published. Cancel-safe.
     pub(super) async fn when_room(&self) -> Result<(), Lost> {
         self.when(|state| state.opening == 0 && state.unacknowledged.has_room())
-            .await
+            .await?;
+        self.check()
     }
 
     /// Waits until the stream has all that was published, and every consumer is there. Cancel-safe.
@@ -196,9 +225,9 @@ impl Kept {
         let sent = client.publish_with_reply_and_headers(subject, reply, headers, frame);
         match sent.await.map_err(|error| error.kind()) {
             Err(async_nats::PublishErrorKind::Send) => Err(Lost),
-            Err(_) => {
-                // It is too large for a server that allows less than it said: a hole.
-                self.state.lock().unacknowledged.remove(number);
+            Err(kind) => {
+                // It is too large for a server that allows less than it said; the next one may allow more.
+                self.refused(number, &kind.to_string());
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -306,6 +335,7 @@ impl Kept {
         match (kind, number.parse()) {
             ("a", Ok(number)) => self.acknowledged(number, &message),
             ("r", Ok(number)) => self.opened(inbox, number, &message).await,
+            ("s", Ok(_)) if is_gone(&message.payload, self.life) => Err(Lost),
             _ => Ok(()),
         }
     }
@@ -315,25 +345,31 @@ impl Kept {
             // The stream is gone: there will be another one, and it is to have this.
             return Err(Lost);
         }
-        if let Err(why) = read(&message.payload) {
-            let why = why.unwrap_or_default();
-            self.refused(&why);
+        match read(&message.payload) {
+            Ok(_) => {
+                self.state.lock().unacknowledged.remove(number);
+            }
+            Err(why) => self.refused(number, &why.unwrap_or_default()),
         }
-        self.state.lock().unacknowledged.remove(number);
         self.news.notify_waiters();
         Ok(())
     }
 
-    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits.
-    fn refused(&self, why: &str) {
+    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits. Whoever waited for what
+    /// is refused again has given up.
+    fn refused(&self, number: u64, why: &str) {
         let mut state = self.state.lock();
+        if state.unacknowledged.refuse(number) {
+            return;
+        }
         let is_first = state.refused.is_none();
         state.refused = Some(Instant::now());
         drop(state);
         if is_first {
             tracing::error!(
                 why,
-                "JetStream does not take a message: it is not kept and reaches nobody; further ones are not logged"
+                "JetStream does not take a message: it reaches nobody, unless it stays the topic's last one until it is \
+                 taken; further ones are not logged"
             );
         }
     }
@@ -440,8 +476,14 @@ impl Kept {
         Ok(())
     }
 
-    /// Looks for consumers that say nothing any more.
+    /// Looks for consumers that say nothing any more, and asks for the stream.
     pub(super) async fn look(&self) -> Result<(), Lost> {
+        let asked = self.store.client.publish_with_reply(
+            format!("$JS.API.STREAM.INFO.{}", self.store.stream),
+            format!("{}.s0.answer", self.inbox),
+            Bytes::new(),
+        );
+        asked.await.map_err(|_| Lost)?;
         let now = Instant::now();
         let silent: Vec<u64> = {
             let state = self.state.lock();

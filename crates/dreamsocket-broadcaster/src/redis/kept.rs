@@ -22,8 +22,33 @@ redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])";
 
-/// So many entries are asked for at a time.
-pub(super) const PAGE: usize = 1_000;
+/// Keys: the streams. Arguments: how many bytes, and from where each stream is to be read. Gives of each where to go on, or
+/// nothing if that was all, and the entries. Few entries are read at once, since those that find no room are read again.
+pub(super) const READ: &str = "\
+local left, pages = tonumber(ARGV[1]), {}
+for number, key in ipairs(KEYS) do
+  local from, page, count, is_over = ARGV[number + 1], {}, 1, false
+  while left > 0 and not is_over do
+    local entries = redis.call('XRANGE', key, from, '+', 'COUNT', count)
+    is_over = #entries < count
+    for _, entry in ipairs(entries) do
+      if left <= 0 then
+        is_over = false
+        break
+      end
+      page[#page + 1] = entry
+      from = '(' .. entry[1]
+      left = left - #entry[2][2] - 64
+    end
+    count = math.min(2 * count, 16)
+  end
+  pages[number] = {not is_over and from, page}
+end
+return pages";
+
+/// So many bytes are asked for at a time; the last message may go beyond them. What the server has not sent yet to a client
+/// that subscribes is bounded (`client-output-buffer-limit pubsub`), answers included, and what is published needs room, too.
+pub(super) const PAGE: usize = 1024 * 1024;
 
 /// What may be put aside during a replay, in frames and in bytes. Past it the connection counts as lost, which tells a gap: who
 /// is heard for the first time would else begin in the middle.
@@ -43,6 +68,13 @@ pub(super) struct Id {
 pub(super) struct Entry {
     pub(super) id: Id,
     frame: Bytes,
+}
+
+/// Some of a stream.
+pub(super) struct Page {
+    pub(super) entries: VecDeque<Entry>,
+    /// From where to go on, if that was not all.
+    pub(super) rest: Option<String>,
 }
 
 /// The topics of a session that are kept.
@@ -75,12 +107,16 @@ enum Put {
 impl Aside {
     /// Gives false if there is no room.
     fn put(&mut self, put: Put) -> bool {
-        self.bytes += match &put {
+        let bytes = self.bytes.saturating_add(match &put {
             Put::Kept(entry) => entry.frame.len(),
             Put::Plain(frame) => frame.len(),
-        };
+        });
+        if self.frames.len() >= MAX_ASIDE || bytes > MAX_ASIDE_BYTES {
+            return false;
+        }
+        self.bytes = bytes;
         self.frames.push_back(put);
-        self.frames.len() <= MAX_ASIDE && self.bytes <= MAX_ASIDE_BYTES
+        true
     }
 
     /// The first of those that are kept.
@@ -99,11 +135,6 @@ impl Id {
             ms: ms.parse().ok()?,
             number: number.parse().ok()?,
         })
-    }
-
-    /// What begins behind it, as `XRANGE` takes it.
-    pub(super) fn behind(self) -> String {
-        format!("({}-{}", self.ms, self.number)
     }
 
     fn position(self, life: u64) -> Position {
@@ -146,14 +177,6 @@ impl Entry {
         self.frame
     }
 
-    /// The entries that `XRANGE` has given. What is none of ours is left out.
-    pub(super) fn all(reply: Value) -> Vec<Self> {
-        let Value::Array(entries) = reply else {
-            return Vec::new();
-        };
-        entries.into_iter().filter_map(Self::read).collect()
-    }
-
     fn read(entry: Value) -> Option<Self> {
         let Value::Array(entry) = entry else {
             return None;
@@ -169,6 +192,24 @@ impl Entry {
             id: Id::parse(&id)?,
             frame: frame.into(),
         })
+    }
+}
+
+impl Page {
+    /// What the script has given of a stream. Entries that are none of ours are left out.
+    pub(super) fn read(page: Value) -> Option<Self> {
+        let Value::Array(page) = page else {
+            return None;
+        };
+        let [rest, Value::Array(entries)] = <[Value; 2]>::try_from(page).ok()? else {
+            return None;
+        };
+        let rest = match rest {
+            Value::BulkString(rest) => Some(String::from_utf8(rest).ok()?),
+            _ => None,
+        };
+        let entries = entries.into_iter().filter_map(Entry::read).collect();
+        Some(Self { entries, rest })
     }
 }
 

@@ -109,12 +109,25 @@ impl Store {
             Some(why) => StoreError::Refused(why),
             None => StoreError::NoAnswer,
         })?;
-        // To the nanosecond: no stream is made twice at one time.
-        let created = answer["created"].as_str().ok_or(StoreError::NoAnswer)?;
-        Ok(created.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        }))
+        life(&answer).ok_or(StoreError::NoAnswer)
     }
+}
+
+/// One life of a stream: when it was made, to the nanosecond. None is made twice at one time.
+fn life(answer: &Value) -> Option<u64> {
+    let created = answer["created"].as_str()?;
+    Some(created.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    }))
+}
+
+/// Whether JetStream, asked for the stream, says that it is gone, or has another life. That it cannot tell means nothing.
+pub(super) fn is_gone(payload: &[u8], known: u64) -> bool {
+    const NOT_FOUND: u64 = 404;
+    let Ok(answer) = serde_json::from_slice::<Value>(payload) else {
+        return false;
+    };
+    answer["error"]["code"] == NOT_FOUND || life(&answer).is_some_and(|life| life != known)
 }
 
 pub(super) fn nanos(time: Duration) -> i64 {
@@ -129,5 +142,31 @@ pub(super) fn read(payload: &[u8]) -> Result<Value, Option<String>> {
             error["description"].as_str().unwrap_or("error").to_owned(),
         )),
         None => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b5_a_stream_is_gone_if_jetstream_says_so_or_it_was_made_at_another_time() {
+        let known = life(&json!({ "created": "2026-01-01T00:00:00.1Z" })).unwrap();
+        for (answer, expected) in [
+            (r#"{"created":"2026-01-01T00:00:00.1Z"}"#, false),
+            (r#"{"created":"2026-01-01T00:00:00.2Z"}"#, true),
+            (
+                r#"{"error":{"code":404,"description":"stream not found"}}"#,
+                true,
+            ),
+            (
+                r#"{"error":{"code":503,"description":"unavailable"}}"#,
+                false,
+            ),
+            ("{}", false),
+            ("", false),
+        ] {
+            assert_eq!(is_gone(answer.as_bytes(), known), expected, "{answer}");
+        }
     }
 }
