@@ -91,6 +91,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
     pub(super) fn handle_deadlines(&mut self, context: &mut Context<'_>) -> bool {
         let now = self.clock.now();
+        // Before the end of the drain time, which may have passed meanwhile, too: it ends only what is closing.
+        if self.postponed_deadline().is_past(now)
+            && let Some(request) = self.ending().postponed.take()
+        {
+            self.close(request.cause, request.code, request.reason);
+            return true;
+        }
         if self.handler_deadline.is_past(now) || self.cut_at.is_past(now) {
             if self.cut_at.is_past(now) && self.phase == Phase::Closing {
                 self.finish_closing();
@@ -99,12 +106,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         if self.phase == Phase::Closing && self.closing_deadline().is_past(now) {
             self.finish_closing();
-            return true;
-        }
-        if self.postponed_deadline().is_past(now)
-            && let Some(request) = self.ending().postponed.take()
-        {
-            self.close(request.cause, request.code, request.reason);
             return true;
         }
         if self.stall_deadline.is_past(now) {
