@@ -291,6 +291,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.ending.as_mut().and_then(|ending| ending.noted.take())
     }
 
+    /// Whether the peer's end has come without a close frame, and waits behind messages.
+    fn is_end_noted(&self) -> bool {
+        let ending = self.ending.as_ref().filter(|_| self.has_noted);
+        matches!(
+            ending.and_then(|ending| ending.noted.as_ref()),
+            Some(Noted::End(_))
+        )
+    }
+
     /// Whether a drain has cut what handlers may do.
     pub(super) fn is_cut(&self) -> bool {
         self.cut_at.is_past(self.clock.read())
