@@ -149,7 +149,7 @@ pub(super) struct Wire<T> {
     unanswered: u32,
     /// When the socket has taken nothing for as long as it may.
     stall_deadline: Moment,
-    /// Whether a write has failed.
+    /// Whether nothing reaches the peer any more.
     is_broken: bool,
 
     heartbeat: Heartbeat,

@@ -3,8 +3,9 @@
 //! Only over a bare transport: on HTTP/2 the first write after a peer's end succeeds.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use dreamsocket::testing::{Frame, settle};
+use dreamsocket::testing::{Frame, advance, settle};
 use dreamsocket::{Config, Message, Rate, continue_connection};
 
 use crate::stage::{Act, Stage, act};
@@ -93,4 +94,30 @@ async fn l5_messages_that_wait_for_their_rate_are_delivered_when_a_write_fails()
         client.ended().await;
         assert_eq!(stage.messages(), ["two", "three", end], "after {first}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_peer_that_has_ended_and_does_not_read_loses_no_message_to_the_stall_timeout() {
+    let config = Config::default()
+        .with_handler_timeout(None)
+        .with_outbox(1_000);
+    let (mut client, stage) = Stage::new(HOLD)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(64))
+        .connect();
+    client.stall();
+    client.send(["hold", "two"].map(Frame::text)).await;
+    let connection = client.connection().clone();
+    while connection.try_send_binary(vec![0; 300]).is_ok() {
+        settle().await;
+    }
+    client.shut_down_writing().await;
+    assert!(connection.is_closed());
+    advance(Duration::from_secs(61)).await;
+    stage.release();
+    client.ended().await;
+    assert_eq!(
+        stage.messages(),
+        ["hold", "two", "closed 1006 lost unclean"]
+    );
 }

@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
 
 use super::super::clock::{Moment, Span};
-use super::closing::lost;
 use super::{Phase, Wire};
 use crate::config::READ_AHEAD;
 use crate::message::Cause;
@@ -111,7 +110,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if self.stall_deadline.is_past(now) {
             self.stall_deadline = now.after(self.stall_time());
             let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
-            if something_waits && self.phase == Phase::Open {
+            // A peer that has ended is not closed for not reading: messages of it wait.
+            if something_waits && self.phase == Phase::Open && !self.is_end_noted() {
                 tracing::debug!("closing: the peer has read nothing for the stall timeout");
                 self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
             }
@@ -155,13 +155,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             };
             match read {
                 Poll::Ready(Poll::Ready(Ok(()))) => self.wake(context),
-                Poll::Ready(Poll::Ready(Err(end))) => {
-                    self.note(end);
-                    self.wake(context);
-                }
+                Poll::Ready(Poll::Ready(Err(end))) => self.handle_last(end, context),
                 _ => {
                     tracing::debug!("closing: the peer has not answered the heartbeat");
-                    self.finish(lost(Some(io::ErrorKind::TimedOut)));
+                    self.handle_end(io::ErrorKind::TimedOut, context);
                 }
             }
         } else {

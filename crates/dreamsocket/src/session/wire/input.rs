@@ -107,7 +107,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// What ends the stream of messages has come beside a handler.
-    fn handle_last(&mut self, noted: Noted, context: &mut Context<'_>) {
+    pub(super) fn handle_last(&mut self, noted: Noted, context: &mut Context<'_>) {
         if let Noted::End(_) = noted {
             self.flush_at_end(context);
             // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
@@ -155,7 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
     }
 
-    /// The next of the messages that were read when a write failed: the end that was noted then comes behind them, and what
+    /// The next of the messages that were read when nothing reached the peer any more: the end that was noted then comes behind them, and what
     /// ends their stream takes its place. No rate is waited for, since nothing more can come.
     #[cold]
     fn decode_before_end(&mut self) -> Option<Inbound> {

@@ -281,7 +281,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         !lagged
     }
 
-    /// The socket failed while we wrote. Messages that came before still wait for their handlers.
+    /// Nothing reaches the peer any more: a write has failed, or the heartbeat has found nobody. Messages that came before
+    /// still wait for their handlers.
     pub(super) fn handle_end(&mut self, error: io::ErrorKind, context: &mut Context<'_>) {
         self.is_broken = true;
         self.stall_deadline = Moment::NEVER;
