@@ -13,6 +13,7 @@ use tokio::task::coop;
 use super::super::clock::{Moment, Span};
 use super::{Phase, Wire};
 use crate::config::READ_AHEAD;
+use crate::forward::Forwarding;
 use crate::message::Cause;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -109,7 +110,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         if self.stall_deadline.is_past(now) {
             self.stall_deadline = now.after(self.stall_time());
-            let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
+            let something_waits =
+                self.shared.outbox.is_full() || self.forwards.iter().any(Forwarding::is_waiting);
             // A peer that has ended is not closed for not reading: messages of it wait.
             if something_waits && self.phase == Phase::Open && !self.is_end_noted() {
                 tracing::debug!("closing: the peer has read nothing for the stall timeout");
