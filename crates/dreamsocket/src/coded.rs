@@ -180,6 +180,14 @@ impl Source {
             Self::Coded(channel) => channel.end(),
         }
     }
+
+    /// How many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::Prepared(channel) => channel.counts().waiting,
+            Self::Coded(channel) => channel.waiting(),
+        }
+    }
 }
 
 /// A channel whose messages' type is of no concern any more.
@@ -189,6 +197,8 @@ pub(crate) trait Coded: Send {
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<End>;
 
     fn end(&self) -> Option<End>;
+
+    fn waiting(&self) -> usize;
 }
 
 impl<M: Send + Sync + 'static> Coded for CodedChannel<M> {
@@ -212,6 +222,10 @@ impl<M: Send + Sync + 'static> Coded for CodedChannel<M> {
 
     fn end(&self) -> Option<End> {
         self.channel.end()
+    }
+
+    fn waiting(&self) -> usize {
+        self.channel.counts().waiting
     }
 }
 

@@ -170,6 +170,11 @@ impl Connection {
     ///
     /// [`SendError::SocketClosed`] if the connection is closing or closed, [`SendError::Timeout`] if there was no room for
     /// that long; then nothing of it was sent.
+    ///
+    /// # Panics
+    ///
+    /// The future, if there is no room and it is polled outside a tokio runtime with its timer enabled: that is what it would
+    /// wait with. [`try_send_text`](Self::try_send_text) needs none.
     #[inline]
     pub fn send_text(&self, message: impl Into<Text>) -> Sending<'_> {
         Sending::new(&self.shared, Outgoing::Text(message.into()))
@@ -179,6 +184,10 @@ impl Connection {
     /// [`Config::send_timeout`](crate::Config::send_timeout).
     ///
     /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    ///
+    /// # Panics
     ///
     /// As [`send_text`](Self::send_text).
     #[inline]
@@ -191,6 +200,10 @@ impl Connection {
     /// # Errors
     ///
     /// [`SendError::Json`] if the value cannot be written as JSON; else as [`send_text`](Self::send_text).
+    ///
+    /// # Panics
+    ///
+    /// As [`send_text`](Self::send_text).
     #[cfg(feature = "json")]
     pub async fn send_json<T: serde::Serialize + ?Sized + Sync>(
         &self,
@@ -203,6 +216,10 @@ impl Connection {
     /// Sends a message that was encoded once for many connections, by reference.
     ///
     /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text).
+    ///
+    /// # Panics
     ///
     /// As [`send_text`](Self::send_text).
     #[inline]

@@ -130,6 +130,11 @@ impl Forwarding {
         self.held = Some(message);
     }
 
+    /// Whether there is a message for which there was no room or no time yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.held.is_some() || self.channel.waiting() > 0
+    }
+
     /// Whether the channel has ended because it lagged; else the task is woken when it does.
     pub(crate) fn poll_lagged(&mut self, context: &mut Context<'_>) -> bool {
         self.channel.poll_end(context) == Poll::Ready(End::Lagged)

@@ -557,12 +557,16 @@ impl Admission {
                 .counters
                 .add_read_pauses(connection.shared.pauses());
         }
-        // Under the lock, so that no report counts this one twice.
+        // Under the lock, so that no report counts this one twice; who waits is woken without it, since what a waker does is
+        // not ours.
+        let mut is_last = false;
         hub.inner.count.send_if_modified(|count| {
             *count -= 1;
-            *count == 0
+            is_last = *count == 0;
+            false
         });
         drop(registry);
+        hub.inner.count.send_if_modified(|_| is_last);
         drop(removed);
     }
 }
@@ -570,5 +574,41 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.leave(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::{Context, Wake, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What an executor may do that polls where it is woken.
+    struct Looks(Hub);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.counts();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_a_drain_is_woken_without_the_lock() {
+        let hub = Hub::new(Config::default());
+        let admission = hub.clone().admit().unwrap();
+        hub.drain();
+        let mut drained = pin!(hub.drained());
+        let waker = Waker::from(Arc::new(Looks(hub.clone())));
+        let mut context = Context::from_waker(&waker);
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            drop(admission);
+            sender.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(drained.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -18,6 +18,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
+use crate::config::later;
+
 /// The sources of a connection's custom messages.
 ///
 /// Made of tokio receivers, topics' channels, timers and streams, each mapped to the one message type `C` of the
@@ -280,7 +282,7 @@ impl<C: Send + 'static> Selector<C> {
     where
         C: Clone,
     {
-        let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+        let mut interval = tokio::time::interval_at(later(Instant::now(), period), period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self::of(None, Every { interval, message })
     }

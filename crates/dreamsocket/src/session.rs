@@ -912,6 +912,87 @@ mod tests {
         }
     }
 
+    /// A peer that sends two messages, and whose end comes when the session has just looked.
+    struct Ending {
+        is_read: bool,
+        late: Late,
+    }
+
+    impl AsyncRead for Ending {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.is_read {
+                return Pin::new(&mut self.late).poll_read(context, buffer);
+            }
+            self.is_read = true;
+            // Masked with a key of zeros: "1" and "2".
+            buffer.put_slice(b"\x81\x81\0\0\0\x001\x81\x81\0\0\0\x002");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Ending {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn count(_: &Connection, _: &()) -> (u32, Option<Selector>) {
+        (0, None)
+    }
+
+    /// Stays with each message until the connection is closed.
+    async fn stay(messages: &mut u32, message: Message, connection: &Connection, _: &()) -> Action {
+        if let Message::Text(_) = message {
+            *messages += 1;
+            connection.closed().await;
+        }
+        continue_connection()
+    }
+
+    async fn on_close_after_two(messages: u32, _: Closed, _: &()) {
+        assert_eq!(messages, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l3_an_end_that_comes_at_the_last_moment_is_known_before_messages_are_handled() {
+        let begin = tokio::time::Instant::now();
+        let late = Late {
+            last: begin + Duration::from_secs(90),
+            looks: 0,
+            sends: b"",
+        };
+        let config = Config::default().with_handler_timeout(None);
+        let connection = Connection::new(Facts::of(Arc::new(config)));
+        let ending = Ending {
+            is_read: false,
+            late,
+        };
+        let session = Session::open(ending, &[], Role::Server, connection);
+        let handlers = Handlers::new(count, stay, on_close_after_two);
+        let session = run(session, (), handlers);
+        let (_, closed, _) = tokio::time::timeout(Duration::from_secs(3_600), session)
+            .await
+            .unwrap();
+        assert_eq!((closed.cause, &*closed.reason), (Cause::Lost, ""));
+        assert_eq!(begin.elapsed(), Duration::from_secs(90));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn l4_a_flood_behind_a_violation_starves_nobody_and_ends_with_close_time() {
         let config = Arc::new(Config::default());

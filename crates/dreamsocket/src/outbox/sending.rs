@@ -15,6 +15,10 @@ use crate::error::SendError;
 /// A message on its way into a connection's outbox; made by the `send_*` of [`Connection`](crate::Connection).
 ///
 /// Nothing is sent before it is first polled. It may be dropped at any time: unless it was ready, nothing was sent.
+///
+/// # Panics
+///
+/// If it is polled when there is no room, outside a tokio runtime with its timer enabled. Then nothing was sent.
 #[must_use = "nothing is sent unless it is awaited"]
 pub struct Sending<'a> {
     shared: &'a Shared,
@@ -52,12 +56,14 @@ impl<'a> Sending<'a> {
     ) -> Poll<Result<(), SendError>> {
         let outbox = &self.shared.outbox;
         let charge = outbox.charge(message.payload().len());
-        let ticket = outbox.stand_in_line(charge, context.waker())?;
         let until = later(Instant::now(), self.shared.facts.config.send_timeout);
+        // First, since it panics where there is no timer: nobody would give the place up.
+        let timeout = Box::pin(sleep_until(until));
+        let ticket = outbox.stand_in_line(charge, context.waker())?;
         self.progress = Progress::InLine(Box::new(InLine {
             ticket,
             message: Some(message),
-            timeout: Box::pin(sleep_until(until)),
+            timeout,
         }));
         self.poll_in_line(context)
     }

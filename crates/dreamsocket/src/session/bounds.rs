@@ -62,10 +62,16 @@ impl Bounds {
     }
 
     /// Other bounds hold from here on. How long the connection has lasted is counted from its opening, how long it has been
-    /// idle from now.
+    /// idle from now. A pause that they end is over now, and not as if there were none: who paused looks at the socket again
+    /// when its time has passed.
     pub(super) fn set(&mut self, config: &Config, clock: &mut Clock) {
-        self.set = Set::of(config, clock.look());
+        let now = clock.look();
+        self.set = Set::of(config, now);
+        let was_paused = !self.paused_until.is_never();
         self.reckon_pause(clock);
+        if was_paused && self.paused_until.is_never() {
+            self.paused_until = now;
+        }
     }
 
     /// A control frame has come that answers nothing.

@@ -62,12 +62,12 @@ where
                 continue;
             }
         }
-        let was_closing = wire.is_closing();
+        let was_ending = wire.is_ending();
         wire.poll_work(context);
         if wire.is_finished() {
             return Poll::Ready(Next::Closed);
         }
-        if was_closing == wire.is_closing() && wire.park(context) {
+        if was_ending == wire.is_ending() && wire.park(context) {
             return Poll::Pending;
         }
     }

@@ -149,7 +149,7 @@ pub(super) struct Wire<T> {
     unanswered: u32,
     /// When the socket has taken nothing for as long as it may.
     stall_deadline: Moment,
-    /// Whether a write has failed.
+    /// Whether nothing reaches the peer any more.
     is_broken: bool,
 
     heartbeat: Heartbeat,
@@ -289,6 +289,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         self.has_noted = false;
         self.ending.as_mut().and_then(|ending| ending.noted.take())
+    }
+
+    /// Whether the peer's end has come without a close frame, and waits behind messages.
+    fn is_end_noted(&self) -> bool {
+        let ending = self.ending.as_ref().filter(|_| self.has_noted);
+        matches!(
+            ending.and_then(|ending| ending.noted.as_ref()),
+            Some(Noted::End(_))
+        )
     }
 
     /// Whether a drain has cut what handlers may do.

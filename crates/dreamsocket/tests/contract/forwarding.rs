@@ -393,3 +393,24 @@ async fn s3_a_peer_that_takes_nothing_of_a_forwarded_topic_is_closed_after_the_s
     dreamsocket::testing::advance(std::time::Duration::from_secs(2)).await;
     assert!(client.connection().is_closed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_forwarded_topic_that_says_nothing_makes_no_outbox_full() {
+    for says_something in [false, true] {
+        let topic = topic();
+        let (mut client, _stage, _forward) = stalled(&topic, ChannelOptions::new(), tell);
+        let coded = CodedTopic::new(Broadcaster::new().topic("numbers"), |number: &u32, _| {
+            Ok(Prepared::text(number.to_string()))
+        });
+        let _coded = client.connection().forward(coded.subscribe(), tell);
+        client.connection().send_binary(vec![0; 500]).await.unwrap();
+        dreamsocket::testing::settle().await;
+        if says_something {
+            coded.topic().publish(1).unwrap();
+        }
+        dreamsocket::testing::advance(std::time::Duration::from_secs(31)).await;
+        assert_eq!(client.connection().is_closed(), says_something);
+        client.unstall().await;
+        client.expect_binary(vec![0; 500]).await;
+    }
+}

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use dreamsocket::testing::{Frame, Received, advance, settle};
-use dreamsocket::{Config, continue_connection};
+use dreamsocket::{Config, Message, continue_connection};
 use tokio::time::Instant;
 
-use crate::stage::{ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
+use crate::stage::{Act, ECHO, HOLD_AND_ECHO, IGNORE, Stage, act, always};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -218,6 +218,34 @@ async fn l9_what_could_be_read_is_read_before_a_peer_is_called_dead() {
     drop(client.send_text("just in time"));
     tokio::time::advance(10 * SECOND).await;
     client.expect_text("just in time").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_what_came_of_a_peer_that_is_called_dead_is_delivered_before_its_end() {
+    const HOLD: Act = act!(|_, message, _, stage| {
+        if matches!(&message, Message::Text(text) if text == "hold") {
+            stage.hold().await;
+        }
+        Ok(continue_connection())
+    });
+    let config = Config::default().with_handler_timeout(None);
+    let (mut client, stage) = Stage::new(HOLD).with_config(config).connect();
+    client.mute();
+    client.send_text("hold").await;
+    client.send(["two", "three"].map(Frame::text)).await;
+    advance(89 * SECOND).await;
+    assert!(!client.connection().is_closed());
+    advance(2 * SECOND).await;
+    assert!(
+        client.connection().is_closed(),
+        "sends do not wait for messages"
+    );
+    stage.release();
+    client.ended().await;
+    assert_eq!(
+        stage.messages(),
+        ["hold", "two", "three", "closed 1006 lost unclean"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! The contract once more, over a stream of an HTTP/2 connection (RFC 8441): all tests of `main.rs` but those of `large_writes.rs`,
-//! which says why.
+//! The contract once more, over a stream of an HTTP/2 connection (RFC 8441): all tests of `main.rs` but those of `large_writes.rs`
+//! and `lost_peers.rs`, which say why.
 
 #![expect(
     clippy::unwrap_used,

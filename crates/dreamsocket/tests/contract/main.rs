@@ -20,6 +20,7 @@ mod kit;
 mod large_writes;
 mod limits;
 mod logs;
+mod lost_peers;
 mod own_connection;
 mod panics;
 mod rates;

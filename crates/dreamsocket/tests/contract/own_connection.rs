@@ -134,7 +134,12 @@ async fn every_time_may_be_without_end() {
         .with_heartbeat(Some(Duration::MAX))
         .with_close_time(Duration::MAX)
         .with_stall_timeout(Duration::MAX);
-    let (mut client, stage) = Stage::new(HOLD_AND_ECHO).with_config(config).connect();
+    let timers = Selector::every(Duration::MAX, "never".to_owned())
+        .merge(Selector::after(Duration::MAX, "never".to_owned()));
+    let (mut client, stage) = Stage::new(HOLD_AND_ECHO)
+        .with_config(config)
+        .with_selector(timers)
+        .connect();
     client.send_text("hold").await;
     advance(SECOND).await;
     client.stall();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dreamsocket::testing::{self, Client, advance, settle};
 use dreamsocket::{
-    Action, BoxError, Closed, Config, Connection, Message, Selector, continue_connection,
-    continue_connection_with_selector, stop_connection,
+    Action, BoxError, Broadcaster, Closed, CodedTopic, Config, Connection, Hub, Message, OnMissed,
+    Prepared, Selector, continue_connection, continue_connection_with_selector, stop_connection,
 };
 use tracing::Level;
 
@@ -440,4 +440,52 @@ async fn l8_a_panic_while_the_error_is_shown() {
         stage.seen(),
         ["init", "go", "on_close 1, closed 1011 panicked clean"]
     );
+}
+
+/// A message of a topic whose drop panics.
+#[derive(Clone)]
+struct Charge(#[expect(dead_code, reason = "it is only dropped")] Arc<Bomb>);
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_what_waits_in_a_forwarded_channel() {
+    quietly();
+    const STOP: Act = act!(|_, message, _, _| match message {
+        Message::Text(_) => Ok(stop_connection()),
+        _ => Ok(continue_connection()),
+    });
+    for how in ["close", "stop", "drain", "peer"] {
+        let hub = Hub::new(Config::default());
+        let (mut client, stage) = Stage::new(STOP)
+            .with_hub(&hub)
+            .with(|builder| builder.with_buffer(1))
+            .connect();
+        client.stall();
+        let connection = client.connection().clone();
+        connection.send_text("first").await.unwrap();
+        settle().await;
+        // Nothing of it is taken out of the channel, since the peer does not read.
+        let topic = CodedTopic::new(Broadcaster::new().topic("bombs"), |_, _| {
+            Ok(Prepared::text("bomb"))
+        });
+        let _forward = connection.forward(topic.subscribe(), |_| OnMissed::End);
+        settle().await;
+        for _ in 0..3 {
+            topic.topic().publish(Charge(Arc::new(Bomb))).unwrap();
+        }
+        match how {
+            "close" => connection.close(1000, "").await.unwrap(),
+            "stop" => client.send_text("stop").await,
+            "drain" => hub.drain(),
+            _ => client.close(1000, "").await,
+        }
+        settle().await;
+        assert_eq!(topic.topic().subscribers(), 0, "{how}");
+        client.unstall().await;
+        client.expect_text("first").await;
+        client.ended().await;
+        let seen = stage.seen();
+        let ends = seen.iter().filter(|line| line.starts_with("on_close"));
+        assert_eq!(ends.count(), 1, "{how}: {seen:?}");
+        assert!(seen.last().unwrap().ends_with(" clean"), "{how}: {seen:?}");
+    }
 }

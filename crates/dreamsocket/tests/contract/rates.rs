@@ -239,3 +239,32 @@ async fn an_idle_time_that_is_set_late_is_counted_from_then() {
     advance(SECOND).await;
     client.expect_closed(1008).await;
 }
+
+/// Does as [`LOGIN`] does, and works on until the peer has gone.
+const LOGIN_AND_STAY: Act = act!(|_, message, connection, stage| {
+    if let Message::Text(_) = message {
+        connection.set_bounds(Config::default());
+        connection.closed().await;
+        stage.note("closed");
+    }
+    Ok(continue_connection())
+});
+
+#[tokio::test(start_paused = true)]
+async fn l3_reading_goes_on_when_wider_bounds_end_a_pause_beside_a_handler() {
+    let config = Config::default()
+        .with_message_rate(rate(1, 1))
+        .with_handler_timeout(None);
+    let (mut client, stage) = Stage::new(LOGIN_AND_STAY).with_config(config).connect();
+    // The login itself is all that may come in this second.
+    client.send_text("login").await;
+    client.ping("still here").await;
+    let begin = Instant::now();
+    client.expect_pong("still here").await;
+    assert!(begin.elapsed().is_zero(), "nothing holds reading up");
+    client.vanish().await;
+    assert_eq!(
+        stage.messages(),
+        ["login", "closed", "closed 1006 lost unclean"]
+    );
+}

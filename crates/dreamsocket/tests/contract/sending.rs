@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dreamsocket::testing::{Client, Frame, Received, advance, settle};
@@ -302,6 +302,37 @@ async fn s1_a_send_that_is_dropped_while_it_waits_sends_nothing_and_leaves_its_r
     client.expect_text("small").await;
     client.expect_nothing().await;
     assert_eq!(connection.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_a_send_that_panics_for_lack_of_a_runtime_leaves_its_room() {
+    let config = Config::default().with_outbox(1_000);
+    let (mut client, stage) = stalled(Stage::new(IGNORE).with_config(config), 1);
+    let connection = client.connection().clone();
+    connection.send_binary(vec![1; 500]).await.unwrap();
+    let elsewhere = connection.clone();
+    let poll = move || {
+        let mut context = Context::from_waker(Waker::noop());
+        // There is room for this one.
+        let mut small = std::pin::pin!(elsewhere.send_text("small"));
+        assert!(small.as_mut().poll(&mut context).is_ready());
+        let mut large = std::pin::pin!(elsewhere.send_binary(vec![2; 2_000]));
+        let _ = large.as_mut().poll(&mut context);
+    };
+    let polled = std::thread::spawn(poll).join();
+    assert!(polled.is_err(), "it has no timer to wait with");
+    client.unstall().await;
+    client.expect_binary(vec![1; 500]).await;
+    client.expect_text("small").await;
+    assert_eq!(connection.buffered_bytes(), 0);
+    connection.send_binary(vec![3; 1_000]).await.unwrap();
+    client.expect_binary(vec![3; 1_000]).await;
+    let begin = Instant::now();
+    connection.close(1000, "").await.unwrap();
+    client.expect_closed(1000).await;
+    client.ended().await;
+    assert!(begin.elapsed().is_zero(), "no dead place is waited for");
+    assert_eq!(stage.messages(), ["closed 1000 stopped clean"]);
 }
 
 #[tokio::test(start_paused = true)]

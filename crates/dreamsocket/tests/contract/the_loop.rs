@@ -280,6 +280,30 @@ async fn l2_a_drain_whose_time_is_up_cuts_the_handler_and_still_runs_on_close() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn l2_a_spread_drain_ends_those_too_whose_turn_came_with_the_end_of_the_drain_time() {
+    for spread in [8, 10] {
+        let hub = Hub::new(Config::default().with_drain_spread(spread * SECOND));
+        let connect = || Stage::new(OBEY).with_hub(&hub).connect();
+        let mut stages: Vec<_> = (0..4).map(|_| connect()).collect();
+        // The handler of the last one never returns.
+        stages[3].0.send_text("sleep").await;
+        hub.drain();
+        settle().await;
+        // As where the process was suspended: nobody has seen the one pass before the other.
+        tokio::time::advance(11 * SECOND).await;
+        settle().await;
+        for (index, (client, stage)) in stages.iter_mut().enumerate() {
+            client.expect_closed(1001).await;
+            client.ended().await;
+            let seen = stage.seen().pop().unwrap();
+            let is_told = seen.starts_with("on_close") && seen.contains("closed 1001 drained");
+            assert!(is_told, "{index} of {spread} s: {seen}");
+        }
+        assert_eq!(hub.drained().await.cut, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn l2_on_close_runs_after_connection_closed_was_cut() {
     const HANG: Act = act!(|_, message, _, _| {
         if let Message::ConnectionClosed(_) = message {

@@ -45,7 +45,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .look()
             .after(Span::from(self.config().close_time));
         self.shared.outbox.begin_close();
-        self.forwards = Box::default();
         self.ahead = None;
         self.phase = Phase::Closing;
         let ending = self.end_seen();
@@ -55,6 +54,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             deadline,
             is_shut: false,
         });
+        let_go(std::mem::take(&mut self.forwards));
     }
 
     /// Lets what was noted take effect: nothing waits before it any more.

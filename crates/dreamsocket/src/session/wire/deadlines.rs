@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop;
 
 use super::super::clock::{Moment, Span};
-use super::closing::lost;
 use super::{Phase, Wire};
 use crate::config::READ_AHEAD;
+use crate::forward::Forwarding;
 use crate::message::Cause;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -91,6 +91,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Acts on the deadlines that have passed. False if one is the caller's to act on.
     pub(super) fn handle_deadlines(&mut self, context: &mut Context<'_>) -> bool {
         let now = self.clock.now();
+        // Before the end of the drain time, which may have passed meanwhile, too: it ends only what is closing.
+        if self.postponed_deadline().is_past(now)
+            && let Some(request) = self.ending().postponed.take()
+        {
+            self.close(request.cause, request.code, request.reason);
+            return true;
+        }
         if self.handler_deadline.is_past(now) || self.cut_at.is_past(now) {
             if self.cut_at.is_past(now) && self.phase == Phase::Closing {
                 self.finish_closing();
@@ -101,16 +108,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.finish_closing();
             return true;
         }
-        if self.postponed_deadline().is_past(now)
-            && let Some(request) = self.ending().postponed.take()
-        {
-            self.close(request.cause, request.code, request.reason);
-            return true;
-        }
         if self.stall_deadline.is_past(now) {
             self.stall_deadline = now.after(self.stall_time());
-            let something_waits = self.shared.outbox.is_full() || !self.forwards.is_empty();
-            if something_waits && self.phase == Phase::Open {
+            let something_waits =
+                self.shared.outbox.is_full() || self.forwards.iter().any(Forwarding::is_waiting);
+            // A peer that has ended is not closed for not reading: messages of it wait.
+            if something_waits && self.phase == Phase::Open && !self.is_end_noted() {
                 tracing::debug!("closing: the peer has read nothing for the stall timeout");
                 self.close(Cause::Lagged, CloseCode::TRY_AGAIN_LATER, Text::default());
             }
@@ -154,13 +157,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             };
             match read {
                 Poll::Ready(Poll::Ready(Ok(()))) => self.wake(context),
-                Poll::Ready(Poll::Ready(Err(end))) => {
-                    self.note(end);
-                    self.wake(context);
-                }
+                Poll::Ready(Poll::Ready(Err(end))) => self.handle_last(end, context),
                 _ => {
                     tracing::debug!("closing: the peer has not answered the heartbeat");
-                    self.finish(lost(Some(io::ErrorKind::TimedOut)));
+                    self.handle_end(io::ErrorKind::TimedOut, context);
                 }
             }
         } else {

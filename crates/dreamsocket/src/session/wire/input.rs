@@ -35,6 +35,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 return Poll::Ready(Some(message));
             }
             if self.has_noted {
+                if let Some(message) = self.decode_before_end() {
+                    return Poll::Ready(Some(message));
+                }
                 self.carry_out_noted(context);
                 continue;
             }
@@ -68,9 +71,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads and decodes ahead while a handler runs: at most [`READ_AHEAD`] bytes, and messages of as many bytes and one
     /// more, whatever they are inflated to.
     pub(super) fn read_ahead(&mut self, context: &mut Context<'_>) {
-        if self.has_noted && self.ahead.is_none() {
-            // The last message before it is being handled.
-            self.carry_out_noted(context);
+        if self.has_noted {
+            // The last message before it may be the one that is being handled.
+            self.carry_out_if_next(context);
         }
         while !self.has_noted && !self.is_closing() {
             let held = self.ahead.as_ref().map_or(0, |ahead| ahead.held);
@@ -79,9 +82,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             let noted = match self.decode() {
                 Some(Decoded::Message(message)) => {
-                    let ahead = self.ahead.get_or_insert_default();
-                    ahead.held += message.len();
-                    ahead.messages.push_back(message);
+                    self.keep(message);
                     continue;
                 }
                 Some(Decoded::Control) => {
@@ -101,17 +102,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                     }
                 }
             };
-            if let Noted::End(_) = noted {
-                self.flush_at_end(context);
-                // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
-                self.shared.outbox.begin_close();
-            }
-            if self.ahead.is_none() {
-                self.carry_out(noted);
-            } else {
-                self.note(noted);
-            }
+            self.handle_last(noted, context);
         }
+    }
+
+    /// What ends the stream of messages has come beside a handler.
+    pub(super) fn handle_last(&mut self, noted: Noted, context: &mut Context<'_>) {
+        if let Noted::End(_) = noted {
+            self.flush_at_end(context);
+            // Nothing reaches a peer that has gone; `closed()` must not wait for the messages before.
+            self.shared.outbox.begin_close();
+        }
+        if self.is_closing() {
+            return self.carry_out(noted);
+        }
+        self.note(noted);
+        self.carry_out_if_next(context);
     }
 
     /// Reads and forgets while a close is under way, until the peer's close frame or its end.
@@ -137,6 +143,33 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.wake(context);
     }
 
+    /// Lets what was noted take effect, unless a message comes before it: then that is read ahead.
+    #[cold]
+    pub(super) fn carry_out_if_next(&mut self, context: &mut Context<'_>) {
+        if self.ahead.is_some() {
+            return;
+        }
+        match self.decode_before_end() {
+            Some(message) => self.keep(message),
+            None => self.carry_out_noted(context),
+        }
+    }
+
+    /// The next of the messages that were read when nothing reached the peer any more: the end that was noted then comes behind them, and what
+    /// ends their stream takes its place. No rate is waited for, since nothing more can come.
+    #[cold]
+    fn decode_before_end(&mut self) -> Option<Inbound> {
+        while self.is_end_noted() {
+            match self.decode()? {
+                Decoded::Message(message) => return Some(message),
+                // Nobody is there to be answered.
+                Decoded::Control => {}
+                Decoded::Last(noted) => self.note(noted),
+            }
+        }
+        None
+    }
+
     /// What was noted is next.
     #[cold]
     fn carry_out_noted(&mut self, context: &mut Context<'_>) {
@@ -146,6 +179,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             self.carry_out(noted);
         }
+    }
+
+    /// Reads a message ahead.
+    fn keep(&mut self, message: Inbound) {
+        let ahead = self.ahead.get_or_insert_default();
+        ahead.held += message.len();
+        ahead.messages.push_back(message);
     }
 
     /// The next of the messages that were read ahead.

@@ -79,7 +79,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             }
             match polled {
                 Poll::Ready(Ok(())) => self.freed += std::mem::take(&mut buffers.writer.charge),
-                Poll::Ready(Err(error)) => return self.handle_end(error.kind()),
+                Poll::Ready(Err(error)) => return self.handle_end(error.kind(), context),
                 Poll::Pending => {
                     if self.stall_deadline.is_never() {
                         self.stall_deadline = self.clock.look().after(self.stall_time());
@@ -94,7 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         {
             match Pin::new(io).poll_flush(context) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(error)) => self.handle_end(error.kind()),
+                Poll::Ready(Err(error)) => self.handle_end(error.kind(), context),
                 Poll::Pending => {}
             }
         }
@@ -281,9 +281,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         !lagged
     }
 
-    /// The socket failed while we wrote. Messages that came before still wait for their handlers.
-    pub(super) fn handle_end(&mut self, error: io::ErrorKind) {
+    /// Nothing reaches the peer any more: a write has failed, or the heartbeat has found nobody. Messages that came before
+    /// still wait for their handlers.
+    pub(super) fn handle_end(&mut self, error: io::ErrorKind, context: &mut Context<'_>) {
         self.is_broken = true;
+        self.stall_deadline = Moment::NEVER;
         self.freed = 0;
         let leftovers = self.shared.outbox.end();
         let unwritten = self.buffers.as_mut().map(|buffers| {
@@ -293,12 +295,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             )
         });
         let_go((leftovers, unwritten));
-        if self.phase == Phase::Closing || self.ahead.is_none() {
-            self.take_noted();
-            self.carry_out(Noted::End(Some(error)));
-        } else if !self.has_noted {
-            self.note(Noted::End(Some(error)));
+        let end = Noted::End(Some(error));
+        if self.is_closing() {
+            return self.carry_out(end);
         }
+        // A close frame or a violation that came before stands.
+        if !self.has_noted {
+            self.note(end);
+        }
+        self.carry_out_if_next(context);
     }
 }
 
