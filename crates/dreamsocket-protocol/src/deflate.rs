@@ -116,10 +116,12 @@ impl Deflate {
         };
         let (ours, window_bits) = params.of(role);
         let (theirs, their_bits) = params.of(peer);
+        // The fields are public: whatever is in them, RFC 7692 §7.1.2 knows no others than these.
+        let [window_bits, their_bits] = [window_bits, their_bits].map(|bits| bits.clamp(8, 15));
         Self {
             compressor: Compressor {
                 window_bits,
-                tuning,
+                tuning: tuning.with_level(tuning.level),
             },
             sent: Window::new(ours, window_bits),
             received: Window::new(theirs, their_bits),

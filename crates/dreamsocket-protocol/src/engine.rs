@@ -61,7 +61,7 @@ pub enum Event {
     Pong(Bytes),
     /// The peer's Close frame, whose reply is already queued. Nothing follows it.
     Close(CloseFrame),
-    /// The peer broke a rule; the Close frame that says so is already queued. Nothing follows it.
+    /// The peer broke a rule; the Close frame that says so is already queued, unless another was before. Nothing follows it.
     Violation(Violation),
 }
 
@@ -474,7 +474,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::Closed`] if the Close frame has been encoded.
+    /// [`EncodeError::Closed`] if the Close frame has been encoded, [`EncodeError::NotAgreed`] without compression.
     pub fn encode_compressed(
         &mut self,
         kind: MessageKind,
@@ -498,14 +498,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::Closed`] if the Close frame has been encoded: then the frame must not be written.
+    /// [`EncodeError::Closed`] if the Close frame has been encoded, [`EncodeError::NotAgreed`] without compression: then the
+    /// frame must not be written.
     pub fn note_compressed(&mut self, payload: &[u8]) -> Result<(), EncodeError> {
         if self.is_close_sent {
             return Err(EncodeError::Closed);
         }
-        if let Some(deflate) = &mut self.deflate {
-            deflate.note_sent(payload);
-        }
+        let deflate = self.deflate.as_mut().ok_or(EncodeError::NotAgreed)?;
+        deflate.note_sent(payload);
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use crate::close::CloseCode;
 
 /// A rule of the protocol that the peer broke, or a limit it passed.
 ///
-/// It ends the connection: the engine has queued the Close frame with [`close_code`](Self::close_code)
-/// and takes nothing more from the peer.
+/// It ends the connection: the engine has queued the Close frame with [`close_code`](Self::close_code), unless one was queued
+/// or sent before, and takes nothing more from the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -171,4 +171,7 @@ pub enum EncodeError {
     /// A client can't send a payload by reference: it has to be masked.
     #[error("a client's payload has to be masked")]
     MaskRequired,
+    /// Compression was not agreed on, so that no message may be compressed (RFC 6455 §5.2, RFC 7692 §6).
+    #[error("compression was not agreed on")]
+    NotAgreed,
 }

@@ -7,8 +7,8 @@
 //! # The contract
 //!
 //! - However the peer's bytes are split, the same events come out.
-//! - A peer's fault is no error to forget: it queues the Close frame with the right code, comes as
-//!   one last [`Event::Violation`], and the engine takes nothing more. No input makes it panic.
+//! - A peer's fault is no error to forget: it queues the Close frame with the right code, unless one was queued or sent
+//!   before, comes as one last [`Event::Violation`], and the engine takes nothing more. No input makes it panic.
 //! - What a peer can make it hold is bounded by [`Limits`], checked on the declared length before
 //!   anything is buffered; nothing is ever reserved from a declared length.
 //! - Each ping gets its pong and each Close its reply without the caller's doing; the caller decides

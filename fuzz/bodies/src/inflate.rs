@@ -116,7 +116,8 @@ fn inflate(history: &[u8], payload: &[u8], limit: usize) -> Result<Vec<u8>, Viol
     // What is left out, and an empty final block, which nothing but whole blocks can be followed by.
     let tail = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
     match step(&mut inflater, &tail, &mut output, end) {
-        (TINFLStatus::Done, 6, 0) => Ok(output[history.len()..end].to_vec()),
+        // The first of the two blocks is the last one if its beginning, which came, says so.
+        (TINFLStatus::Done, 4 | 6, 0) => Ok(output[history.len()..end].to_vec()),
         _ => Err(Violation::InvalidDeflate),
     }
 }

@@ -9,7 +9,8 @@ use std::cell::RefCell;
 /// RFC 7692 §7.2.1: the end of a flush, which a sender leaves out and a receiver puts back.
 const FLUSHED: &[u8] = &[0x00, 0x00, 0xff, 0xff];
 
-/// [`FLUSHED`], and an empty final block behind it: what came before ended a block if and only if this ends the stream.
+/// [`FLUSHED`], and an empty final block behind it: what came before ended a block if and only if this ends the stream, by
+/// either of its parts.
 const FLUSHED_AND_ENDED: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
 /// How many compressors a thread keeps, one for each window and level that is in use: at most 4, of 330 KiB at most.
@@ -157,7 +158,8 @@ fn run_inflate(
     let whole = output.len();
     let end = FLUSHED_AND_ENDED;
     match step(decompress, end, &mut output, end.len(), whole) {
-        Ok(([], Status::StreamEnd)) => {}
+        // §7.2.1: the sender's last block, of which only the beginning came, may have said that it is the last.
+        Ok(([] | [0x03, 0x00], Status::StreamEnd)) => {}
         _ => return Err(Violation::InvalidDeflate),
     }
     Ok(finish(output))

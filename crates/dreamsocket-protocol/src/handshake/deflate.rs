@@ -91,8 +91,9 @@ impl Offer {
             return None;
         }
         let mut offer = Self::default();
-        for &(name, value) in &extension.parameters {
-            let is_new = match name {
+        for (name, value) in &extension.parameters {
+            let value = value.as_deref();
+            let is_new = match *name {
                 SERVER_NO_CONTEXT_TAKEOVER if value.is_none() => {
                     !std::mem::replace(&mut offer.server_no_context_takeover, true)
                 }

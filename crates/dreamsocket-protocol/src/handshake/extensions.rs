@@ -4,12 +4,13 @@
 use super::token::{parse_token, trim_blanks};
 use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
+use std::borrow::Cow;
 
 /// One extension as it was written: its name and its parameters, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Extension<'a> {
     pub(super) name: &'a str,
-    pub(super) parameters: Vec<(&'a str, Option<&'a str>)>,
+    pub(super) parameters: Vec<(&'a str, Option<Cow<'a, str>>)>,
 }
 
 /// The field does not follow its grammar.
@@ -37,17 +38,34 @@ fn parse_extension(element: &[u8]) -> Result<Extension<'_>, Malformed> {
     Ok(Extension { name, parameters })
 }
 
-fn parse_parameter(piece: &[u8]) -> Result<(&str, Option<&str>), Malformed> {
+fn parse_parameter(piece: &[u8]) -> Result<(&str, Option<Cow<'_, str>>), Malformed> {
     let mut halves = piece.splitn(2, |&byte| byte == b'=').map(trim_blanks);
     let name = halves.next().and_then(parse_token).ok_or(Malformed)?;
     let value = halves.next().map(|value| {
-        // RFC 6455 §9.1: a quoted value, unquoted, must be a token as well; so it has no escapes to resolve.
-        let unquoted = value
+        // RFC 6455 §9.1: a quoted value must be a token as well, unquoted.
+        let quoted = value
             .strip_prefix(b"\"")
             .and_then(|value| value.strip_suffix(b"\""));
-        parse_token(unquoted.unwrap_or(value)).ok_or(Malformed)
+        let value = match quoted {
+            Some(quoted) if quoted.contains(&b'\\') => {
+                let unescaped = unescape(quoted).ok_or(Malformed)?;
+                parse_token(&unescaped).map(|value| Cow::Owned(value.to_owned()))
+            }
+            _ => parse_token(quoted.unwrap_or(value)).map(Cow::Borrowed),
+        };
+        value.ok_or(Malformed)
     });
     Ok((name, value.transpose()?))
+}
+
+/// RFC 9110 §5.6.4: a backslash and a byte stand for the byte. `None` if there is no byte behind the last one.
+fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
+    let mut unescaped = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    while let Some(&byte) = bytes.next() {
+        unescaped.push(if byte == b'\\' { *bytes.next()? } else { byte });
+    }
+    Some(unescaped)
 }
 
 #[cfg(test)]
@@ -66,7 +84,7 @@ mod tests {
     #[test]
     fn a_list_is_read_over_all_lines() {
         let headers = headers(&[
-            "a; x=1; y, ,b ;z=\"9\"; w, d",
+            "a; x=1; y, ,b ;z=\"9\"; w, d; v=\"\\1\\0\"",
             "",
             "\tc",
             "permessage-deflate; client_max_window_bits",
@@ -74,14 +92,19 @@ mod tests {
         let read: Vec<_> = parse_extensions(&headers)
             .unwrap()
             .into_iter()
-            .map(|extension| (extension.name, extension.parameters))
+            .map(|extension| {
+                let parameters = extension.parameters.into_iter();
+                let parameters = parameters.map(|(name, value)| (name, value.map(Cow::into_owned)));
+                (extension.name, parameters.collect::<Vec<_>>())
+            })
             .collect();
+        let value = |value: &str| Some(value.to_owned());
         assert_eq!(
             read,
             [
-                ("a", vec![("x", Some("1")), ("y", None)]),
-                ("b", vec![("z", Some("9")), ("w", None)]),
-                ("d", vec![]),
+                ("a", vec![("x", value("1")), ("y", None)]),
+                ("b", vec![("z", value("9")), ("w", None)]),
+                ("d", vec![("v", value("10"))]),
                 ("c", vec![]),
                 ("permessage-deflate", vec![("client_max_window_bits", None)]),
             ]
@@ -104,7 +127,11 @@ mod tests {
             "a b",
             "a; x y",
             "; x",
-            "a; x=\"\\1\"",
+            "a; x=\"\\\"",
+            "a; x=\"1\\,2\"",
+            "a; x=\"\\\"\"",
+            "a; x=\"1\\",
+            "a; x=\\1",
         ] {
             assert_eq!(
                 parse_extensions(&headers(&[line])),

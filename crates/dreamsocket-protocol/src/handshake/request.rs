@@ -12,6 +12,7 @@ use http::header::{
     ALLOW, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 /// A valid request to upgrade an HTTP/1.1 connection.
@@ -73,8 +74,11 @@ pub fn check_request<B>(request: &Request<B>) -> Result<RequestHandshake, Reques
     if !list_contains(headers, CONNECTION, "upgrade") {
         return Err(RequestError::MissingConnection);
     }
-    if !matches!(find_single(headers, HOST), Single::One(_)) {
+    let Single::One(host) = find_single(headers, HOST) else {
         return Err(RequestError::MissingHost);
+    };
+    if !is_host(host) {
+        return Err(RequestError::InvalidHost);
     }
     check_version(headers)?;
     let key = match find_single(headers, SEC_WEBSOCKET_KEY) {
@@ -108,7 +112,7 @@ pub fn check_connect_request<B>(request: &Request<B>) -> Result<ConnectHandshake
     if request.method() != Method::CONNECT {
         return Err(RequestError::NotConnect);
     }
-    check_version(request.headers())?;
+    check_version(request.headers()).map_err(|_| RequestError::UnsupportedVersionHttp2)?;
     Ok(ConnectHandshake {
         subprotocols: parse_subprotocols(request.headers())?,
         deflate: DeflateOffers::parse(request.headers())?,
@@ -119,6 +123,20 @@ fn check_version(headers: &HeaderMap) -> Result<(), RequestError> {
     match find_single(headers, SEC_WEBSOCKET_VERSION) {
         Single::One(version) if trim_blanks(version.as_bytes()) == b"13" => Ok(()),
         _ => Err(RequestError::UnsupportedVersion),
+    }
+}
+
+/// RFC 9112 §3.2: a host and perhaps a port, as in a URI's authority.
+fn is_host(value: &HeaderValue) -> bool {
+    let text = trim_blanks(value.as_bytes());
+    let Ok(authority) = Authority::try_from(text) else {
+        return false;
+    };
+    let host = authority.host();
+    match authority.as_str().strip_prefix(host) {
+        Some("" | ":") => !host.is_empty(),
+        Some(port) => !host.is_empty() && authority.port_u16().is_some() && port.starts_with(':'),
+        None => false,
     }
 }
 
@@ -205,9 +223,15 @@ pub enum RequestError {
     /// No `Host`, or more than one.
     #[error("the request needs one `Host` header")]
     MissingHost,
+    /// A `Host` that is not a host, with a port or without (RFC 9112 §3.2).
+    #[error("`Host` must be a host, and perhaps a port")]
+    InvalidHost,
     /// `Sec-WebSocket-Version` is not there once, or is not 13.
     #[error("the request needs the header `Sec-WebSocket-Version: 13`, once")]
     UnsupportedVersion,
+    /// Likewise, on HTTP/2, which knows no upgrade (RFC 9113 §8.2.2).
+    #[error("the request needs the header `Sec-WebSocket-Version: 13`, once")]
+    UnsupportedVersionHttp2,
     /// No `Sec-WebSocket-Key`.
     #[error("the request needs the header `Sec-WebSocket-Key`")]
     MissingKey,
@@ -236,6 +260,8 @@ impl RequestError {
             | Self::NotHttp2
             | Self::MissingConnection
             | Self::MissingHost
+            | Self::InvalidHost
+            | Self::UnsupportedVersionHttp2
             | Self::MissingKey
             | Self::RepeatedKey
             | Self::InvalidKey
@@ -245,7 +271,7 @@ impl RequestError {
     }
 
     /// The headers that the status asks for: `Allow` with 405; `Upgrade`, `Connection` and
-    /// `Sec-WebSocket-Version` with 426; none with 400.
+    /// `Sec-WebSocket-Version` with 426, and that alone where the version is not supported on HTTP/2; none with other 400s.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let fields = match self {
@@ -256,6 +282,7 @@ impl RequestError {
                 (CONNECTION, "Upgrade"),
                 (SEC_WEBSOCKET_VERSION, "13"),
             ],
+            Self::UnsupportedVersionHttp2 => &[(SEC_WEBSOCKET_VERSION, "13")],
             _ => &[],
         };
         fields

@@ -3,7 +3,7 @@
 
 use super::deflate::{DeflateParams, DeflateWish, InvalidAnswer, check_answer, write_offer};
 use super::extensions::{Malformed, parse_extensions};
-use super::token::{Single, find_single, list_contains, parse_token, trim_blanks};
+use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
 use super::{accept_key, encode_key};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
@@ -38,10 +38,15 @@ pub fn client_request(
     subprotocols: &[&str],
     deflate: Option<DeflateWish>,
 ) -> Result<Request<()>, InvalidRequest> {
-    let default_port = match uri.scheme_str() {
-        Some("ws" | "http") => 80,
-        Some("wss" | "https") => 443,
-        _ => return Err(InvalidRequest::Scheme),
+    // RFC 3986 §3.1: in any case.
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let is_scheme = |known: [&str; 2]| known.iter().any(|it| it.eq_ignore_ascii_case(scheme));
+    let default_port = if is_scheme(["ws", "http"]) {
+        80
+    } else if is_scheme(["wss", "https"]) {
+        443
+    } else {
+        return Err(InvalidRequest::Scheme);
     };
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or(InvalidRequest::MissingHost)?;
@@ -86,7 +91,7 @@ fn explicit_port(uri: &Uri, host: &str) -> Result<Option<u16>, InvalidRequest> {
     port.map(Some).ok_or(InvalidRequest::Port)
 }
 
-/// RFC 6455 §3: the resource name begins with a slash also where the URI's path is empty.
+/// RFC 6455 §3: the resource name begins with a slash also where the URI's path is empty, and is ASCII (RFC 3986 §2).
 fn request_target(uri: &Uri) -> Result<Uri, InvalidRequest> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = if target.starts_with('?') {
@@ -94,7 +99,10 @@ fn request_target(uri: &Uri) -> Result<Uri, InvalidRequest> {
     } else {
         Uri::try_from(target)
     };
-    let target = target.ok().filter(|target| target.path().starts_with('/'));
+    let target = target.ok().filter(|target| {
+        let text = target.path_and_query().map_or("", |target| target.as_str());
+        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    });
     target.ok_or(InvalidRequest::Target)
 }
 
@@ -127,7 +135,10 @@ pub fn check_response<B>(
             status: response.status(),
         });
     }
-    if !list_contains(headers, UPGRADE, "websocket") {
+    // RFC 6455 §4.1: that and nothing else, unlike `Connection`.
+    let is_websocket = |element: &[u8]| element.eq_ignore_ascii_case(b"websocket");
+    let mut upgrades = elements(headers, UPGRADE).peekable();
+    if upgrades.peek().is_none() || !upgrades.all(is_websocket) {
         return Err(ResponseError::MissingUpgrade);
     }
     if !list_contains(headers, CONNECTION, "upgrade") {
@@ -172,7 +183,8 @@ pub enum InvalidRequest {
     /// What follows the URI's host is no port: not a number, or larger than 65535.
     #[error("the URI's port is not a number up to 65535")]
     Port,
-    /// The URI's path and query are no target of a request, such as `*`, or too long with a slash in front.
+    /// The URI's path and query are no target of a request, such as `*`, too long with a slash in front, or not ASCII: what
+    /// is not has to be percent-encoded.
     #[error("the URI's path and query can't be requested")]
     Target,
     /// A subprotocol is not a token (RFC 9110 §5.6.2), or is there twice.
@@ -190,7 +202,7 @@ pub enum ResponseError {
         /// The response's status.
         status: StatusCode,
     },
-    /// No `websocket` in `Upgrade`.
+    /// `Upgrade` is not `websocket`, or names something else as well.
     #[error("the response has no header `Upgrade: websocket`")]
     MissingUpgrade,
     /// No `upgrade` in `Connection`.

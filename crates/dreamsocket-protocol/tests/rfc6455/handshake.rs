@@ -111,6 +111,14 @@ fn a_request_is_accepted_in_every_allowed_spelling() {
         replace(request.headers_mut(), name, lines);
         assert!(check_request(&request).is_ok(), "{name}: {lines:?}");
     };
+    for host in [
+        "EXAMPLE.com",
+        "a_b.example:",
+        " 10.0.0.1:65535 ",
+        "[::1]:9001",
+    ] {
+        check("host", &[host]);
+    }
     check("upgrade", &["WebSocket"]);
     check("upgrade", &["h2c, websocket"]);
     check("upgrade", &["h2c", "websocket"]);
@@ -140,6 +148,19 @@ fn a_request_is_refused_for_each_rule_it_breaks() {
         &["websocket/13"],
     ] {
         check("upgrade", lines, RequestError::MissingUpgrade, 426);
+    }
+    for host in [
+        "",
+        "a b",
+        "a, b",
+        "user@example.com",
+        "example.com/path",
+        "example.com:99x",
+        "example.com:65536",
+        ":80",
+        "[::1",
+    ] {
+        check("host", &[host], RequestError::InvalidHost, 400);
     }
     for lines in [
         &[][..],
@@ -280,8 +301,14 @@ fn http2_connects_without_key_and_upgrade() {
     );
     check(
         request("CONNECT", Version::HTTP_2, "8"),
-        RequestError::UnsupportedVersion,
+        RequestError::UnsupportedVersionHttp2,
     );
+    // RFC 9113 §8.2.2: nothing of the connection is in the answer.
+    let error = RequestError::UnsupportedVersionHttp2;
+    assert_eq!(error.status(), 400);
+    let headers = error.headers();
+    assert_eq!(headers.len(), 1);
+    assert_eq!(headers["sec-websocket-version"], "13");
 }
 
 #[test]
@@ -306,6 +333,12 @@ fn a_clients_request_is_one_that_a_server_accepts() {
     check("http://user:password@example.com/", "/", "example.com");
     check("ws://user:1x@example.com:65535/", "/", "example.com:65535");
     check("ws://example.com:/", "/", "example.com");
+    check("WS://example.com:80/", "/", "example.com");
+    check(
+        "Wss://example.com:443/%C3%BC?%20",
+        "/%C3%BC?%20",
+        "example.com",
+    );
 }
 
 #[test]
@@ -342,7 +375,8 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
 
 #[test]
 fn a_clients_request_needs_a_path_that_can_be_requested() {
-    for target in ["*".to_owned(), format!("?{}", "a".repeat(65_533))] {
+    let long = format!("?{}", "a".repeat(65_533));
+    for target in ["*", &long, "/\u{fc}", "/?\u{e9}"] {
         let uri = Uri::builder().scheme("ws").authority("example.com");
         let uri = uri.path_and_query(target).build().unwrap();
         let error = client_request(&uri, KEY, &[], None).unwrap_err();
@@ -362,7 +396,9 @@ fn a_response_is_refused_for_each_rule_it_breaks() {
     };
     check("upgrade", &["WEBSOCKET"], Ok(Some("chat")));
     check("upgrade", &[], Err(ResponseError::MissingUpgrade));
-    check("upgrade", &["h2c"], Err(ResponseError::MissingUpgrade));
+    for more in [&["h2c"][..], &["h2c, websocket"], &["websocket", "foo"]] {
+        check("upgrade", more, Err(ResponseError::MissingUpgrade));
+    }
     check("connection", &["keep-alive, upgrade"], Ok(Some("chat")));
     check(
         "connection",

@@ -53,6 +53,21 @@ fn s7_2_3_4_a_final_block() {
     assert_eq!(receive(&mut client, bare), [text("Hello")]);
 }
 
+/// §7.2.1: what is left out is the end of an empty block, which may be the stream's last as well.
+#[test]
+fn s7_2_1_the_block_that_is_left_out_may_be_the_last() {
+    let mut client = engine(Role::Client, TAKEOVER);
+    for split in 0..=11 {
+        let payload = b"\x00\x05\x00\xfa\xffHello\x01";
+        let (first, second) = payload.split_at(split);
+        let fragments = [frame(0x41, first), frame(0x80, second)].concat();
+        assert_eq!(receive(&mut client, fragments), [text("Hello")], "{split}");
+    }
+    let back = b"\xc1\x05\xf2\x00\x11\x00\x00";
+    assert_eq!(receive(&mut client, back), [text("Hello")]);
+    assert_eq!(receive(&mut client, b"\xc1\x01\x01"), [text("")]);
+}
+
 #[test]
 fn s7_2_3_5_two_blocks_in_a_message() {
     let mut client = engine(Role::Client, ALONE);
@@ -118,6 +133,46 @@ fn s6_without_an_agreement_rsv1_is_a_reserved_bit() {
         [Event::Violation(Violation::ReservedBits { bits: 0b100 })]
     );
     assert_eq!(client.compressor(), None);
+    // And the engine sends none, whatever it is asked.
+    let mut server = Engine::new(Role::Server, Limits::default());
+    let mut output = BytesMut::new();
+    let compressed = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let encoded = server.encode_compressed(
+        MessageKind::Text,
+        compressed,
+        b"Hello",
+        || [0; 4],
+        &mut output,
+    );
+    assert_eq!(encoded, Err(EncodeError::NotAgreed));
+    assert_eq!(
+        server.note_compressed(b"Hello"),
+        Err(EncodeError::NotAgreed)
+    );
+    assert!(output.is_empty());
+}
+
+#[test]
+fn parameters_and_levels_that_there_are_not_count_as_the_nearest() {
+    let payload = b"which is said again and again and again. ".repeat(3_000);
+    for bits in [0, 7, 16, 40, 255] {
+        for level in [0, 10, 255] {
+            let params = DeflateParams {
+                server_max_window_bits: bits,
+                client_max_window_bits: bits,
+                ..TAKEOVER
+            };
+            let mut tuning = DeflateTuning::new();
+            tuning.level = level;
+            let limits = Limits::default();
+            let mut server = Engine::new(Role::Server, limits).with_deflate(params, tuning);
+            let mut client = Engine::new(Role::Client, limits).with_deflate(params, tuning);
+            for _ in 0..3 {
+                let bytes = encode(&mut server, MessageKind::Binary, &payload);
+                assert_eq!(receive(&mut client, bytes), [binary(&payload)]);
+            }
+        }
+    }
 }
 
 #[test]

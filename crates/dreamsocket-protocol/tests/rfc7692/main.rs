@@ -14,7 +14,8 @@ mod takeover;
 use bytes::{Bytes, BytesMut};
 use dreamsocket_protocol::handshake::DeflateParams;
 use dreamsocket_protocol::{
-    CloseCode, DeflateTuning, Engine, Event, Limits, MessageKind, Role, Text, Violation,
+    CloseCode, DeflateTuning, EncodeError, Engine, Event, Limits, MessageKind, Role, Text,
+    Violation,
 };
 
 /// No context takeover either way, the largest windows.

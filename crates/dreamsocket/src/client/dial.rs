@@ -65,7 +65,10 @@ pub(super) struct Target {
 impl Target {
     /// What is missing in the URL is found by the handshake's own check.
     pub(super) fn of(uri: &Uri) -> Self {
-        let is_tls = matches!(uri.scheme_str(), Some("wss" | "https"));
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let is_tls = ["wss", "https"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(scheme));
         let host = uri.host().unwrap_or_default();
         Self {
             host: host.trim_matches(['[', ']']).to_owned(),

@@ -40,16 +40,8 @@ impl Handshake {
 
     fn of_http2<R>(request: &Request<R>) -> Result<Self, Box<Refusal>> {
         check_protocol(request)?;
-        let accepted = handshake::check_connect_request(request).map_err(|error| {
-            let mut refusal = Refusal::broken(&error);
-            // RFC 9113 §8.2.2: HTTP/2 has no headers of the connection, and so nothing to upgrade.
-            refusal.headers.remove(UPGRADE);
-            refusal.headers.remove(CONNECTION);
-            if refusal.status == StatusCode::UPGRADE_REQUIRED {
-                refusal.status = StatusCode::BAD_REQUEST;
-            }
-            refusal
-        })?;
+        let accepted =
+            handshake::check_connect_request(request).map_err(|error| Refusal::broken(&error))?;
         Ok(Self {
             accept_key: None,
             subprotocols: accepted.subprotocols,
