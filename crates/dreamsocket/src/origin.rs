@@ -77,6 +77,7 @@ impl OriginPolicy {
     /// (see [`PeerAddr`]).
     #[must_use]
     pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
+        let proxies = proxies.into_iter().map(|proxy| proxy.to_canonical());
         self.proxies = self.proxies.iter().copied().chain(proxies).collect();
         self
     }
@@ -127,7 +128,7 @@ impl OriginPolicy {
     /// none of theirs. Anybody can write what stands before it.
     pub(crate) fn client_ip<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let PeerAddr(peer) = request.extensions().get::<PeerAddr>()?;
-        let mut client = peer.ip();
+        let mut client = peer.ip().to_canonical();
         let lines = request.headers().get_all("x-forwarded-for");
         let entries = lines
             .iter()
@@ -137,8 +138,7 @@ impl OriginPolicy {
             if !self.proxies.contains(&client) {
                 break;
             }
-            let entry = std::str::from_utf8(entry).ok();
-            match entry.and_then(|entry| entry.trim().parse().ok()) {
+            match parse_forwarded(entry) {
                 Some(address) => client = address,
                 // What a trusted proxy wrote is not an address: the proxy is the last that is known.
                 None => break,
@@ -147,10 +147,16 @@ impl OriginPolicy {
         Some(client)
     }
 
+    /// Whether it comes from a proxy that is trusted.
+    fn is_of_proxy<B>(&self, request: &Request<B>) -> bool {
+        let peer = request.extensions().get::<PeerAddr>();
+        // A socket of both families has IPv4 addresses as IPv6.
+        peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip().to_canonical()))
+    }
+
     /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`. Nothing if there is none or more than one.
     pub(crate) fn host<B>(&self, request: &Request<B>) -> Option<String> {
-        let peer = request.extensions().get::<PeerAddr>();
-        if peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip()))
+        if self.is_of_proxy(request)
             && let Some(host) = single(request.headers(), "x-forwarded-host")
         {
             // With several proxies the first entry is what the client asked for.
@@ -182,6 +188,15 @@ impl fmt::Debug for OriginPolicy {
 pub(crate) struct ForeignOrigin {
     origin: String,
     host: String,
+}
+
+/// An entry of `X-Forwarded-For`: an address, or as some load balancers write it one with a port or in brackets.
+fn parse_forwarded(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = entry.parse().ok();
+    let address = address.or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()));
+    Some(address.or_else(in_brackets)?.to_canonical())
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -361,6 +376,13 @@ mod tests {
         assert!(OriginPolicy::same_origin().check(&request).is_err());
         let policy = OriginPolicy::same_origin().trust_proxies([proxy.ip()]);
         assert!(policy.check(&request).is_ok());
+        // As a socket of both families has it.
+        let mapped = SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001], 4321));
+        request.extensions_mut().insert(PeerAddr(mapped));
+        assert!(policy.check(&request).is_ok());
+        let also_mapped = OriginPolicy::same_origin().trust_proxies([mapped.ip()]);
+        request.extensions_mut().insert(PeerAddr(proxy));
+        assert!(also_mapped.check(&request).is_ok());
         request
             .extensions_mut()
             .insert(PeerAddr(SocketAddr::from(([10, 0, 0, 2], 4321))));
@@ -400,6 +422,19 @@ mod tests {
             "192.0.2.1",
         );
         check("10.0.0.1", &[(name, "6.6.6.6, nonsense")], "10.0.0.1");
+        check("10.0.0.1", &[(name, "6.6.6.6, [nonsense")], "10.0.0.1");
+        // As a socket of both families has IPv4 addresses, and as some load balancers write them.
+        check("::ffff:10.0.0.1", &[(name, "192.0.2.1")], "192.0.2.1");
+        for (entry, expected) in [
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("192.0.2.1, [::ffff:10.0.0.2]:4711", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+        ] {
+            check("10.0.0.1", &[(name, entry)], expected);
+        }
         check("10.0.0.1", &[], "10.0.0.1");
         assert_eq!(policy.client_ip(&request(&[(name, "192.0.2.1")])), None);
     }
