@@ -23,6 +23,10 @@ use http::{HeaderMap, Request};
 )]
 pub struct PeerAddr(pub SocketAddr);
 
+/// A request that came over this server's own TLS, as a request extension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encrypted;
+
 /// Which origins may open a WebSocket. Default: the same host and port as the request's own, and clients that send no
 /// `Origin`, which browsers always do.
 ///
@@ -110,9 +114,12 @@ impl OriginPolicy {
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else {
             return refused("(not one readable value)");
         };
+        // A proxy's client may have spoken TLS or not, whatever the proxy speaks.
+        let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+        let port = (is_encrypted && !self.is_of_proxy(request)).then_some(443);
         let is_same = host
             .as_deref()
-            .is_some_and(|host| is_same_origin(origin, host));
+            .is_some_and(|host| is_same_origin(origin, host, port));
         let is_allowed = || {
             self.allowed.iter().any(|allowed| is_equal(allowed, origin))
                 || self.predicate.is_some_and(|predicate| predicate(origin))
@@ -208,8 +215,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// RFC 6454 §4 and §5, short of the scheme, which the server of a proxied request does not know: host and port, the
-/// default port of the origin's scheme filled in on both sides.
-fn is_same_origin(origin: &str, host: &str) -> bool {
+/// default port of the origin's scheme filled in on both sides. `port` is the host's default where it is known.
+fn is_same_origin(origin: &str, host: &str, port: Option<u16>) -> bool {
     let Some((scheme, authority)) = split_origin(origin) else {
         return false;
     };
@@ -220,7 +227,7 @@ fn is_same_origin(origin: &str, host: &str) -> bool {
     is_plain(&authority)
         && is_plain(&host)
         && authority.host().eq_ignore_ascii_case(host.host())
-        && authority.port_u16().or(default) == host.port_u16().or(default)
+        && authority.port_u16().or(default) == host.port_u16().or(port).or(default)
 }
 
 fn is_equal(allowed: &str, origin: &str) -> bool {

@@ -33,7 +33,7 @@ use crate::config::{Config, later};
 use crate::hosts::{Hosts, asked_host};
 use crate::hub::{Fault, Hub};
 use crate::meter::{Reason, note_refused};
-use crate::origin::PeerAddr;
+use crate::origin::{Encrypted, PeerAddr};
 
 /// The smallest buffer that hyper takes, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
@@ -62,10 +62,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Connection {
     pub(super) hub: Hub,
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(dead_code, reason = "nothing to say without TLS")
-    )]
     pub(super) encryption: Encryption,
     pub(super) hosts: Arc<Hosts>,
     pub(super) peer_addr: Option<SocketAddr>,
@@ -155,6 +151,7 @@ impl Connection {
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
     ) -> Option<Life> {
+        let is_encrypted = self.encryption.is_some();
         let Self {
             hub,
             hosts,
@@ -181,6 +178,9 @@ impl Connection {
             async move {
                 let extensions = request.extensions_mut();
                 extensions.insert(hub);
+                if is_encrypted {
+                    extensions.insert(Encrypted);
+                }
                 // An upgrade takes it along, so that the socket counts until its session ends.
                 extensions.insert(permit.with(open.clone()));
                 if let Some(peer_addr) = peer_addr {
