@@ -251,9 +251,11 @@ fn split_origin(origin: &str) -> Option<(&str, Authority)> {
 
 /// Without user info, and with a port that is a number if there is a colon.
 fn is_plain(authority: &Authority) -> bool {
-    let text = authority.as_str();
-    let rest = text.strip_prefix(authority.host()).unwrap_or("@");
-    rest.is_empty() || authority.port_u16().is_some()
+    let Some(rest) = authority.as_str().strip_prefix(authority.host()) else {
+        return false;
+    };
+    let port = rest.strip_prefix(':');
+    rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -306,6 +308,13 @@ mod tests {
             ("https://example.com.evil.example", "example.com", false),
             ("https://example.com@evil.example", "example.com", false),
             ("https://evil.example@example.com", "example.com", false),
+            ("https://evil.example@example.com:443", "example.com", false),
+            (
+                "https://example.com:x@example.com:443",
+                "example.com",
+                false,
+            ),
+            ("https://example.com", "evil.example@example.com:443", false),
             ("https://example.com/path", "example.com", false),
             ("example.com", "example.com", false),
             ("null", "example.com", false),
