@@ -77,8 +77,9 @@ impl OriginPolicy {
         self
     }
 
-    /// Believes `X-Forwarded-Host` in requests that come from these addresses, which must be known
-    /// (see [`PeerAddr`]).
+    /// Believes `X-Forwarded-Host` and `X-Forwarded-For` in requests that come from these addresses, which must be known
+    /// (see [`PeerAddr`]). Of several hosts the last counts, of several clients the last that is none of these: proxies
+    /// that extend the headers leave there what anybody wrote.
     #[must_use]
     pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
         let proxies = proxies.into_iter().map(|proxy| proxy.to_canonical());
@@ -166,8 +167,8 @@ impl OriginPolicy {
         if self.is_of_proxy(request)
             && let Some(host) = single(request.headers(), "x-forwarded-host")
         {
-            // With several proxies the first entry is what the client asked for.
-            return host.split(',').next().map(|host| host.trim().to_owned());
+            // The last entry is the proxy's own. Anybody can write what stands before it.
+            return host.rsplit(',').next().map(|host| host.trim().to_owned());
         }
         match request.uri().authority() {
             Some(authority) => Some(authority.as_str().to_owned()),
@@ -386,7 +387,8 @@ mod tests {
         let mut request = request(&[
             ("origin", "https://example.com"),
             ("host", "backend:3000"),
-            ("x-forwarded-host", "example.com, inner.example"),
+            // Whoever writes before the proxy may be anybody.
+            ("x-forwarded-host", "evil.example, example.com"),
         ]);
         request.extensions_mut().insert(PeerAddr(proxy));
         assert!(OriginPolicy::same_origin().check(&request).is_err());
