@@ -115,7 +115,7 @@ config! {
     /// How many WebSockets of a hub one address may have; past it 429. An IPv6 network of 64 bits counts as one address.
     /// Behind proxies that `origins` trusts it is the client's, from `X-Forwarded-For`. Default: `None`.
     max_connections_per_address, with_max_connections_per_address: Option<usize> = None;
-    /// How many handshakes one address may make; past it 429. Default: `None`.
+    /// How many handshakes one address may make, refused ones among them; past it 429. Default: `None`.
     handshakes_per_address, with_handshakes_per_address: Option<Rate> = None;
     /// How long a drain waits for handlers before it drops them. Default: 10 s.
     drain_time, with_drain_time: Duration = Duration::from_secs(10);
