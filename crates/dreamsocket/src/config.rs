@@ -93,7 +93,8 @@ config! {
     /// How long the closing handshake may take, from the moment a close is queued, and how long `on_close` may take
     /// after it. Default: 5 s each.
     close_time, with_close_time: Duration = Duration::from_secs(5);
-    /// How long a full outbox may go without the socket taking a byte; past it 1013. Default: 30 s.
+    /// How long a full outbox may go without the socket taking a byte; past it 1013. And how long an HTTP answer may; past it
+    /// the connection is cut (`Server` only). Default: 30 s.
     stall_timeout, with_stall_timeout: Duration = Duration::from_secs(30);
     /// How many control frames a peer may send at once, and how many a second in the long run; past it reading pauses
     /// until there is room again, and nothing is closed. Default: 100.

@@ -1,7 +1,6 @@
 //! One connection under hyper, from its accept to its end or its upgrade.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -23,11 +22,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::answer::Answer;
+use super::course::Course;
 use super::life::Slot;
-use super::open::{Open, OpenGuard};
+use super::open::{Open, OpenAnswer, OpenGuard};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
+use super::traffic::{Traffic, Watched};
 use super::{Encryption, HttpService, Life, SocketPermit};
 use crate::config::{Config, later};
 use crate::hosts::{Hosts, asked_host};
@@ -80,10 +81,13 @@ impl Connection {
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
     ) -> Option<Life> {
+        let traffic = Arc::default();
+        // Under TLS, since a part of a record is progress, too.
+        let io = Watched::new(io, &traffic);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.encryption {
             let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
-            let serving = self.serve_tls(acceptor, io, service);
+            let serving = self.serve_tls(acceptor, io, traffic, service);
             return Some(Life::new(serving.in_current_span()));
         }
         let timeout = self.hub.config().head_timeout;
@@ -91,7 +95,7 @@ impl Connection {
             let detecting = pin!(preface::detect(io));
             self.begin(Fault::Slow, timeout, detecting).await?
         };
-        self.serve_http(version, io, service).await
+        self.serve_http(version, io, traffic, service).await
     }
 
     #[cfg(feature = "tls")]
@@ -99,6 +103,7 @@ impl Connection {
         mut self,
         acceptor: tokio_rustls::TlsAcceptor,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        traffic: Arc<Traffic>,
         service: S,
     ) -> Option<Life> {
         let timeout = self.hub.config().tls_timeout;
@@ -110,7 +115,7 @@ impl Connection {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
-        self.serve_http(version, io, service).await
+        self.serve_http(version, io, traffic, service).await
     }
 
     /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
@@ -149,6 +154,7 @@ impl Connection {
         self,
         version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        traffic: Arc<Traffic>,
         service: S,
     ) -> Option<Life> {
         let is_encrypted = self.encryption.is_some();
@@ -203,7 +209,8 @@ impl Connection {
                 let shut_down = |connection: Pin<&mut _>| {
                     http1::UpgradeableConnection::graceful_shutdown(connection)
                 };
-                run(pin!(connection), shut_down, &hub, lifeline, None).await;
+                let course = Course::new(&hub, &traffic, None);
+                course.run(pin!(connection), shut_down, lifeline).await;
             }
             #[cfg(feature = "http2")]
             Version::Http2 => {
@@ -211,7 +218,8 @@ impl Connection {
                 let shut_down =
                     |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
                 let serving = async move {
-                    run(pin!(connection), shut_down, &hub, lifeline, open.as_deref()).await;
+                    let course = Course::new(&hub, &traffic, open.as_deref());
+                    course.run(pin!(connection), shut_down, lifeline).await;
                     None
                 };
                 return Some(Life::new(serving.in_current_span()));
@@ -222,57 +230,6 @@ impl Connection {
             }
         }
         slot.and_then(|slot| slot.take())
-    }
-}
-
-/// Drives a connection to its end. `open` is what it carries, if that ends with it (HTTP/2).
-async fn run<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    shut_down: impl FnOnce(Pin<&mut C>),
-    hub: &Hub,
-    mut lifeline: watch::Receiver<()>,
-    open: Option<&Open>,
-) {
-    let idle = async || match open {
-        Some(open) => open.idle(hub.config().head_timeout).await,
-        // hyper's own timeout holds between the requests of HTTP/1.1.
-        None => std::future::pending().await,
-    };
-    let since = tokio::select! {
-        biased;
-        result = connection.as_mut() => return note_end(hub, result),
-        _ = lifeline.changed() => return,
-        since = hub.draining() => Some(since),
-        () = idle() => None,
-    };
-    // WebSockets on streams get their 1001 first; then no more streams are taken. Requests that are open are finished after
-    // GOAWAY, so that a connection on which there is always one is told to go as well.
-    if let (Some(open), Some(since)) = (open, since) {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return note_end(hub, result),
-            _ = lifeline.changed() => return,
-            () = open.sessions_ended() => {}
-            () = sleep_until(hub.end(since)) => {}
-        }
-    }
-    shut_down(connection.as_mut());
-    let overdue = async {
-        let since = hub.draining().await;
-        sleep_until(if open.is_some() {
-            hub.end(since)
-        } else {
-            hub.cut_at(since)
-        })
-        .await;
-    };
-    tokio::select! {
-        biased;
-        result = connection => note_end(hub, result),
-        _ = lifeline.changed() => {}
-        () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
-        // Nothing of ours is open, but streams that the peer does not read to their end.
-        () = idle() => tracing::debug!("an HTTP connection was cut: it did not end after GOAWAY"),
     }
 }
 
@@ -330,7 +287,10 @@ async fn respond<S: HttpService>(
         return Ok(Answer::line(StatusCode::FORBIDDEN, error));
     }
     Ok(match service.answer(request).await {
-        Ok(response) => response.map(|body| Answer::Service { body, open }),
+        Ok(response) => {
+            let open = open.map(OpenAnswer::new);
+            response.map(|body| Answer::Service { body, open })
+        }
         Err(error) => {
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
@@ -353,29 +313,4 @@ fn asks_for_websocket<B>(request: &Request<B>) -> bool {
         checked,
         Err(RequestError::NotHttp11 | RequestError::NotGet | RequestError::MissingUpgrade)
     )
-}
-
-/// How a connection ends is mostly the peer's doing, so it is nothing to warn of.
-fn note_end(hub: &Hub, result: hyper::Result<()>) {
-    let Err(error) = result else { return };
-    tracing::debug!(%error, source = error.source(), "an HTTP connection failed");
-    if error.is_timeout() {
-        hub.note_fault(Fault::Slow);
-    } else if error.is_parse() || is_broken_http2(&error) {
-        hub.note_fault(Fault::Http);
-    }
-}
-
-/// Whether the peer broke a rule or a bound of HTTP/2; a connection that was lost did not.
-#[cfg(feature = "http2")]
-fn is_broken_http2(error: &hyper::Error) -> bool {
-    let error = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| !error.is_io())
-}
-
-#[cfg(not(feature = "http2"))]
-fn is_broken_http2(_: &hyper::Error) -> bool {
-    false
 }
