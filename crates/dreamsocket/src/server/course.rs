@@ -121,7 +121,10 @@ impl<'a> Course<'a> {
         let Err(error) = result else { return };
         tracing::debug!(%error, source = error.source(), "an HTTP connection failed");
         if error.is_timeout() {
-            self.hub.note_fault(Fault::Slow);
+            // A client that is done lets the connection be, as every browser does.
+            if self.open.is_some() || !self.traffic.is_at_rest() {
+                self.hub.note_fault(Fault::Slow);
+            }
         } else if error.is_parse() || is_broken_http2(&error) {
             self.hub.note_fault(Fault::Http);
         }

@@ -174,8 +174,10 @@ impl Connection {
         let permit = permit.with_handover(slot.as_ref().map(Slot::handover));
         let requests_hub = hub.clone();
         let requests_open = open.clone();
+        let requests_traffic = Arc::clone(&traffic);
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let open = requests_open.as_ref().map(Open::request);
+            requests_traffic.note_request();
             let permit = permit.clone();
             let hub = requests_hub.clone();
             let service = service.clone();

@@ -1,4 +1,5 @@
-//! What goes over a connection's socket, as far as the bounds of HTTP need it: since when the peer takes nothing.
+//! What goes over a connection's socket, as far as the bounds of HTTP need it: since when the peer takes nothing, and who
+//! said something last.
 //!
 //! Apart from hyper, which has no timeout for what it writes. The state is shared with what drives the connection in the same
 //! task: so whoever waits for a change needs no waker, but has to be polled after hyper.
@@ -23,9 +24,22 @@ pub(super) struct Traffic {
     is_blocked: AtomicBool,
     /// How many bytes were.
     written: AtomicU64,
+    /// Whether the peer has said something after what was written last.
+    is_heard: AtomicBool,
+    /// Whether there was a request.
+    is_asked: AtomicBool,
 }
 
 impl Traffic {
+    pub(super) fn note_request(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request was answered, and nothing has come since.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed) && !self.is_heard.load(Ordering::Relaxed)
+    }
+
     /// Waits until the peer took no byte of what waits for that long.
     pub(super) async fn stalled(&self, time: Duration) {
         loop {
@@ -78,6 +92,7 @@ impl<T> Watched<T> {
         if let Poll::Ready(Ok(count)) = result {
             let written = &self.traffic.written;
             written.fetch_add(count as u64, Ordering::Relaxed);
+            self.traffic.is_heard.store(false, Ordering::Relaxed);
         }
         let blocked = result.is_pending();
         self.traffic.is_blocked.store(blocked, Ordering::Relaxed);
@@ -97,7 +112,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.io).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.traffic.is_heard.store(true, Ordering::Relaxed);
+        }
+        result
     }
 }
 

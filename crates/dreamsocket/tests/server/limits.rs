@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dreamsocket::Fault;
 use tokio::io::AsyncWriteExt;
 
 use crate::app::{App, config, long};
@@ -40,6 +41,13 @@ async fn an_idle_connection_is_kept_alive_only_as_long_as_a_head_may_take() {
     assert_eq!(client.request(request).await.body, "hello");
     assert_eq!(client.request(request).await.body, "hello");
     client.expect_end().await;
+    // What every browser does is nobody's fault; half a head is.
+    assert_eq!(app.hub.counts().faults(Fault::Slow), 0);
+    let mut client = Client::connect(app.address).await;
+    assert_eq!(client.request(request).await.body, "hello");
+    client.write(b"GET / HTTP/1.1\r\nHost: loc").await;
+    client.expect_end().await;
+    assert_eq!(app.hub.counts().faults(Fault::Slow), 1);
 }
 
 /// The head's timeout is over with the head: neither a slow handler nor a WebSocket is cut off.
