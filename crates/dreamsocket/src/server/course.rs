@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::open::Open;
 use super::traffic::Traffic;
@@ -18,11 +18,23 @@ pub(super) struct Course<'a> {
     traffic: &'a Traffic,
     /// What it carries, if that ends with it (HTTP/2).
     open: Option<&'a Open>,
+    /// Until when there has to be a request.
+    deadline: Option<Instant>,
 }
 
 impl<'a> Course<'a> {
-    pub(super) const fn new(hub: &'a Hub, traffic: &'a Traffic, open: Option<&'a Open>) -> Self {
-        Self { hub, traffic, open }
+    pub(super) const fn new(
+        hub: &'a Hub,
+        traffic: &'a Traffic,
+        open: Option<&'a Open>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            hub,
+            traffic,
+            open,
+            deadline,
+        }
     }
 
     /// Drives the connection to its end.
@@ -36,6 +48,10 @@ impl<'a> Course<'a> {
         tokio::select! {
             biased;
             () = self.drive(connection, shut_down, lifeline) => {}
+            () = self.unasked() => {
+                tracing::debug!("an HTTP connection was cut: its first request took too long");
+                self.hub.note_fault(Fault::Slow);
+            }
             () = self.stalled() => {
                 tracing::debug!("an HTTP connection was cut: the peer takes nothing of what it asked for");
                 self.hub.note_fault(Fault::Slow);
@@ -90,6 +106,14 @@ impl<'a> Course<'a> {
             () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
             // Nothing of ours is open, but streams that the peer does not read to their end.
             () = idle() => tracing::debug!("an HTTP connection was cut: it did not end after GOAWAY"),
+        }
+    }
+
+    /// Waits until the first request is late.
+    async fn unasked(&self) {
+        match self.deadline {
+            Some(deadline) => self.traffic.unasked(deadline).await,
+            None => std::future::pending().await,
         }
     }
 

@@ -90,12 +90,14 @@ impl Connection {
             let serving = self.serve_tls(acceptor, io, traffic, service);
             return Some(Life::new(serving.in_current_span()));
         }
-        let timeout = self.hub.config().head_timeout;
+        let deadline = later(Instant::now(), self.hub.config().head_timeout);
         let (version, io) = {
             let detecting = pin!(preface::detect(io));
-            self.begin(Fault::Slow, timeout, detecting).await?
+            self.begin(Fault::Slow, deadline, detecting).await?
         };
-        self.serve_http(version, io, traffic, service).await
+        // hyper begins anew with what is left of the head.
+        self.serve_http(version, io, traffic, Some(deadline), service)
+            .await
     }
 
     #[cfg(feature = "tls")]
@@ -106,26 +108,25 @@ impl Connection {
         traffic: Arc<Traffic>,
         service: S,
     ) -> Option<Life> {
-        let timeout = self.hub.config().tls_timeout;
+        let deadline = later(Instant::now(), self.hub.config().tls_timeout);
         let io = {
             let handshake = pin!(acceptor.accept(io));
-            self.begin(Fault::Tls, timeout, handshake).await?
+            self.begin(Fault::Tls, deadline, handshake).await?
         };
         let version = match io.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
-        self.serve_http(version, io, traffic, service).await
+        self.serve_http(version, io, traffic, None, service).await
     }
 
     /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
     async fn begin<R>(
         &mut self,
         fault: Fault,
-        timeout: Duration,
+        deadline: Instant,
         beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
     ) -> Option<R> {
-        let deadline = later(Instant::now(), timeout);
         // In this order, what is there already costs neither a timer nor a place among those that wait.
         tokio::select! {
             biased;
@@ -149,12 +150,14 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends or is upgraded. After a drain has started no new request is taken (on HTTP/2
-    /// once the WebSockets have ended), and the present ones have until the end of the drain time.
+    /// once the WebSockets have ended), and the present ones have until the end of the drain time. The first head has until
+    /// `deadline` where that is before hyper's own.
     async fn serve_http<S: HttpService>(
         self,
         version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         traffic: Arc<Traffic>,
+        deadline: Option<Instant>,
         service: S,
     ) -> Option<Life> {
         let is_encrypted = self.encryption.is_some();
@@ -211,7 +214,7 @@ impl Connection {
                 let shut_down = |connection: Pin<&mut _>| {
                     http1::UpgradeableConnection::graceful_shutdown(connection)
                 };
-                let course = Course::new(&hub, &traffic, None);
+                let course = Course::new(&hub, &traffic, None, deadline);
                 course.run(pin!(connection), shut_down, lifeline).await;
             }
             #[cfg(feature = "http2")]
@@ -220,7 +223,7 @@ impl Connection {
                 let shut_down =
                     |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
                 let serving = async move {
-                    let course = Course::new(&hub, &traffic, open.as_deref());
+                    let course = Course::new(&hub, &traffic, open.as_deref(), None);
                     course.run(pin!(connection), shut_down, lifeline).await;
                     None
                 };

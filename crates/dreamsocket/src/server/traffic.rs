@@ -4,7 +4,7 @@
 //! Apart from hyper, which has no timeout for what it writes. The state is shared with what drives the connection in the same
 //! task: so whoever waits for a change needs no waker, but has to be polled after hyper.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,6 +54,16 @@ impl Traffic {
                 () = until(goes_on) => {}
                 () = sleep_until(later(Instant::now(), time)) => return,
             }
+        }
+    }
+
+    /// Waits until it is so late without a request.
+    pub(super) async fn unasked(&self, deadline: Instant) {
+        tokio::select! {
+            biased;
+            // Without the timer, which most connections never need.
+            () = until(|| self.is_asked.load(Ordering::Relaxed)) => pending().await,
+            () = sleep_until(deadline) => {}
         }
     }
 }
