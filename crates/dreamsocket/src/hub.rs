@@ -377,15 +377,27 @@ impl Hub {
         Ok(self.clone().let_in(registry, None))
     }
 
+    /// Counts a handshake of this client. To be asked before anything else may refuse it.
+    pub(crate) fn take_handshake(&self, client: IpAddr) -> Result<(), Unwelcome> {
+        let Some(rate) = self.inner.config.handshakes_per_address else {
+            return Ok(());
+        };
+        let mut registry = self.inner.lock();
+        let address = Address::from(client);
+        Ok(registry.addresses.take_handshake(rate, address)?)
+    }
+
     /// Lets one more WebSocket of this client in.
     pub(crate) fn admit_from(self, client: IpAddr) -> Result<Admission, Unwelcome> {
         let mut registry = self.inner.lock();
         self.check_room()?;
-        let address = Address::from(client);
-        registry
-            .addresses
-            .open_connection(&self.inner.config, address)?;
-        Ok(self.clone().let_in(registry, Some(address)))
+        let limit = self.inner.config.max_connections_per_address;
+        let address = limit.map(|limit| (limit, Address::from(client)));
+        if let Some((limit, address)) = address {
+            registry.addresses.open_connection(limit, address)?;
+        }
+        let address = address.map(|(_, address)| address);
+        Ok(self.clone().let_in(registry, address))
     }
 
     fn check_room(&self) -> Result<(), NotAdmitted> {

@@ -23,6 +23,10 @@ use http::{HeaderMap, Request};
 )]
 pub struct PeerAddr(pub SocketAddr);
 
+/// A request that came over this server's own TLS, as a request extension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encrypted;
+
 /// Which origins may open a WebSocket. Default: the same host and port as the request's own, and clients that send no
 /// `Origin`, which browsers always do.
 ///
@@ -73,10 +77,12 @@ impl OriginPolicy {
         self
     }
 
-    /// Believes `X-Forwarded-Host` in requests that come from these addresses, which must be known
-    /// (see [`PeerAddr`]).
+    /// Believes `X-Forwarded-Host` and `X-Forwarded-For` in requests that come from these addresses, which must be known
+    /// (see [`PeerAddr`]). Of several hosts the last counts, of several clients the last that is none of these: proxies
+    /// that extend the headers leave there what anybody wrote.
     #[must_use]
     pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
+        let proxies = proxies.into_iter().map(|proxy| proxy.to_canonical());
         self.proxies = self.proxies.iter().copied().chain(proxies).collect();
         self
     }
@@ -109,9 +115,12 @@ impl OriginPolicy {
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else {
             return refused("(not one readable value)");
         };
+        // A proxy's client may have spoken TLS or not, whatever the proxy speaks.
+        let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+        let port = (is_encrypted && !self.is_of_proxy(request)).then_some(443);
         let is_same = host
             .as_deref()
-            .is_some_and(|host| is_same_origin(origin, host));
+            .is_some_and(|host| is_same_origin(origin, host, port));
         let is_allowed = || {
             self.allowed.iter().any(|allowed| is_equal(allowed, origin))
                 || self.predicate.is_some_and(|predicate| predicate(origin))
@@ -127,7 +136,7 @@ impl OriginPolicy {
     /// none of theirs. Anybody can write what stands before it.
     pub(crate) fn client_ip<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         let PeerAddr(peer) = request.extensions().get::<PeerAddr>()?;
-        let mut client = peer.ip();
+        let mut client = peer.ip().to_canonical();
         let lines = request.headers().get_all("x-forwarded-for");
         let entries = lines
             .iter()
@@ -137,8 +146,7 @@ impl OriginPolicy {
             if !self.proxies.contains(&client) {
                 break;
             }
-            let entry = std::str::from_utf8(entry).ok();
-            match entry.and_then(|entry| entry.trim().parse().ok()) {
+            match parse_forwarded(entry) {
                 Some(address) => client = address,
                 // What a trusted proxy wrote is not an address: the proxy is the last that is known.
                 None => break,
@@ -147,14 +155,20 @@ impl OriginPolicy {
         Some(client)
     }
 
+    /// Whether it comes from a proxy that is trusted.
+    fn is_of_proxy<B>(&self, request: &Request<B>) -> bool {
+        let peer = request.extensions().get::<PeerAddr>();
+        // A socket of both families has IPv4 addresses as IPv6.
+        peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip().to_canonical()))
+    }
+
     /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`. Nothing if there is none or more than one.
     pub(crate) fn host<B>(&self, request: &Request<B>) -> Option<String> {
-        let peer = request.extensions().get::<PeerAddr>();
-        if peer.is_some_and(|PeerAddr(peer)| self.proxies.contains(&peer.ip()))
+        if self.is_of_proxy(request)
             && let Some(host) = single(request.headers(), "x-forwarded-host")
         {
-            // With several proxies the first entry is what the client asked for.
-            return host.split(',').next().map(|host| host.trim().to_owned());
+            // The last entry is the proxy's own. Anybody can write what stands before it.
+            return host.rsplit(',').next().map(|host| host.trim().to_owned());
         }
         match request.uri().authority() {
             Some(authority) => Some(authority.as_str().to_owned()),
@@ -184,6 +198,15 @@ pub(crate) struct ForeignOrigin {
     host: String,
 }
 
+/// An entry of `X-Forwarded-For`: an address, or as some load balancers write it one with a port or in brackets.
+fn parse_forwarded(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = entry.parse().ok();
+    let address = address.or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()));
+    Some(address.or_else(in_brackets)?.to_canonical())
+}
+
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -193,8 +216,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// RFC 6454 §4 and §5, short of the scheme, which the server of a proxied request does not know: host and port, the
-/// default port of the origin's scheme filled in on both sides.
-fn is_same_origin(origin: &str, host: &str) -> bool {
+/// default port of the origin's scheme filled in on both sides. `port` is the host's default where it is known.
+fn is_same_origin(origin: &str, host: &str, port: Option<u16>) -> bool {
     let Some((scheme, authority)) = split_origin(origin) else {
         return false;
     };
@@ -205,7 +228,7 @@ fn is_same_origin(origin: &str, host: &str) -> bool {
     is_plain(&authority)
         && is_plain(&host)
         && authority.host().eq_ignore_ascii_case(host.host())
-        && authority.port_u16().or(default) == host.port_u16().or(default)
+        && authority.port_u16().or(default) == host.port_u16().or(port).or(default)
 }
 
 fn is_equal(allowed: &str, origin: &str) -> bool {
@@ -229,9 +252,11 @@ fn split_origin(origin: &str) -> Option<(&str, Authority)> {
 
 /// Without user info, and with a port that is a number if there is a colon.
 fn is_plain(authority: &Authority) -> bool {
-    let text = authority.as_str();
-    let rest = text.strip_prefix(authority.host()).unwrap_or("@");
-    rest.is_empty() || authority.port_u16().is_some()
+    let Some(rest) = authority.as_str().strip_prefix(authority.host()) else {
+        return false;
+    };
+    let port = rest.strip_prefix(':');
+    rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -284,6 +309,13 @@ mod tests {
             ("https://example.com.evil.example", "example.com", false),
             ("https://example.com@evil.example", "example.com", false),
             ("https://evil.example@example.com", "example.com", false),
+            ("https://evil.example@example.com:443", "example.com", false),
+            (
+                "https://example.com:x@example.com:443",
+                "example.com",
+                false,
+            ),
+            ("https://example.com", "evil.example@example.com:443", false),
             ("https://example.com/path", "example.com", false),
             ("example.com", "example.com", false),
             ("null", "example.com", false),
@@ -355,12 +387,20 @@ mod tests {
         let mut request = request(&[
             ("origin", "https://example.com"),
             ("host", "backend:3000"),
-            ("x-forwarded-host", "example.com, inner.example"),
+            // Whoever writes before the proxy may be anybody.
+            ("x-forwarded-host", "evil.example, example.com"),
         ]);
         request.extensions_mut().insert(PeerAddr(proxy));
         assert!(OriginPolicy::same_origin().check(&request).is_err());
         let policy = OriginPolicy::same_origin().trust_proxies([proxy.ip()]);
         assert!(policy.check(&request).is_ok());
+        // As a socket of both families has it.
+        let mapped = SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001], 4321));
+        request.extensions_mut().insert(PeerAddr(mapped));
+        assert!(policy.check(&request).is_ok());
+        let also_mapped = OriginPolicy::same_origin().trust_proxies([mapped.ip()]);
+        request.extensions_mut().insert(PeerAddr(proxy));
+        assert!(also_mapped.check(&request).is_ok());
         request
             .extensions_mut()
             .insert(PeerAddr(SocketAddr::from(([10, 0, 0, 2], 4321))));
@@ -400,6 +440,19 @@ mod tests {
             "192.0.2.1",
         );
         check("10.0.0.1", &[(name, "6.6.6.6, nonsense")], "10.0.0.1");
+        check("10.0.0.1", &[(name, "6.6.6.6, [nonsense")], "10.0.0.1");
+        // As a socket of both families has IPv4 addresses, and as some load balancers write them.
+        check("::ffff:10.0.0.1", &[(name, "192.0.2.1")], "192.0.2.1");
+        for (entry, expected) in [
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("192.0.2.1, [::ffff:10.0.0.2]:4711", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+        ] {
+            check("10.0.0.1", &[(name, entry)], expected);
+        }
         check("10.0.0.1", &[], "10.0.0.1");
         assert_eq!(policy.client_ip(&request(&[(name, "192.0.2.1")])), None);
     }

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod answer;
+mod course;
 mod http;
 mod life;
 mod listener;
@@ -14,6 +15,7 @@ mod service;
 mod sockets;
 #[cfg(feature = "http2")]
 mod streams;
+mod traffic;
 
 use std::any::TypeId;
 use std::convert::Infallible;
@@ -34,6 +36,7 @@ pub(crate) use self::preface::Rewind;
 pub use self::service::HttpService;
 pub(crate) use self::sockets::SocketPermit;
 use self::sockets::{Log, Sockets};
+pub(crate) use self::traffic::Watched;
 use crate::config::Config;
 use crate::hosts::{Hosts, Own};
 use crate::hub::{DrainReport, Hub};

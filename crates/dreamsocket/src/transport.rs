@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub(crate) use self::small_writes::{PIECE, SmallWrites};
-use crate::server::Rewind;
+use crate::server::{Rewind, Watched};
 #[cfg(feature = "simulation")]
 use crate::simulation::Stream;
 
@@ -55,7 +55,7 @@ where
         Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,
     };
-    let upgraded = match upgraded.downcast::<TokioIo<Rewind<T>>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<Rewind<Watched<T>>>>() {
         Ok(parts) => {
             // hyper has read the whole request, so nothing of the prefix is left unless it came behind.
             let (prefix, io) = parts.io.into_inner().into_parts();
@@ -64,7 +64,7 @@ where
             } else {
                 [parts.read_buf, prefix].concat().into()
             };
-            return Ok((io, early));
+            return Ok((io.into_inner(), early));
         }
         Err(upgraded) => upgraded,
     };

@@ -382,6 +382,10 @@ impl<R> Upgrade<R> {
             (None, Some(hub)) => Arc::clone(hub.shared_config()),
             (None, None) => Arc::new(Config::default()),
         };
+        let client = config.origins.client_ip(&self.request);
+        if let (Some(hub), Some(client)) = (&hub, client) {
+            hub.take_handshake(client).map_err(Refusal::unavailable)?;
+        }
         config
             .origins
             .check(&self.request)
@@ -412,7 +416,7 @@ impl<R> Upgrade<R> {
         }
         let admission = match hub {
             Some(hub) => {
-                let admitted = match config.origins.client_ip(&self.request) {
+                let admitted = match client {
                     Some(client) => hub.admit_from(client),
                     None => hub.admit().map_err(Unwelcome::Hub),
                 };

@@ -1,6 +1,8 @@
 //! The server's side: what a client's request must have, and what a refusal says. Who may connect
 //! (origins, credentials, caps) is not decided here.
 
+use std::collections::HashSet;
+
 use super::accept_key;
 use super::deflate::{DeflateParams, DeflateWish, Offer, accept_first};
 use super::extensions::{Malformed, parse_extensions};
@@ -152,10 +154,12 @@ fn is_sixteen_bytes(key: &[u8]) -> bool {
 
 /// RFC 6455 §4.1 has a client name each subprotocol once; a repeated one is no reason to refuse it.
 fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<String>, RequestError> {
-    let mut subprotocols: Vec<String> = Vec::new();
+    let mut subprotocols = Vec::new();
+    // A set: to look through what there is for each name would take the square of the header's length.
+    let mut known = HashSet::new();
     for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
         let name = parse_token(element).ok_or(RequestError::InvalidSubprotocol)?;
-        if !subprotocols.iter().any(|known| known == name) {
+        if known.insert(name) {
             subprotocols.push(name.to_owned());
         }
     }

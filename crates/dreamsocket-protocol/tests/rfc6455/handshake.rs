@@ -277,6 +277,13 @@ fn subprotocols_are_read_over_all_lines_in_order() {
     assert_eq!(offered(&["a, A"]).unwrap(), ["a", "A"], "case counts");
 }
 
+/// The work grows with the header, not with its square: that would take minutes here.
+#[test]
+fn very_many_subprotocols_are_read() {
+    let names: Vec<String> = (0..300_000).map(|number| format!("{number:x}")).collect();
+    assert_eq!(offered(&[&names.join(",")]), Ok(names));
+}
+
 #[test]
 fn http2_connects_without_key_and_upgrade() {
     let request = |method, version, websocket_version: &str| {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::config::Config;
+use crate::rate::Rate;
 
 /// From how many addresses on those that hold nothing are forgotten.
 const MANY: usize = 1024;
@@ -68,26 +68,26 @@ impl Addresses {
         Ok(())
     }
 
-    /// Counts one more handshake and WebSocket.
+    /// Counts one more handshake, whatever becomes of it, of so many at most.
+    pub(super) fn take_handshake(&mut self, rate: Rate, address: Address) -> Result<(), TooMuch> {
+        let entry = self.entry(address);
+        let bucket = entry.handshakes.get_or_insert_with(|| Bucket::new(rate));
+        if bucket.try_take() {
+            Ok(())
+        } else {
+            Err(TooMuch::Handshakes)
+        }
+    }
+
+    /// Counts one more WebSocket, of so many at most.
     pub(super) fn open_connection(
         &mut self,
-        config: &Config,
+        limit: usize,
         address: Address,
     ) -> Result<(), TooMuch> {
-        let limit = config.max_connections_per_address;
-        let rate = config.handshakes_per_address;
-        if limit.is_none() && rate.is_none() {
-            return Ok(());
-        }
         let entry = self.entry(address);
-        if limit.is_some_and(|limit| entry.connections >= limit) {
+        if entry.connections >= limit {
             return Err(TooMuch::Connections);
-        }
-        if let Some(rate) = rate {
-            let bucket = entry.handshakes.get_or_insert_with(|| Bucket::new(rate));
-            if !bucket.try_take() {
-                return Err(TooMuch::Handshakes);
-            }
         }
         entry.connections += 1;
         Ok(())
@@ -146,7 +146,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rate::Rate;
 
     fn address(text: &str) -> Address {
         Address::from(text.parse::<IpAddr>().unwrap())
@@ -162,18 +161,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_address_has_its_own_bounds_and_gives_back_what_it_had() {
-        let config = Config::default().with_max_connections_per_address(Some(1));
         let mut addresses = Addresses::default();
         let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
         assert_eq!(addresses.open_socket(2, one), Ok(()));
         assert_eq!(addresses.open_socket(2, one), Ok(()));
         assert_eq!(addresses.open_socket(2, one), Err(TooMuch::Sockets));
         assert_eq!(addresses.open_socket(2, two), Ok(()));
-        assert_eq!(addresses.open_connection(&config, one), Ok(()));
-        let refused = addresses.open_connection(&config, one);
+        assert_eq!(addresses.open_connection(1, one), Ok(()));
+        let refused = addresses.open_connection(1, one);
         assert_eq!(refused, Err(TooMuch::Connections));
         addresses.close_connection(one);
-        assert_eq!(addresses.open_connection(&config, one), Ok(()));
+        assert_eq!(addresses.open_connection(1, one), Ok(()));
         addresses.close_connection(one);
         for address in [one, one, two] {
             addresses.close_socket(address);
@@ -184,17 +182,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn handshakes_are_earned_and_remembered_until_then() {
         let rate = Rate::per_second(NonZeroU32::MIN).with_burst(NonZeroU32::new(3).unwrap());
-        let config = Config::default().with_handshakes_per_address(Some(rate));
         let mut addresses = Addresses::default();
         let one = address("192.0.2.1");
         for _ in 0..3 {
-            assert_eq!(addresses.open_connection(&config, one), Ok(()));
+            assert_eq!(addresses.take_handshake(rate, one), Ok(()));
+            assert_eq!(addresses.open_connection(1, one), Ok(()));
             addresses.close_connection(one);
         }
-        let refused = addresses.open_connection(&config, one);
+        let refused = addresses.take_handshake(rate, one);
         assert_eq!(refused, Err(TooMuch::Handshakes));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(addresses.open_connection(&config, one), Ok(()));
+        assert_eq!(addresses.take_handshake(rate, one), Ok(()));
+        assert_eq!(addresses.open_connection(1, one), Ok(()));
         tokio::time::advance(Duration::from_secs(3)).await;
         addresses.close_connection(one);
         assert!(addresses.entries.is_empty());
@@ -202,13 +201,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn addresses_that_come_once_are_forgotten() {
-        let config =
-            Config::default().with_handshakes_per_address(Some(Rate::per_second(NonZeroU32::MIN)));
+        let rate = Rate::per_second(NonZeroU32::MIN);
         let mut addresses = Addresses::default();
         for number in 0..100_000_u32 {
             let address = Address::from(IpAddr::from(number.to_be_bytes()));
-            assert_eq!(addresses.open_connection(&config, address), Ok(()));
-            addresses.close_connection(address);
+            assert_eq!(addresses.take_handshake(rate, address), Ok(()));
             if number % 100 == 0 {
                 tokio::time::advance(Duration::from_secs(1)).await;
             }

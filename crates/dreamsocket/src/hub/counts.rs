@@ -29,7 +29,8 @@ const STATUSES: [u16; 8] = [400, 403, 405, 426, 429, 500, 501, 503];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No request came within [`Config::head_timeout`](crate::Config::head_timeout), or not the whole of its head.
+    /// No request came within [`Config::head_timeout`](crate::Config::head_timeout), or not the whole of its head; or nothing
+    /// of an answer was taken for [`Config::stall_timeout`](crate::Config::stall_timeout).
     Slow,
     /// The TLS handshake failed or took too long.
     Tls,

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -9,15 +10,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::open::OpenGuard;
+use super::open::{Open, OpenAnswer};
 
 pin_project_lite::pin_project! {
     /// A body.
     #[project = Projected]
     ///
-    /// `open` tells a connection of HTTP/2, until the body is sent or dropped, that something of it is still open.
+    /// `open` tells a connection of HTTP/2, until the body is sent or dropped, that something of it is still open, and whether
+    /// that waits for the peer.
     pub(super) enum Answer<B> {
-        Service { #[pin] body: B, open: Option<OpenGuard> },
+        Service { #[pin] body: B, open: Option<OpenAnswer> },
         Line { line: Option<Bytes> },
     }
 }
@@ -53,9 +55,15 @@ impl<B: Body> Body for Answer<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
         match self.project() {
-            Projected::Service { body, .. } => body
-                .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(Piece::Service)))),
+            Projected::Service { body, open } => {
+                let polled = body.poll_frame(context);
+                if let Some(open) = open {
+                    open.set_blocked(polled.is_ready());
+                }
+                let open = open.as_ref();
+                let piece = |data| Piece::Service(data, open.map(OpenAnswer::open));
+                polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(piece))))
+            }
             Projected::Line { line } => {
                 let frame = line.take().map(|line| Frame::data(Piece::Line(line)));
                 Poll::Ready(frame.map(Ok))
@@ -81,37 +89,42 @@ impl<B: Body> Body for Answer<B> {
     }
 }
 
-/// A piece of a body.
+/// A piece of a body. A connection of HTTP/2 is told of whatever goes out of it.
 pub(super) enum Piece<D> {
-    Service(D),
+    Service(D, Option<Arc<Open>>),
     Line(Bytes),
 }
 
 impl<D: Buf> Buf for Piece<D> {
     fn remaining(&self) -> usize {
         match self {
-            Self::Service(data) => data.remaining(),
+            Self::Service(data, _) => data.remaining(),
             Self::Line(line) => line.remaining(),
         }
     }
 
     fn chunk(&self) -> &[u8] {
         match self {
-            Self::Service(data) => data.chunk(),
+            Self::Service(data, _) => data.chunk(),
             Self::Line(line) => line.chunk(),
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
-            Self::Service(data) => data.chunks_vectored(slices),
+            Self::Service(data, _) => data.chunks_vectored(slices),
             Self::Line(line) => line.chunks_vectored(slices),
         }
     }
 
     fn advance(&mut self, count: usize) {
         match self {
-            Self::Service(data) => data.advance(count),
+            Self::Service(data, open) => {
+                if let Some(open) = open {
+                    open.note_step();
+                }
+                data.advance(count);
+            }
             Self::Line(line) => line.advance(count),
         }
     }

@@ -1,7 +1,6 @@
 //! One connection under hyper, from its accept to its end or its upgrade.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -23,17 +22,19 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use super::answer::Answer;
+use super::course::Course;
 use super::life::Slot;
-use super::open::{Open, OpenGuard};
+use super::open::{Open, OpenAnswer, OpenGuard};
 use super::preface::{self, Version};
 #[cfg(feature = "http2")]
 use super::streams::StreamExecutor;
+use super::traffic::{Traffic, Watched};
 use super::{Encryption, HttpService, Life, SocketPermit};
 use crate::config::{Config, later};
 use crate::hosts::{Hosts, asked_host};
 use crate::hub::{Fault, Hub};
 use crate::meter::{Reason, note_refused};
-use crate::origin::PeerAddr;
+use crate::origin::{Encrypted, PeerAddr};
 
 /// The smallest buffer that hyper takes, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
@@ -62,10 +63,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Connection {
     pub(super) hub: Hub,
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(dead_code, reason = "nothing to say without TLS")
-    )]
     pub(super) encryption: Encryption,
     pub(super) hosts: Arc<Hosts>,
     pub(super) peer_addr: Option<SocketAddr>,
@@ -84,18 +81,23 @@ impl Connection {
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         service: S,
     ) -> Option<Life> {
+        let traffic = Arc::default();
+        // Under TLS, since a part of a record is progress, too.
+        let io = Watched::new(io, &traffic);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.encryption {
             let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
-            let serving = self.serve_tls(acceptor, io, service);
+            let serving = self.serve_tls(acceptor, io, traffic, service);
             return Some(Life::new(serving.in_current_span()));
         }
-        let timeout = self.hub.config().head_timeout;
+        let deadline = later(Instant::now(), self.hub.config().head_timeout);
         let (version, io) = {
             let detecting = pin!(preface::detect(io));
-            self.begin(Fault::Slow, timeout, detecting).await?
+            self.begin(Fault::Slow, deadline, detecting).await?
         };
-        self.serve_http(version, io, service).await
+        // hyper begins anew with what is left of the head.
+        self.serve_http(version, io, traffic, Some(deadline), service)
+            .await
     }
 
     #[cfg(feature = "tls")]
@@ -103,28 +105,28 @@ impl Connection {
         mut self,
         acceptor: tokio_rustls::TlsAcceptor,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        traffic: Arc<Traffic>,
         service: S,
     ) -> Option<Life> {
-        let timeout = self.hub.config().tls_timeout;
+        let deadline = later(Instant::now(), self.hub.config().tls_timeout);
         let io = {
             let handshake = pin!(acceptor.accept(io));
-            self.begin(Fault::Tls, timeout, handshake).await?
+            self.begin(Fault::Tls, deadline, handshake).await?
         };
         let version = match io.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
-        self.serve_http(version, io, service).await
+        self.serve_http(version, io, traffic, None, service).await
     }
 
     /// Waits for the beginning of a connection. `None` if there is nothing to go on with.
     async fn begin<R>(
         &mut self,
         fault: Fault,
-        timeout: Duration,
+        deadline: Instant,
         beginning: Pin<&mut impl Future<Output = io::Result<R>>>,
     ) -> Option<R> {
-        let deadline = later(Instant::now(), timeout);
         // In this order, what is there already costs neither a timer nor a place among those that wait.
         tokio::select! {
             biased;
@@ -148,13 +150,17 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends or is upgraded. After a drain has started no new request is taken (on HTTP/2
-    /// once the WebSockets have ended), and the present ones have until the end of the drain time.
+    /// once the WebSockets have ended), and the present ones have until the end of the drain time. The first head has until
+    /// `deadline` where that is before hyper's own.
     async fn serve_http<S: HttpService>(
         self,
         version: Version,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        traffic: Arc<Traffic>,
+        deadline: Option<Instant>,
         service: S,
     ) -> Option<Life> {
+        let is_encrypted = self.encryption.is_some();
         let Self {
             hub,
             hosts,
@@ -171,8 +177,10 @@ impl Connection {
         let permit = permit.with_handover(slot.as_ref().map(Slot::handover));
         let requests_hub = hub.clone();
         let requests_open = open.clone();
+        let requests_traffic = Arc::clone(&traffic);
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let open = requests_open.as_ref().map(Open::request);
+            requests_traffic.note_request();
             let permit = permit.clone();
             let hub = requests_hub.clone();
             let service = service.clone();
@@ -181,6 +189,9 @@ impl Connection {
             async move {
                 let extensions = request.extensions_mut();
                 extensions.insert(hub);
+                if is_encrypted {
+                    extensions.insert(Encrypted);
+                }
                 // An upgrade takes it along, so that the socket counts until its session ends.
                 extensions.insert(permit.with(open.clone()));
                 if let Some(peer_addr) = peer_addr {
@@ -203,7 +214,8 @@ impl Connection {
                 let shut_down = |connection: Pin<&mut _>| {
                     http1::UpgradeableConnection::graceful_shutdown(connection)
                 };
-                run(pin!(connection), shut_down, &hub, lifeline, None).await;
+                let course = Course::new(&hub, &traffic, None, deadline);
+                course.run(pin!(connection), shut_down, lifeline).await;
             }
             #[cfg(feature = "http2")]
             Version::Http2 => {
@@ -211,7 +223,8 @@ impl Connection {
                 let shut_down =
                     |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
                 let serving = async move {
-                    run(pin!(connection), shut_down, &hub, lifeline, open.as_deref()).await;
+                    let course = Course::new(&hub, &traffic, open.as_deref(), None);
+                    course.run(pin!(connection), shut_down, lifeline).await;
                     None
                 };
                 return Some(Life::new(serving.in_current_span()));
@@ -222,57 +235,6 @@ impl Connection {
             }
         }
         slot.and_then(|slot| slot.take())
-    }
-}
-
-/// Drives a connection to its end. `open` is what it carries, if that ends with it (HTTP/2).
-async fn run<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    shut_down: impl FnOnce(Pin<&mut C>),
-    hub: &Hub,
-    mut lifeline: watch::Receiver<()>,
-    open: Option<&Open>,
-) {
-    let idle = async || match open {
-        Some(open) => open.idle(hub.config().head_timeout).await,
-        // hyper's own timeout holds between the requests of HTTP/1.1.
-        None => std::future::pending().await,
-    };
-    let since = tokio::select! {
-        biased;
-        result = connection.as_mut() => return note_end(hub, result),
-        _ = lifeline.changed() => return,
-        since = hub.draining() => Some(since),
-        () = idle() => None,
-    };
-    // WebSockets on streams get their 1001 first; then no more streams are taken. Requests that are open are finished after
-    // GOAWAY, so that a connection on which there is always one is told to go as well.
-    if let (Some(open), Some(since)) = (open, since) {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return note_end(hub, result),
-            _ = lifeline.changed() => return,
-            () = open.sessions_ended() => {}
-            () = sleep_until(hub.end(since)) => {}
-        }
-    }
-    shut_down(connection.as_mut());
-    let overdue = async {
-        let since = hub.draining().await;
-        sleep_until(if open.is_some() {
-            hub.end(since)
-        } else {
-            hub.cut_at(since)
-        })
-        .await;
-    };
-    tokio::select! {
-        biased;
-        result = connection => note_end(hub, result),
-        _ = lifeline.changed() => {}
-        () = overdue => tracing::debug!("an HTTP connection was cut: the drain time is up"),
-        // Nothing of ours is open, but streams that the peer does not read to their end.
-        () = idle() => tracing::debug!("an HTTP connection was cut: it did not end after GOAWAY"),
     }
 }
 
@@ -330,7 +292,10 @@ async fn respond<S: HttpService>(
         return Ok(Answer::line(StatusCode::FORBIDDEN, error));
     }
     Ok(match service.answer(request).await {
-        Ok(response) => response.map(|body| Answer::Service { body, open }),
+        Ok(response) => {
+            let open = open.map(OpenAnswer::new);
+            response.map(|body| Answer::Service { body, open })
+        }
         Err(error) => {
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
@@ -353,29 +318,4 @@ fn asks_for_websocket<B>(request: &Request<B>) -> bool {
         checked,
         Err(RequestError::NotHttp11 | RequestError::NotGet | RequestError::MissingUpgrade)
     )
-}
-
-/// How a connection ends is mostly the peer's doing, so it is nothing to warn of.
-fn note_end(hub: &Hub, result: hyper::Result<()>) {
-    let Err(error) = result else { return };
-    tracing::debug!(%error, source = error.source(), "an HTTP connection failed");
-    if error.is_timeout() {
-        hub.note_fault(Fault::Slow);
-    } else if error.is_parse() || is_broken_http2(&error) {
-        hub.note_fault(Fault::Http);
-    }
-}
-
-/// Whether the peer broke a rule or a bound of HTTP/2; a connection that was lost did not.
-#[cfg(feature = "http2")]
-fn is_broken_http2(error: &hyper::Error) -> bool {
-    let error = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| !error.is_io())
-}
-
-#[cfg(not(feature = "http2"))]
-fn is_broken_http2(_: &hyper::Error) -> bool {
-    false
 }

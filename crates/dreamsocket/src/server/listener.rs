@@ -77,7 +77,8 @@ impl Listener for TcpListener {
     }
 
     fn is_loopback(&self) -> bool {
-        Self::local_addr(self).is_ok_and(|address| address.ip().is_loopback())
+        // 127.0.0.1 may be bound as an IPv6 address.
+        Self::local_addr(self).is_ok_and(|address| address.ip().to_canonical().is_loopback())
     }
 }
 

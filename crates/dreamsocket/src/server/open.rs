@@ -1,8 +1,9 @@
 //! What of an HTTP connection is still open: requests that nobody has finished with, upgrades, and WebSockets among them. A
-//! connection with nothing open is idle; one whose WebSockets have ended may be told to go.
+//! connection with nothing open is idle; one whose WebSockets have ended may be told to go; one with nothing but answers that
+//! the peer does not take is stalled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,31 +14,49 @@ use crate::config::later;
 /// One connection's.
 #[derive(Debug, Default)]
 pub(super) struct Open {
-    /// Everything that is open has a receiver.
-    all: watch::Sender<()>,
+    /// Each request that is open has a receiver.
+    requests: watch::Sender<()>,
     /// Each WebSocket has one of these, too.
     sessions: watch::Sender<()>,
-    /// How many requests there were.
-    count: AtomicU64,
+    /// How many of the requests have an answer that waits for the peer to make room.
+    blocked: AtomicUsize,
+    /// Grows with every request and whatever of an answer goes out.
+    steps: AtomicU64,
 }
 
 /// Something that is open, until it is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct OpenGuard {
-    open: Arc<Open>,
-    _all: watch::Receiver<()>,
+    request: Arc<OpenRequest>,
     _session: Option<watch::Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct OpenRequest {
+    open: Arc<Open>,
+    _receiver: watch::Receiver<()>,
 }
 
 impl Open {
     /// One more request.
     pub(super) fn request(self: &Arc<Self>) -> OpenGuard {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.note_step();
         OpenGuard {
-            open: Arc::clone(self),
-            _all: self.all.subscribe(),
+            request: Arc::new(OpenRequest {
+                open: Arc::clone(self),
+                _receiver: self.requests.subscribe(),
+            }),
             _session: None,
         }
+    }
+
+    /// Something goes on.
+    pub(super) fn note_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_sessions(&self) -> bool {
+        !self.sessions.is_closed()
     }
 
     /// Waits until there is no WebSocket.
@@ -48,23 +67,82 @@ impl Open {
     /// Waits until there was nothing for that long.
     pub(super) async fn idle(&self, time: Duration) {
         loop {
-            self.all.closed().await;
-            let count = self.count.load(Ordering::Relaxed);
-            sleep_until(later(Instant::now(), time)).await;
-            if self.all.is_closed() && count == self.count.load(Ordering::Relaxed) {
+            self.requests.closed().await;
+            if !self.has_step_within(time).await && self.requests.is_closed() {
                 return;
             }
         }
+    }
+
+    /// Waits until there was nothing for that long but answers for which the peer makes no room.
+    pub(super) async fn stalled(&self, time: Duration) {
+        loop {
+            let has_step = self.has_step_within(time).await;
+            let blocked = self.blocked.load(Ordering::Relaxed);
+            // A WebSocket has bounds of its own, and what a handler is busy with is the application's.
+            let is_all = blocked > 0 && blocked == self.requests.receiver_count();
+            if !has_step && is_all && !self.has_sessions() {
+                return;
+            }
+        }
+    }
+
+    async fn has_step_within(&self, time: Duration) -> bool {
+        let steps = self.steps.load(Ordering::Relaxed);
+        sleep_until(later(Instant::now(), time)).await;
+        steps != self.steps.load(Ordering::Relaxed)
     }
 }
 
 impl OpenGuard {
     /// It is a WebSocket.
     pub(super) fn for_session(self) -> Self {
-        let session = self.open.sessions.subscribe();
+        let session = self.request.open.sessions.subscribe();
         Self {
             _session: Some(session),
             ..self
         }
+    }
+}
+
+/// The answer to a request that is open.
+#[derive(Debug)]
+pub(super) struct OpenAnswer {
+    guard: OpenGuard,
+    is_blocked: bool,
+}
+
+impl OpenAnswer {
+    /// hyper asks for the body when the peer has made room.
+    pub(super) fn new(guard: OpenGuard) -> Self {
+        guard.request.open.note_step();
+        let mut answer = Self {
+            guard,
+            is_blocked: false,
+        };
+        answer.set_blocked(true);
+        answer
+    }
+
+    /// For what goes out of it.
+    pub(super) fn open(&self) -> Arc<Open> {
+        Arc::clone(&self.guard.request.open)
+    }
+
+    /// Whether the next step is the peer's, and not the body's.
+    pub(super) fn set_blocked(&mut self, is_blocked: bool) {
+        let blocked = &self.guard.request.open.blocked;
+        match (self.is_blocked, is_blocked) {
+            (false, true) => blocked.fetch_add(1, Ordering::Relaxed),
+            (true, false) => blocked.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.is_blocked = is_blocked;
+    }
+}
+
+impl Drop for OpenAnswer {
+    fn drop(&mut self) {
+        self.set_blocked(false);
     }
 }

@@ -103,3 +103,24 @@ fn a_foreign_origin_is_403() {
         target.expect(&[("refused 403", 3)]).await;
     });
 }
+
+/// As many names as a head has room for, again and again. They are read before the origin is looked at.
+#[test]
+fn thousands_of_subprotocols_cost_no_more_than_their_bytes() {
+    before_upgrade(Config::default()).run(async |target| {
+        let names: Vec<String> = (0..4000).map(|number| format!("{number:x}")).collect();
+        let names = names.join(",");
+        let request = format!(
+            "{HANDSHAKE}Origin: https://evil.example\r\nSec-WebSocket-Protocol: {names}\r\n\r\n"
+        );
+        let mut peer = target.connect().await;
+        // The square of it would take longer than anybody waits here.
+        within(async {
+            for _ in 0..2000 {
+                assert_eq!(peer.request(&request).await.status, 403);
+            }
+        })
+        .await;
+        target.expect(&[("refused 403", 2000)]).await;
+    });
+}

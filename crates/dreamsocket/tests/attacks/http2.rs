@@ -12,6 +12,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
@@ -19,6 +20,8 @@ const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -61,11 +64,11 @@ fn connect_fields(authority: &str) -> Vec<u8> {
     ])
 }
 
-fn get_fields() -> Vec<u8> {
+fn get_fields(path: &str) -> Vec<u8> {
     fields(&[
         (":method", "GET"),
         (":scheme", "http"),
-        (":path", "/nothing"),
+        (":path", path),
         (":authority", "localhost"),
     ])
 }
@@ -122,7 +125,7 @@ fn a_rapid_reset_ends_with_goaway() {
         .within_memory(memory)
         .run(async |target| {
             let mut peer = start(target, &[]).await;
-            let fields = get_fields();
+            let fields = get_fields("/nothing");
             // Identifiers of streams go up to 2^31 - 1.
             for first in (1..).step_by(2000) {
                 let mut requests = Vec::new();
@@ -153,7 +156,7 @@ fn a_flood_of_continuations_ends_with_goaway() {
         .within_memory(memory)
         .run(async |target| {
             let mut peer = start(target, &[]).await;
-            let fields = get_fields();
+            let fields = get_fields("/nothing");
             peer.write(&http2_frame(HEADERS, END_STREAM, 1, &fields))
                 .await
                 .unwrap();
@@ -165,12 +168,35 @@ fn a_flood_of_continuations_ends_with_goaway() {
         });
 }
 
+/// Answers to PING are no sign that what was asked for is wanted.
+#[test]
+fn answers_without_a_window_are_cut_off() {
+    let config = Config::default().with_stall_timeout(Duration::from_millis(500));
+    let memory = quiet(&config, 1) + http2_heads(&config);
+    Attack::on(config)
+        .within_memory(memory)
+        .run(async |target| {
+            let mut peer = start(target, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+            let fields = get_fields("/endless");
+            for stream in (1..).step_by(2).take(20) {
+                let flags = END_HEADERS | END_STREAM;
+                let request = http2_frame(HEADERS, flags, stream, &fields);
+                peer.write(&request).await.unwrap();
+            }
+            within(async {
+                let ping = http2_frame(PING, 0, 0, &[0; 8]);
+                while peer.write(&ping).await.is_ok() && next(&mut peer).await.is_some() {}
+            })
+            .await;
+            target.expect(&[("fault Slow", 1)]).await;
+        });
+}
+
 /// A peer that opens no window is one that does not read: its streams are closed, and reset since it does not take that
 /// either.
 #[test]
 fn streams_without_a_window_are_1013_and_reset() {
     const STREAMS: u32 = 20;
-    const INITIAL_WINDOW_SIZE: u16 = 4;
     let config = Config::default()
         .with_stall_timeout(Duration::from_millis(500))
         .with_close_time(Duration::from_millis(500));

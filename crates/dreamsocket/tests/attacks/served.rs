@@ -1,11 +1,15 @@
 //! What is attacked: a WebSocket that echoes, and some that are slow. It counts how connections ended.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::pending;
 use std::io::BufRead;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
@@ -14,6 +18,7 @@ use dreamsocket::{
     Tls, continue_connection, upgrade_websocket,
 };
 use http::StatusCode;
+use hyper::body::Frame;
 
 /// How WebSockets ended, by what `on_close` was told.
 type Ends = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -26,6 +31,7 @@ pub(crate) async fn serve(config: Config, tls: Option<Tls>) {
     let router = Router::new()
         .route("/", any(echoing))
         .route("/hanging", any(hanging))
+        .route("/endless", any(endless))
         .with_state(Arc::clone(&ends));
     let mut server = Server::new(router).with_hub(hub.clone());
     if let Some(tls) = tls {
@@ -90,6 +96,26 @@ async fn echoing(State(ends): State<Ends>, request: Request) -> Response {
 
 async fn hanging(State(ends): State<Ends>, request: Request) -> Response {
     upgrade_websocket(request, ends, hang, on_message, on_close)
+}
+
+async fn endless() -> Body {
+    Body::new(Endless)
+}
+
+/// More than anybody reads.
+struct Endless;
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = Bytes::from_static(&[b'x'; 16 * 1024]);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
 }
 
 async fn on_init(_: &Connection, _: &Ends) -> ((), Option<Selector>) {

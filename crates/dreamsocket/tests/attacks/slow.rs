@@ -26,6 +26,22 @@ fn a_peer_that_never_reads_is_1013() {
     });
 }
 
+/// With a place for the bystander and one more.
+#[test]
+fn an_answer_that_is_not_read_is_cut_off() {
+    let config = config()
+        .with_stall_timeout(Duration::from_millis(500))
+        .with_max_sockets(2);
+    Attack::on(config).run(async |target| {
+        let mut greedy = target.connect().await;
+        let request = "GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        greedy.write(request.as_bytes()).await.unwrap();
+        let mut next = target.open().await;
+        next.echo("there is room").await;
+        target.expect(&[("fault Slow", 1)]).await;
+    });
+}
+
 /// A byte now and then does not count: the sends that wait are given up after `send_timeout`.
 #[test]
 fn a_peer_that_reads_a_byte_now_and_then_is_1013() {

@@ -115,3 +115,18 @@ async fn handshakes_of_an_address_are_earned() {
     let counts = server.hub().counts();
     assert_eq!(counts.refused(StatusCode::TOO_MANY_REQUESTS), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn handshakes_that_are_refused_count() {
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let rate = Rate::per_second(number(1)).with_burst(number(3));
+    let config = Config::default().with_max_connections(1);
+    let server = serve(config.with_handshakes_per_address(Some(rate)));
+    let foreign = || server.at("/").with_header("origin", "https://evil.example");
+    let _open = server.connect("/").await;
+    assert_eq!(foreign().refused().await.status(), 403);
+    assert_eq!(server.refused("/").await.status(), 503);
+    assert_eq!(foreign().refused().await.status(), 429);
+    // What asks for no WebSocket is no handshake.
+    assert_eq!(server.get("/hello").await.status(), 200);
+}

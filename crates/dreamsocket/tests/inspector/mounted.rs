@@ -1,7 +1,9 @@
 //! Where it is mounted, and that it is nowhere else.
 
+use std::net::SocketAddr;
+
 use dreamsocket::inspector::Inspector;
-use dreamsocket::{Config, Hub};
+use dreamsocket::{Config, Hub, OriginPolicy, PeerAddr};
 use http::{Method, Request, StatusCode};
 use tower_service::Service;
 
@@ -129,6 +131,29 @@ async fn names_that_are_not_its_own_reach_nothing() {
         let answer = request(inspector, Method::GET, "/live", &headers).await;
         let is_refused = answer.status() == StatusCode::FORBIDDEN;
         assert_eq!(is_refused, status == StatusCode::FORBIDDEN, "{host}");
+    }
+}
+
+/// A proxy that extends the header leaves what the page wrote there before what it writes itself.
+#[tokio::test]
+async fn the_host_before_a_proxys_own_reaches_nothing() {
+    let proxy = SocketAddr::from(([10, 0, 0, 1], 4321));
+    let origins = OriginPolicy::same_origin().trust_proxies([proxy.ip()]);
+    let inspector = Inspector::new(&Hub::new(Config::default().with_origins(origins)));
+    for (forwarded, status) in [
+        ("localhost", StatusCode::OK),
+        ("localhost, evil.example", StatusCode::FORBIDDEN),
+        ("evil.example, localhost", StatusCode::OK),
+    ] {
+        let request = Request::builder()
+            .uri("/summary.json")
+            .header("host", "backend.example")
+            .header("x-forwarded-host", forwarded)
+            .extension(PeerAddr(proxy))
+            .body(())
+            .unwrap();
+        let answer = inspector.respond(request).await;
+        assert_eq!(answer.status(), status, "{forwarded}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which hosts a server on a loopback address answers for. How much each address may have is in `../contract/addresses.rs`.
 
+use dreamsocket::{Config, Hub, Server};
 use http::StatusCode;
 
-use crate::app::{App, config};
+use crate::app::{self, App, config};
 use crate::client::{Client, handshake};
 
 async fn status(app: &App, request: &str) -> (u16, String) {
@@ -32,6 +33,22 @@ async fn on_loopback_other_hosts_are_refused_for_pages_and_websockets() {
     let named = App::start_with(config(), |server| server.allowed_hosts(["chat.example"])).await;
     let request = "GET /hello HTTP/1.1\r\nHost: Chat.Example:3000\r\n\r\n";
     assert_eq!(status(&named, request).await.0, 200);
+}
+
+/// 127.0.0.1 as an IPv6 socket has it.
+#[tokio::test]
+async fn a_loopback_address_may_be_mapped() {
+    let (router, ..) = app::router(&Hub::new(Config::default()));
+    let server = Server::new(router).bind("[::ffff:127.0.0.1]:0").await;
+    let server = server.unwrap();
+    let address = server.local_addr();
+    let running = tokio::spawn(server.run_until_drained());
+    for (host, status) in [("evil.example", 403), ("127.0.0.1", 200)] {
+        let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let answer = Client::connect(address).await.request(&request).await;
+        assert_eq!(answer.status, status, "{host}");
+    }
+    running.abort();
 }
 
 #[cfg(feature = "http2")]

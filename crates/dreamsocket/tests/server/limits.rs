@@ -1,11 +1,16 @@
 //! The bounds of HTTP: how long a head may take, how large it may be, how many sockets there may be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use dreamsocket::{Fault, Hub, Server};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
-use crate::app::{App, config, long};
+use crate::app::{self, App, config, long};
 use crate::client::{CLOSE, Client, handshake};
+use crate::listeners::Scripted;
 
 #[tokio::test]
 async fn a_client_that_sends_its_head_slowly_is_cut_off() {
@@ -40,6 +45,49 @@ async fn an_idle_connection_is_kept_alive_only_as_long_as_a_head_may_take() {
     assert_eq!(client.request(request).await.body, "hello");
     assert_eq!(client.request(request).await.body, "hello");
     client.expect_end().await;
+    // What every browser does is nobody's fault; half a head is.
+    assert_eq!(app.hub.counts().faults(Fault::Slow), 0);
+    let mut client = Client::connect(app.address).await;
+    assert_eq!(client.request(request).await.body, "hello");
+    client.write(b"GET / HTTP/1.1\r\nHost: loc").await;
+    client.expect_end().await;
+    assert_eq!(app.hub.counts().faults(Fault::Slow), 1);
+}
+
+/// What tells HTTP/1.1 from HTTP/2 is a part of the head.
+#[tokio::test(start_paused = true)]
+async fn the_first_byte_does_not_begin_the_time_anew() {
+    let hub = Hub::new(long().with_head_timeout(Duration::from_secs(10)));
+    let (router, ..) = app::router(&hub);
+    let (script, accepts) = mpsc::unbounded_channel();
+    let listener = Scripted {
+        accepts,
+        calls: Arc::default(),
+    };
+    let server = Server::new(router).with_hub(hub.clone());
+    let running = tokio::spawn(server.listen_on(listener).unwrap().run_until_drained());
+    let hello = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    let (client, io) = tokio::io::duplex(1024);
+    script.send(Ok(io)).unwrap();
+    let mut slow = Client::new(client);
+    let (client, io) = tokio::io::duplex(1024);
+    script.send(Ok(io)).unwrap();
+    let mut in_time = Client::new(client);
+    let started = Instant::now();
+    sleep(Duration::from_secs(9)).await;
+    slow.write(&hello[..1]).await;
+    in_time.write(&hello[..1]).await;
+    in_time.write(&hello[1..]).await;
+    assert_eq!(in_time.answer().await.body, "hello");
+    slow.expect_end().await;
+    assert_eq!(started.elapsed().as_secs(), 10);
+    assert_eq!(hub.counts().faults(Fault::Slow), 1);
+    // The next head has its own time.
+    sleep(Duration::from_secs(5)).await;
+    in_time.write(hello).await;
+    assert_eq!(in_time.answer().await.body, "hello");
+    running.abort();
 }
 
 /// The head's timeout is over with the head: neither a slow handler nor a WebSocket is cut off.

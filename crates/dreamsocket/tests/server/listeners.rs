@@ -135,9 +135,10 @@ async fn unix_sockets_are_served_and_drained() {
 }
 
 /// A listener that hands out what a test gives it, errors included.
-struct Scripted {
-    accepts: mpsc::UnboundedReceiver<io::Result<DuplexStream>>,
-    calls: Arc<AtomicUsize>,
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    pub(crate) accepts: mpsc::UnboundedReceiver<io::Result<DuplexStream>>,
+    pub(crate) calls: Arc<AtomicUsize>,
 }
 
 impl Listener for Scripted {

@@ -134,6 +134,38 @@ async fn a_websocket_over_tls_and_http2() {
     assert_eq!(app.ended().await.clean, 2);
 }
 
+/// Where the server itself speaks TLS, `Host` without a port means 443, whatever the page's scheme.
+#[tokio::test]
+async fn a_page_without_tls_is_of_another_origin() {
+    let identity = Identity::new();
+    let app = App::start_with(config(), |server| server.tls(identity.tls())).await;
+    for (origin, status) in [
+        ("http://localhost", 403),
+        ("http://localhost:443", 101),
+        ("https://localhost:80", 403),
+        ("https://localhost", 101),
+    ] {
+        let io = identity.connect(&app, &[]).await;
+        let request = crate::client::handshake("/") + &format!("Origin: {origin}\r\n\r\n");
+        let answer = Client::new(io).request(&request).await;
+        assert_eq!(answer.status, status, "{origin}");
+    }
+}
+
+#[cfg(feature = "http2")]
+#[tokio::test]
+async fn a_page_without_tls_is_of_another_origin_over_http2() {
+    let identity = Identity::new();
+    let app = App::start_with(config(), |server| server.tls(identity.tls())).await;
+    let io = identity.connect(&app, &[b"h2"]).await;
+    let mut browser = crate::http2::Browser::over(io).await;
+    for (origin, status) in [("http://localhost", 403), ("https://localhost", 200)] {
+        let mut request = crate::http2::connect_request("/", &[("origin", origin)]);
+        *request.uri_mut() = "https://localhost/".parse().unwrap();
+        assert_eq!(browser.send(request).await.status(), status, "{origin}");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_is_replaced_under_open_connections() {
     let (old, new) = (Identity::new(), Identity::new());
