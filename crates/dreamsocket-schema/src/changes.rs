@@ -85,6 +85,8 @@ struct Shape {
     required: BTreeSet<String>,
     /// Of a list or a map.
     items: Option<Value>,
+    /// The patterns of a map's keys; without one they may be any.
+    keys: BTreeSet<String>,
     /// Fields that are not named are refused (serde's `deny_unknown_fields`).
     is_closed: bool,
 }
@@ -124,6 +126,10 @@ impl Comparison<'_> {
         }
         self.compare_properties(place, &before, &after);
         if let (Some(old), Some(new)) = (&before.items, &after.items) {
+            if before.keys != after.keys {
+                let narrower = if self.is_sent { &before } else { &after };
+                self.note(!narrower.keys.is_empty(), format!("{place}: other keys"));
+            }
             self.compare(&format!("{place}, each"), old, new);
         }
     }
@@ -209,14 +215,21 @@ impl Shape {
         if let Some(Value::Object(properties)) = schema.get("properties") {
             self.properties.extend(properties.clone());
         }
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
         let is_closed = |key| schema.get(key) == Some(&Value::Bool(false));
-        self.is_closed |= is_closed("additionalProperties") || is_closed("unevaluatedProperties");
+        self.is_closed |= patterns.is_none()
+            && (is_closed("additionalProperties") || is_closed("unevaluatedProperties"));
         let required = list(schema, "required").filter_map(Value::as_str);
         self.required.extend(required.map(str::to_owned));
         for key in ["items", "additionalProperties"] {
             if let Some(items @ Value::Object(_)) = schema.get(key) {
                 self.items = Some(items.clone());
             }
+        }
+        // Keys that are numbers: schemars writes one pattern.
+        for (pattern, values) in patterns.into_iter().flatten() {
+            self.keys.insert(pattern.clone());
+            self.items = Some(values.clone());
         }
         for (place, item) in list(schema, "prefixItems").enumerate() {
             self.properties.insert(place.to_string(), item.clone());

@@ -166,12 +166,12 @@ fn array_type(object: &Map<String, Value>, indent: &str) -> String {
 
 fn object_type(object: &Map<String, Value>, indent: &str) -> String {
     let properties = object.get("properties").and_then(Value::as_object);
+    let values = map_values(object, indent);
     let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
-        return match object.get("additionalProperties") {
-            Some(value @ Value::Object(_)) => format!("Record<string, {}>", type_of(value, indent)),
-            Some(Value::Bool(false)) => "Record<string, never>".to_owned(),
-            _ => format!("Record<string, {ANY}>"),
-        };
+        let is_closed = object.get("additionalProperties") == Some(&Value::Bool(false));
+        let otherwise = if is_closed { "never" } else { ANY };
+        let values = values.unwrap_or_else(|| otherwise.to_owned());
+        return format!("{{ [key: string]: {values} }}");
     };
     let required: Vec<_> = match object.get("required") {
         Some(Value::Array(required)) => required.iter().filter_map(Value::as_str).collect(),
@@ -194,6 +194,16 @@ fn object_type(object: &Map<String, Value>, indent: &str) -> String {
         let _ = writeln!(text, "{inner}{key}{optional}: {};", type_of(schema, &inner));
     }
     text + indent + "}"
+}
+
+/// What an object has under keys that are not its fields: keys that are numbers have a pattern.
+fn map_values(object: &Map<String, Value>, indent: &str) -> Option<String> {
+    let patterns = object.get("patternProperties").and_then(Value::as_object);
+    let others = object.get("additionalProperties");
+    let others = others.filter(|others| **others != Value::Bool(false));
+    let values = patterns.into_iter().flat_map(Map::values).chain(others);
+    let types: Vec<_> = values.map(|value| type_of(value, indent)).collect();
+    (!types.is_empty()).then(|| union(types.into_iter()))
 }
 
 fn union(choices: impl Iterator<Item = String>) -> String {

@@ -246,3 +246,25 @@ fn alternatives_that_look_alike_are_compared_in_their_order() {
         "{received:?}"
     );
 }
+
+#[test]
+fn values_of_a_map_whose_keys_are_numbers() {
+    let (received, sent) =
+        versions!(Old { A { x: HashMap<u32, u8> } } New { A { x: HashMap<u32, String> } });
+    for changes in [received, sent] {
+        assert!(
+            changes.iter().any(|change| change.starts_with('!')),
+            "{changes:?}"
+        );
+    }
+    let (received, sent) =
+        versions!(Old { A { x: HashMap<String, u8> } } New { A { x: HashMap<u32, u8> } });
+    assert!(
+        matches!(&received[..], [change] if change.starts_with('!') && change.ends_with("other keys")),
+        "{received:?}"
+    );
+    assert!(
+        matches!(&sent[..], [change] if !change.starts_with('!')),
+        "{sent:?}"
+    );
+}

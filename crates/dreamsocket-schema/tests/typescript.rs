@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "of the types only the shape is of interest")]
 
+use std::collections::HashMap;
+
 use dreamsocket_schema::Protocol;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,4 +155,17 @@ fn names_with_signs_are_found_by_what_refers_to_them() {
 #[test]
 fn roots_without_a_name_of_their_own_get_one_that_typescript_takes() {
     check::<(), String>(&["type null2 = null;", "type string2 = string;"]);
+}
+
+#[test]
+fn keys_of_a_map_may_be_numbers() {
+    #[derive(Serialize, JsonSchema)]
+    struct Tell {
+        pages: HashMap<u32, tell::Item>,
+        scores: HashMap<i8, Option<u8>>,
+    }
+    check::<(), Tell>(&[
+        "pages: { [key: string]: Item };",
+        "scores: { [key: string]: number | null };",
+    ]);
 }
