@@ -12,6 +12,9 @@ const CLIENT: &str = include_str!("client.d.ts");
 
 pub(crate) const ANY: &str = "unknown";
 
+/// A map beside fields. These are among its keys for TypeScript, so that another type would have to fit them, too.
+const BESIDE_FIELDS: &str = "[key: string]: unknown";
+
 /// All types, and the client's.
 pub(crate) fn module(received: &Schema, sent: &Schema) -> String {
     let types = Types::new(received, sent);
@@ -132,8 +135,10 @@ fn type_of(schema: &Value, indent: &str) -> String {
 fn kind_of(object: &Map<String, Value>, indent: &str, is_alone: bool) -> Option<String> {
     match object.get("type") {
         Some(Value::String(kind)) => {
-            let says_more = object.contains_key("properties");
-            (is_alone || kind != "object" || says_more).then(|| of_kind(kind, object, indent))
+            if is_alone || kind != "object" || object.contains_key("properties") {
+                return Some(of_kind(kind, object, indent));
+            }
+            map_values(object, indent).map(|_| format!("{{ {BESIDE_FIELDS} }}"))
         }
         Some(Value::Array(kinds)) => {
             let kinds = kinds.iter().filter_map(Value::as_str);
@@ -192,6 +197,9 @@ fn object_type(object: &Map<String, Value>, indent: &str) -> String {
             Value::from(name.as_str()).to_string()
         };
         let _ = writeln!(text, "{inner}{key}{optional}: {};", type_of(schema, &inner));
+    }
+    if values.is_some() {
+        let _ = writeln!(text, "{inner}{BESIDE_FIELDS};");
     }
     text + indent + "}"
 }

@@ -169,3 +169,50 @@ fn keys_of_a_map_may_be_numbers() {
         "scores: { [key: string]: number | null };",
     ]);
 }
+
+#[test]
+fn maps_need_no_name_that_a_type_may_have() {
+    #[derive(Serialize, JsonSchema)]
+    struct Tree(HashMap<String, Tree>);
+    #[derive(Serialize, JsonSchema)]
+    struct Record {
+        trees: HashMap<String, Tree>,
+        link: Url,
+    }
+    #[derive(Serialize, JsonSchema)]
+    #[schemars(rename = "URL")]
+    struct Url {
+        host: String,
+    }
+    check::<(), Record>(&[
+        "type Tree = { [key: string]: Tree };",
+        "interface Record {\n  link: URL2;\n  trees: { [key: string]: Tree };\n}",
+        "connect(url: string | URL,",
+    ]);
+}
+
+#[test]
+fn fields_may_stand_beside_a_map() {
+    #[derive(Serialize, JsonSchema)]
+    struct Page {
+        id: u64,
+        #[serde(flatten)]
+        more: HashMap<String, String>,
+    }
+    #[derive(Serialize, JsonSchema)]
+    struct Shelf {
+        #[serde(flatten)]
+        kind: Kind,
+        #[serde(flatten)]
+        pages: HashMap<u32, Page>,
+    }
+    #[derive(Serialize, JsonSchema)]
+    enum Kind {
+        Old { since: u16 },
+        New { price: u16 },
+    }
+    check::<(), Shelf>(&[
+        "interface Page {\n  id: number;\n  [key: string]: unknown;\n}",
+        "& { [key: string]: unknown };",
+    ]);
+}
