@@ -35,8 +35,9 @@ impl fmt::Display for Change {
 /// What has changed from the old AsyncAPI document to the new one.
 ///
 /// Clients break by: a message, or a value of one, that they send and that is not taken any more; a field that they
-/// have to send now; a field that they were always sent and are not any more; one of another type. New messages
-/// that they are sent do not break them: a client has to let pass what it does not know.
+/// have to send now; a field that they were always sent and are not any more; one of another type. New messages, and
+/// other alternatives, that they are sent beside those that there were do not break them: a client has to let pass what it
+/// does not know.
 #[must_use]
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let mut found = Vec::new();
@@ -77,6 +78,8 @@ struct Comparison<'a> {
 /// What a schema comes to, references followed.
 #[derive(Default)]
 struct Shape {
+    /// One of the alternatives, or the schema itself, says nothing.
+    has_any: bool,
     /// The alternatives, by what tells them apart.
     choices: BTreeMap<String, Value>,
     /// Types, constants, and formats of numbers.
@@ -107,6 +110,19 @@ impl Comparison<'_> {
         let mut after = Shape::default();
         after.add(new, self.new_root, 0);
 
+        match (before.is_any(), after.is_any()) {
+            (false, false) => {}
+            (true, true) => return,
+            (false, true) => {
+                return self.note(self.is_sent, format!("{place}: it may be anything now"));
+            }
+            (true, false) => {
+                return self.note(
+                    !self.is_sent,
+                    format!("{place}: it may not be anything now"),
+                );
+            }
+        }
         for kind in before.kinds.difference(&after.kinds) {
             self.note(!self.is_sent, format!("{place}: {kind} is gone"));
         }
@@ -121,7 +137,9 @@ impl Comparison<'_> {
         }
         for name in after.choices.keys() {
             if !before.choices.contains_key(name) {
-                self.note(false, format!("{place}: {name} is new"));
+                // Where there were alternatives a client lets pass what it does not know. Elsewhere it looks for none.
+                let breaks = self.is_sent && before.choices.is_empty();
+                self.note(breaks, format!("{place}: {name} is new"));
             }
         }
         self.compare_properties(place, &before, &after);
@@ -166,6 +184,27 @@ impl Comparison<'_> {
     }
 }
 
+/// What a schema has that does not say which values fit.
+const REMARKS: [&str; 10] = [
+    "$comment",
+    "$defs",
+    "$schema",
+    "default",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
+    "writeOnly",
+];
+
+fn says_nothing(schema: &Value) -> bool {
+    match schema {
+        Value::Object(schema) => schema.keys().all(|key| REMARKS.contains(&key.as_str())),
+        schema => schema == &Value::Bool(true),
+    }
+}
+
 fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref").and_then(Value::as_str)
 }
@@ -174,17 +213,23 @@ fn reference(schema: &Value) -> Option<&str> {
 const MAX_DEPTH: usize = 32;
 
 impl Shape {
+    /// Whether every value fits. Fields that stand beside say that it has to be an object.
+    fn is_any(&self) -> bool {
+        self.has_any && self.properties.is_empty()
+    }
+
     fn add(&mut self, schema: &Value, root: &Value, depth: usize) {
         if depth > MAX_DEPTH {
             return;
         }
+        self.has_any |= says_nothing(schema);
         if let Some(target) = reference(schema) {
             let target = target.strip_prefix('#').and_then(|path| root.pointer(path));
             if let Some(target) = target {
                 self.add(target, root, depth + 1);
             }
         }
-        for all in list(schema, "allOf") {
+        for all in list(schema, "allOf").filter(|all| !says_nothing(all)) {
             self.add(all, root, depth + 1);
         }
         for choice in list(schema, "oneOf").chain(list(schema, "anyOf")) {
@@ -222,7 +267,7 @@ impl Shape {
         let required = list(schema, "required").filter_map(Value::as_str);
         self.required.extend(required.map(str::to_owned));
         for key in ["items", "additionalProperties"] {
-            if let Some(items @ Value::Object(_)) = schema.get(key) {
+            if let Some(items @ (Value::Object(_) | Value::Bool(true))) = schema.get(key) {
                 self.items = Some(items.clone());
             }
         }

@@ -268,3 +268,59 @@ fn values_of_a_map_whose_keys_are_numbers() {
         "{sent:?}"
     );
 }
+
+fn breaks(changes: &[String]) -> bool {
+    changes.iter().any(|change| change.starts_with('!'))
+}
+
+#[test]
+fn what_may_be_anything() {
+    let anything = |received: Vec<String>, sent: Vec<String>| {
+        assert!(
+            !breaks(&received) && received.len() == 1,
+            "it takes more: {received:?}"
+        );
+        assert!(breaks(&sent) && sent.len() == 1, "{sent:?}");
+    };
+    let (received, sent) = versions!(Old { A { x: u8 } } New { A { x: serde_json::Value } });
+    anything(received, sent);
+    let (received, sent) = versions!(Old { A { x: Query } } New { A { x: serde_json::Value } });
+    anything(received, sent);
+    let (received, sent) =
+        versions!(Old { A { x: Vec<u8> } } New { A { x: Vec<serde_json::Value> } });
+    anything(received, sent);
+    let (received, sent) = versions!(Old { A { x: HashMap<String, u8> } } New { A { x: HashMap<String, serde_json::Value> } });
+    anything(received, sent);
+
+    // The same the other way round.
+    let (received, sent) = versions!(Old { A { x: serde_json::Value } } New { A { x: Status } });
+    anything(sent, received);
+    let (received, sent) =
+        versions!(Old { A { x: serde_json::Value } } New { A { x: serde_json::Value } });
+    assert_eq!((received.len(), sent.len()), (0, 0));
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+enum Status {
+    Done { at: u64 },
+    Failed { why: String },
+}
+
+#[test]
+fn a_value_that_gets_alternatives() {
+    let (received, sent) = versions!(Old { A { x: String } } New { A { x: Status } });
+    assert!(breaks(&received), "{received:?}");
+    assert!(breaks(&sent), "{sent:?}");
+    let (received, sent) = versions!(Old { A { x: Status } } New { A { x: String } });
+    assert!(breaks(&received), "{received:?}");
+    assert!(breaks(&sent), "{sent:?}");
+    // One more than there were is what a client lets pass, as a message that is new.
+    let (received, sent) = versions!(Old { A { x: Before } } New { A { x: Status } });
+    assert!(!breaks(&received), "{received:?}");
+    assert!(!breaks(&sent), "{sent:?}");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+enum Before {
+    Done { at: u64 },
+}
