@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::asyncapi::{RECEIVED, SENT};
+use crate::asyncapi::{RECEIVED, SCHEMA, SENT, schema_of};
+use crate::reference::pointer;
 
 /// A difference between two versions of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
         (RECEIVED, "what clients send"),
         (SENT, "what clients are sent"),
     ] {
-        let pointer = format!("/channels/socket/messages/{message}/payload/schema");
+        let pointer = schema_of(message);
         let (Some(old), Some(new)) = (old.pointer(&pointer), new.pointer(&pointer)) else {
             found.push(Change {
                 is_breaking: true,
@@ -209,6 +210,13 @@ fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref").and_then(Value::as_str)
 }
 
+/// What a reference of a message's schema refers to. It is from the beginning of the document, or of the schema in older ones.
+fn resolve<'a>(schema: &'a Value, reference: &str) -> Option<&'a Value> {
+    let pointer = pointer(reference)?;
+    let within = pointer.split_once(SCHEMA).map(|(_, within)| within);
+    schema.pointer(within.unwrap_or(&pointer))
+}
+
 /// How far references are followed on the way to one shape: past it a type refers to itself and to nothing else.
 const MAX_DEPTH: usize = 32;
 
@@ -224,8 +232,7 @@ impl Shape {
         }
         self.has_any |= says_nothing(schema);
         if let Some(target) = reference(schema) {
-            let target = target.strip_prefix('#').and_then(|path| root.pointer(path));
-            if let Some(target) = target {
+            if let Some(target) = resolve(root, target) {
                 self.add(target, root, depth + 1);
             }
         }
@@ -304,7 +311,7 @@ fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 /// What tells an alternative with fields from the others: the constants among its fields, or the names of those that it has to
 /// have.
 fn tag(choice: &Value, root: &Value) -> Option<String> {
-    let target = reference(choice).and_then(|target| root.pointer(target.strip_prefix('#')?));
+    let target = reference(choice).and_then(|target| resolve(root, target));
     let choice = match choice.get("properties") {
         Some(_) => choice,
         None => target.unwrap_or(choice),
