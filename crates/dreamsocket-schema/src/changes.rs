@@ -231,10 +231,8 @@ impl Shape {
             return;
         }
         self.has_any |= says_nothing(schema);
-        if let Some(target) = reference(schema) {
-            if let Some(target) = resolve(root, target) {
-                self.add(target, root, depth + 1);
-            }
+        if let Some(target) = reference(schema).and_then(|target| resolve(root, target)) {
+            self.add(target, root, depth + 1);
         }
         for all in list(schema, "allOf").filter(|all| !says_nothing(all)) {
             self.add(all, root, depth + 1);

@@ -114,7 +114,8 @@ impl Direction {
         schema: Schema,
         taken: &mut BTreeSet<String>,
     ) {
-        self.names.insert(pointer.clone(), free(plain(name), taken));
+        self.names
+            .insert(pointer.clone(), free(&plain(name), taken));
         self.schemas.insert(pointer, schema);
     }
 
@@ -125,7 +126,7 @@ impl Direction {
         let mut taken = names.cloned().collect();
         for name in direction.names.values_mut() {
             if apart.contains(name) {
-                *name = free(format!("Incoming{name}"), &mut taken);
+                *name = free(&format!("Incoming{name}"), &mut taken);
             }
         }
         direction
@@ -151,8 +152,8 @@ impl Direction {
 }
 
 /// The name, with a number if it is there already.
-fn free(name: String, taken: &mut BTreeSet<String>) -> String {
-    let mut free = name.clone();
+fn free(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut free = name.to_owned();
     let mut number = 2;
     while !taken.insert(free.clone()) {
         free = format!("{name}{number}");

@@ -132,7 +132,7 @@ fn a_message_may_hold_messages() {
     #[derive(Serialize, JsonSchema)]
     enum Tell {
         Value { n: i64 },
-        Batch { messages: Vec<Tell> },
+        Batch { messages: Vec<Self> },
     }
     check::<(), Tell>(&["messages: Tell[];"]);
 }
@@ -173,7 +173,7 @@ fn keys_of_a_map_may_be_numbers() {
 #[test]
 fn maps_need_no_name_that_a_type_may_have() {
     #[derive(Serialize, JsonSchema)]
-    struct Tree(HashMap<String, Tree>);
+    struct Tree(HashMap<String, Self>);
     #[derive(Serialize, JsonSchema)]
     struct Record {
         trees: HashMap<String, Tree>,
