@@ -3,8 +3,18 @@
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
+use crate::reference::redirect;
+
 pub(crate) const RECEIVED: &str = "received";
 pub(crate) const SENT: &str = "sent";
+
+/// Where a message has its schema.
+pub(crate) const SCHEMA: &str = "/payload/schema";
+
+/// The pointer to a message's schema.
+pub(crate) fn schema_of(message: &str) -> String {
+    format!("/channels/socket/messages/{message}{SCHEMA}")
+}
 
 pub(crate) fn document(
     name: &str,
@@ -15,6 +25,12 @@ pub(crate) fn document(
 ) -> Value {
     let mut messages = Map::new();
     for (key, schema) in [(RECEIVED, received), (SENT, sent)] {
+        // What is a document of its own for schemars is a part of one here.
+        let mut schema = schema.clone();
+        redirect(&mut schema, |reference| match reference.strip_prefix('#') {
+            Some(pointer) => format!("#{}{pointer}", schema_of(key)),
+            None => reference.to_owned(),
+        });
         messages.insert(
             key.to_owned(),
             json!({

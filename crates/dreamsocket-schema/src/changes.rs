@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::asyncapi::{RECEIVED, SENT};
+use crate::asyncapi::{RECEIVED, SCHEMA, SENT, schema_of};
+use crate::reference::pointer;
 
 /// A difference between two versions of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,9 @@ impl fmt::Display for Change {
 /// What has changed from the old AsyncAPI document to the new one.
 ///
 /// Clients break by: a message, or a value of one, that they send and that is not taken any more; a field that they
-/// have to send now; a field that they were always sent and are not any more; one of another type. New messages
-/// that they are sent do not break them: a client has to let pass what it does not know.
+/// have to send now; a field that they were always sent and are not any more; one of another type. New messages, and
+/// other alternatives, that they are sent beside those that there were do not break them: a client has to let pass what it
+/// does not know.
 #[must_use]
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let mut found = Vec::new();
@@ -44,7 +46,7 @@ pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
         (RECEIVED, "what clients send"),
         (SENT, "what clients are sent"),
     ] {
-        let pointer = format!("/channels/socket/messages/{message}/payload/schema");
+        let pointer = schema_of(message);
         let (Some(old), Some(new)) = (old.pointer(&pointer), new.pointer(&pointer)) else {
             found.push(Change {
                 is_breaking: true,
@@ -77,6 +79,8 @@ struct Comparison<'a> {
 /// What a schema comes to, references followed.
 #[derive(Default)]
 struct Shape {
+    /// One of the alternatives, or the schema itself, says nothing.
+    has_any: bool,
     /// The alternatives, by what tells them apart.
     choices: BTreeMap<String, Value>,
     /// Types, constants, and formats of numbers.
@@ -85,6 +89,8 @@ struct Shape {
     required: BTreeSet<String>,
     /// Of a list or a map.
     items: Option<Value>,
+    /// The patterns of a map's keys; without one they may be any.
+    keys: BTreeSet<String>,
     /// Fields that are not named are refused (serde's `deny_unknown_fields`).
     is_closed: bool,
 }
@@ -105,6 +111,19 @@ impl Comparison<'_> {
         let mut after = Shape::default();
         after.add(new, self.new_root, 0);
 
+        match (before.is_any(), after.is_any()) {
+            (false, false) => {}
+            (true, true) => return,
+            (false, true) => {
+                return self.note(self.is_sent, format!("{place}: it may be anything now"));
+            }
+            (true, false) => {
+                return self.note(
+                    !self.is_sent,
+                    format!("{place}: it may not be anything now"),
+                );
+            }
+        }
         for kind in before.kinds.difference(&after.kinds) {
             self.note(!self.is_sent, format!("{place}: {kind} is gone"));
         }
@@ -119,11 +138,17 @@ impl Comparison<'_> {
         }
         for name in after.choices.keys() {
             if !before.choices.contains_key(name) {
-                self.note(false, format!("{place}: {name} is new"));
+                // Where there were alternatives a client lets pass what it does not know. Elsewhere it looks for none.
+                let breaks = self.is_sent && before.choices.is_empty();
+                self.note(breaks, format!("{place}: {name} is new"));
             }
         }
         self.compare_properties(place, &before, &after);
         if let (Some(old), Some(new)) = (&before.items, &after.items) {
+            if before.keys != after.keys {
+                let narrower = if self.is_sent { &before } else { &after };
+                self.note(!narrower.keys.is_empty(), format!("{place}: other keys"));
+            }
             self.compare(&format!("{place}, each"), old, new);
         }
     }
@@ -160,25 +185,56 @@ impl Comparison<'_> {
     }
 }
 
+/// What a schema has that does not say which values fit.
+const REMARKS: [&str; 10] = [
+    "$comment",
+    "$defs",
+    "$schema",
+    "default",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
+    "writeOnly",
+];
+
+fn says_nothing(schema: &Value) -> bool {
+    match schema {
+        Value::Object(schema) => schema.keys().all(|key| REMARKS.contains(&key.as_str())),
+        schema => schema == &Value::Bool(true),
+    }
+}
+
 fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref").and_then(Value::as_str)
+}
+
+/// What a reference of a message's schema refers to. It is from the beginning of the document, or of the schema in older ones.
+fn resolve<'a>(schema: &'a Value, reference: &str) -> Option<&'a Value> {
+    let pointer = pointer(reference)?;
+    let within = pointer.split_once(SCHEMA).map(|(_, within)| within);
+    schema.pointer(within.unwrap_or(&pointer))
 }
 
 /// How far references are followed on the way to one shape: past it a type refers to itself and to nothing else.
 const MAX_DEPTH: usize = 32;
 
 impl Shape {
+    /// Whether every value fits. Fields that stand beside say that it has to be an object.
+    fn is_any(&self) -> bool {
+        self.has_any && self.properties.is_empty()
+    }
+
     fn add(&mut self, schema: &Value, root: &Value, depth: usize) {
         if depth > MAX_DEPTH {
             return;
         }
-        if let Some(target) = reference(schema) {
-            let target = target.strip_prefix('#').and_then(|path| root.pointer(path));
-            if let Some(target) = target {
-                self.add(target, root, depth + 1);
-            }
+        self.has_any |= says_nothing(schema);
+        if let Some(target) = reference(schema).and_then(|target| resolve(root, target)) {
+            self.add(target, root, depth + 1);
         }
-        for all in list(schema, "allOf") {
+        for all in list(schema, "allOf").filter(|all| !says_nothing(all)) {
             self.add(all, root, depth + 1);
         }
         for choice in list(schema, "oneOf").chain(list(schema, "anyOf")) {
@@ -209,14 +265,21 @@ impl Shape {
         if let Some(Value::Object(properties)) = schema.get("properties") {
             self.properties.extend(properties.clone());
         }
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
         let is_closed = |key| schema.get(key) == Some(&Value::Bool(false));
-        self.is_closed |= is_closed("additionalProperties") || is_closed("unevaluatedProperties");
+        self.is_closed |= patterns.is_none()
+            && (is_closed("additionalProperties") || is_closed("unevaluatedProperties"));
         let required = list(schema, "required").filter_map(Value::as_str);
         self.required.extend(required.map(str::to_owned));
         for key in ["items", "additionalProperties"] {
-            if let Some(items @ Value::Object(_)) = schema.get(key) {
+            if let Some(items @ (Value::Object(_) | Value::Bool(true))) = schema.get(key) {
                 self.items = Some(items.clone());
             }
+        }
+        // Keys that are numbers: schemars writes one pattern.
+        for (pattern, values) in patterns.into_iter().flatten() {
+            self.keys.insert(pattern.clone());
+            self.items = Some(values.clone());
         }
         for (place, item) in list(schema, "prefixItems").enumerate() {
             self.properties.insert(place.to_string(), item.clone());
@@ -246,7 +309,7 @@ fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 /// What tells an alternative with fields from the others: the constants among its fields, or the names of those that it has to
 /// have.
 fn tag(choice: &Value, root: &Value) -> Option<String> {
-    let target = reference(choice).and_then(|target| root.pointer(target.strip_prefix('#')?));
+    let target = reference(choice).and_then(|target| resolve(root, target));
     let choice = match choice.get("properties") {
         Some(_) => choice,
         None => target.unwrap_or(choice),

@@ -16,7 +16,6 @@ export function connect(url, handlers) {
 
   function open() {
     clearTimeout(timer);
-    handlers.onState?.({ state: "connecting" });
     const opening = new WebSocket(url);
     socket = opening;
     timer = setTimeout(() => opening.close(), OPENING_TIME);
@@ -31,6 +30,8 @@ export function connect(url, handlers) {
     opening.onclose = ({ code, reason }) => {
       if (socket === opening) lost(code, reason);
     };
+    // When all else is done: the handler may close, or throw.
+    handlers.onState?.({ state: "connecting" });
   }
 
   function lost(code, reason) {
@@ -60,8 +61,8 @@ export function connect(url, handlers) {
   function drop() {
     const dropped = socket;
     if (dropped === null) return;
-    lost(1006, "");
     dropped.close();
+    lost(1006, "");
   }
 
   function end() {
@@ -72,6 +73,12 @@ export function connect(url, handlers) {
     document.removeEventListener("visibilitychange", retryIfSeen);
   }
 
+  function close() {
+    end();
+    socket?.close(1000);
+    socket = null;
+  }
+
   function retryIfSeen() {
     if (!document.hidden) retry();
   }
@@ -79,7 +86,12 @@ export function connect(url, handlers) {
   addEventListener("online", retry);
   addEventListener("offline", drop);
   document.addEventListener("visibilitychange", retryIfSeen);
-  open();
+  try {
+    open();
+  } catch (error) {
+    close(); // Nobody else could.
+    throw error;
+  }
 
   return {
     /// Sends a message; false if there is no connection now.
@@ -89,10 +101,6 @@ export function connect(url, handlers) {
       return true;
     },
     retry,
-    close() {
-      end();
-      socket?.close(1000);
-      socket = null;
-    },
+    close,
   };
 }

@@ -34,6 +34,8 @@
 mod asyncapi;
 mod changes;
 mod command;
+mod names;
+mod reference;
 mod typescript;
 
 use std::path::{Path, PathBuf};

@@ -1,66 +1,42 @@
 //! JSON Schema, as schemars writes it, as TypeScript.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use schemars::Schema;
 use serde_json::{Map, Value};
 
+use crate::names::Types;
+
 /// The part that is the same for all protocols, with two names to fill in.
 const CLIENT: &str = include_str!("client.d.ts");
 
-const ANY: &str = "unknown";
+pub(crate) const ANY: &str = "unknown";
+
+/// A map beside fields. These are among its keys for TypeScript, so that another type would have to fit them, too.
+const BESIDE_FIELDS: &str = "[key: string]: unknown";
 
 /// All types, and the client's.
 pub(crate) fn module(received: &Schema, sent: &Schema) -> String {
-    let mut names = BTreeMap::new();
-    let outgoing = name_of(received, "Outgoing");
-    let incoming = name_of(sent, "Incoming");
-    // One name may go both ways, in two shapes: what a client may leave out the server always sends. The looser holds for both.
-    for (root, name) in [(received, &outgoing), (sent, &incoming)] {
-        let root = root.as_value();
-        names.insert(name.clone(), root.clone());
-        if let Some(Value::Object(definitions)) = root.get("$defs") {
-            for (name, schema) in definitions {
-                names.entry(name.clone()).or_insert_with(|| schema.clone());
-            }
-        }
-    }
+    let types = Types::new(received, sent);
     let mut text = String::new();
-    for (name, schema) in &names {
+    for (name, schema) in &types.by_name {
         text.push('\n');
         declare(&mut text, name, schema);
     }
     text + &CLIENT
-        .replace("INCOMING", &incoming)
-        .replace("OUTGOING", &outgoing)
+        .replace("INCOMING", &types.incoming)
+        .replace("OUTGOING", &types.outgoing)
 }
 
-fn name_of(root: &Schema, otherwise: &str) -> String {
-    let title = root.as_value().get("title").and_then(Value::as_str);
-    title.map_or_else(|| otherwise.to_owned(), identifier)
-}
-
-/// What the module has itself.
-const TAKEN: [&str; 3] = ["State", "Handlers", "Connection"];
-
-/// A type's name that TypeScript takes: generic types of Rust have others.
-fn identifier(name: &str) -> String {
-    let name = plain(name);
-    if TAKEN.contains(&name.as_str()) {
-        return name + "_";
-    }
-    name
-}
-
-fn plain(name: &str) -> String {
+/// A name that TypeScript takes: generic types of Rust have others.
+pub(crate) fn plain(name: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(fits).collect()
 }
 
-fn declare(text: &mut String, name: &str, schema: &Value) {
+/// A type, in whose schema each reference is the name of what it refers to.
+pub(crate) fn declare(text: &mut String, name: &str, schema: &Value) {
     comment(text, "", schema);
-    let name = identifier(name);
     match plain_object(schema) {
         Some(object) => {
             let _ = writeln!(text, "export interface {name} {}", object_type(object, ""));
@@ -130,13 +106,8 @@ fn type_of(schema: &Value, indent: &str) -> String {
     };
     // What is said beside each other holds together.
     let mut parts = Vec::new();
-    if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
-        let name = reference.rsplit('/').next().unwrap_or_default();
-        parts.push(if name == "#" {
-            ANY.to_owned()
-        } else {
-            identifier(name)
-        });
+    if let Some(name) = object.get("$ref").and_then(Value::as_str) {
+        parts.push(name.to_owned());
     }
     for key in ["oneOf", "anyOf"] {
         if let Some(Value::Array(choices)) = object.get(key) {
@@ -164,8 +135,10 @@ fn type_of(schema: &Value, indent: &str) -> String {
 fn kind_of(object: &Map<String, Value>, indent: &str, is_alone: bool) -> Option<String> {
     match object.get("type") {
         Some(Value::String(kind)) => {
-            let says_more = object.contains_key("properties");
-            (is_alone || kind != "object" || says_more).then(|| of_kind(kind, object, indent))
+            if is_alone || kind != "object" || object.contains_key("properties") {
+                return Some(of_kind(kind, object, indent));
+            }
+            map_values(object, indent).map(|_| format!("{{ {BESIDE_FIELDS} }}"))
         }
         Some(Value::Array(kinds)) => {
             let kinds = kinds.iter().filter_map(Value::as_str);
@@ -198,12 +171,12 @@ fn array_type(object: &Map<String, Value>, indent: &str) -> String {
 
 fn object_type(object: &Map<String, Value>, indent: &str) -> String {
     let properties = object.get("properties").and_then(Value::as_object);
+    let values = map_values(object, indent);
     let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
-        return match object.get("additionalProperties") {
-            Some(value @ Value::Object(_)) => format!("Record<string, {}>", type_of(value, indent)),
-            Some(Value::Bool(false)) => "Record<string, never>".to_owned(),
-            _ => format!("Record<string, {ANY}>"),
-        };
+        let is_closed = object.get("additionalProperties") == Some(&Value::Bool(false));
+        let otherwise = if is_closed { "never" } else { ANY };
+        let values = values.unwrap_or_else(|| otherwise.to_owned());
+        return format!("{{ [key: string]: {values} }}");
     };
     let required: Vec<_> = match object.get("required") {
         Some(Value::Array(required)) => required.iter().filter_map(Value::as_str).collect(),
@@ -225,7 +198,20 @@ fn object_type(object: &Map<String, Value>, indent: &str) -> String {
         };
         let _ = writeln!(text, "{inner}{key}{optional}: {};", type_of(schema, &inner));
     }
+    if values.is_some() {
+        let _ = writeln!(text, "{inner}{BESIDE_FIELDS};");
+    }
     text + indent + "}"
+}
+
+/// What an object has under keys that are not its fields: keys that are numbers have a pattern.
+fn map_values(object: &Map<String, Value>, indent: &str) -> Option<String> {
+    let patterns = object.get("patternProperties").and_then(Value::as_object);
+    let others = object.get("additionalProperties");
+    let others = others.filter(|others| **others != Value::Bool(false));
+    let values = patterns.into_iter().flat_map(Map::values).chain(others);
+    let types: Vec<_> = values.map(|value| type_of(value, indent)).collect();
+    (!types.is_empty()).then(|| union(types.into_iter()))
 }
 
 fn union(choices: impl Iterator<Item = String>) -> String {

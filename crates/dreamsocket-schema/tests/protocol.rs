@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use dreamsocket_schema::{Protocol, changes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a client asks for.
 #[derive(Deserialize, JsonSchema)]
@@ -121,6 +122,72 @@ fn the_document_is_asyncapi_3() {
         document.pointer(message).unwrap().as_array().unwrap().len(),
         3
     );
+}
+
+#[derive(Serialize, JsonSchema)]
+enum Tree {
+    Leaf { page: Named<u8> },
+    Branch { of: Vec<Self> },
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Named<{T}>")]
+struct Named<T> {
+    name: String,
+    value: T,
+}
+
+#[test]
+fn references_in_the_document_lead_to_schemas_in_it() {
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                if let Some(Value::String(reference)) = object.get("$ref") {
+                    found.push(reference.clone());
+                }
+                object.values().for_each(|value| references(value, found));
+            }
+            Value::Array(array) => array.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    let trees = Protocol::new::<Ask, Tree>("trees", "1.0.0");
+    for (document, count) in [(protocol().asyncapi(), 11), (trees.asyncapi(), 8)] {
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        for reference in &found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            let pointer = pointer.replace("%3C", "<").replace("%3E", ">");
+            assert!(pointer.starts_with("/channels/socket"), "{reference}");
+            assert!(document.pointer(&pointer).is_some(), "{reference}");
+        }
+        assert_eq!(found.len(), count, "{found:?}");
+    }
+}
+
+#[test]
+fn documents_with_references_within_their_schemas_are_compared() {
+    #[derive(Serialize, JsonSchema)]
+    #[schemars(rename = "Tree")]
+    enum Changed {
+        Leaf { page: Named<String> },
+        Branch { of: Vec<Self> },
+    }
+    let new = Protocol::new::<(), Tree>("p", "1");
+    let mut old = new.asyncapi();
+    let schema = "/channels/socket/messages/sent/payload/schema";
+    let within = old.to_string().replace(&format!("#{schema}"), "#");
+    assert!(within.contains("\"#\"") && within.contains("\"#/$defs/Named%3Cuint8%3E\""));
+    old = serde_json::from_str(&within).unwrap();
+    assert_eq!(changes(&old, &new.asyncapi()), []);
+    let changed = Protocol::new::<(), Changed>("p", "1").asyncapi();
+    for old in [old, new.asyncapi()] {
+        let changes = changes(&old, &changed);
+        assert!(
+            changes.iter().any(|change| change.what.contains("`value`")),
+            "{changes:?}"
+        );
+    }
 }
 
 /// The changes between two protocols: breaking ones begin with `!`.
@@ -245,4 +312,81 @@ fn alternatives_that_look_alike_are_compared_in_their_order() {
         received.iter().any(|change| change.starts_with('!')),
         "{received:?}"
     );
+}
+
+#[test]
+fn values_of_a_map_whose_keys_are_numbers() {
+    let (received, sent) =
+        versions!(Old { A { x: HashMap<u32, u8> } } New { A { x: HashMap<u32, String> } });
+    for changes in [received, sent] {
+        assert!(
+            changes.iter().any(|change| change.starts_with('!')),
+            "{changes:?}"
+        );
+    }
+    let (received, sent) =
+        versions!(Old { A { x: HashMap<String, u8> } } New { A { x: HashMap<u32, u8> } });
+    assert!(
+        matches!(&received[..], [change] if change.starts_with('!') && change.ends_with("other keys")),
+        "{received:?}"
+    );
+    assert!(
+        matches!(&sent[..], [change] if !change.starts_with('!')),
+        "{sent:?}"
+    );
+}
+
+fn breaks(changes: &[String]) -> bool {
+    changes.iter().any(|change| change.starts_with('!'))
+}
+
+#[test]
+fn what_may_be_anything() {
+    let anything = |received: Vec<String>, sent: Vec<String>| {
+        assert!(
+            !breaks(&received) && received.len() == 1,
+            "it takes more: {received:?}"
+        );
+        assert!(breaks(&sent) && sent.len() == 1, "{sent:?}");
+    };
+    let (received, sent) = versions!(Old { A { x: u8 } } New { A { x: Value } });
+    anything(received, sent);
+    let (received, sent) = versions!(Old { A { x: Query } } New { A { x: Value } });
+    anything(received, sent);
+    let (received, sent) = versions!(Old { A { x: Vec<u8> } } New { A { x: Vec<Value> } });
+    anything(received, sent);
+    let (received, sent) =
+        versions!(Old { A { x: HashMap<String, u8> } } New { A { x: HashMap<String, Value> } });
+    anything(received, sent);
+
+    // The same the other way round.
+    let (received, sent) = versions!(Old { A { x: Value } } New { A { x: Status } });
+    anything(sent, received);
+    let (received, sent) = versions!(Old { A { x: Value } } New { A { x: Value } });
+    assert_eq!((received.len(), sent.len()), (0, 0));
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+enum Status {
+    Done { at: u64 },
+    Failed { why: String },
+}
+
+#[test]
+fn a_value_that_gets_alternatives() {
+    let (received, sent) = versions!(Old { A { x: String } } New { A { x: Status } });
+    assert!(breaks(&received), "{received:?}");
+    assert!(breaks(&sent), "{sent:?}");
+    let (received, sent) = versions!(Old { A { x: Status } } New { A { x: String } });
+    assert!(breaks(&received), "{received:?}");
+    assert!(breaks(&sent), "{sent:?}");
+    // One more than there were is what a client lets pass, as a message that is new.
+    let (received, sent) = versions!(Old { A { x: Before } } New { A { x: Status } });
+    assert!(!breaks(&received), "{received:?}");
+    assert!(!breaks(&sent), "{sent:?}");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+enum Before {
+    Done { at: u64 },
 }

@@ -48,7 +48,7 @@ export type Tell =
     type: "sum";
   }
   | {
-    by_tag: Record<string, number>;
+    by_tag: { [key: string]: number };
     pages: Page[];
     place: [number, number];
     type: "found";

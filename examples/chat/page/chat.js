@@ -18,7 +18,6 @@ export function connect(url, handlers) {
 
   function open() {
     clearTimeout(timer);
-    handlers.onState?.({ state: "connecting" });
     const opening = new WebSocket(url);
     socket = opening;
     timer = setTimeout(() => opening.close(), OPENING_TIME);
@@ -33,6 +32,8 @@ export function connect(url, handlers) {
     opening.onclose = ({ code, reason }) => {
       if (socket === opening) lost(code, reason);
     };
+    // When all else is done: the handler may close, or throw.
+    handlers.onState?.({ state: "connecting" });
   }
 
   function lost(code, reason) {
@@ -62,8 +63,8 @@ export function connect(url, handlers) {
   function drop() {
     const dropped = socket;
     if (dropped === null) return;
-    lost(1006, "");
     dropped.close();
+    lost(1006, "");
   }
 
   function end() {
@@ -74,6 +75,12 @@ export function connect(url, handlers) {
     document.removeEventListener("visibilitychange", retryIfSeen);
   }
 
+  function close() {
+    end();
+    socket?.close(1000);
+    socket = null;
+  }
+
   function retryIfSeen() {
     if (!document.hidden) retry();
   }
@@ -81,7 +88,12 @@ export function connect(url, handlers) {
   addEventListener("online", retry);
   addEventListener("offline", drop);
   document.addEventListener("visibilitychange", retryIfSeen);
-  open();
+  try {
+    open();
+  } catch (error) {
+    close(); // Nobody else could.
+    throw error;
+  }
 
   return {
     /// Sends a message; false if there is no connection now.
@@ -91,10 +103,6 @@ export function connect(url, handlers) {
       return true;
     },
     retry,
-    close() {
-      end();
-      socket?.close(1000);
-      socket = null;
-    },
+    close,
   };
 }
