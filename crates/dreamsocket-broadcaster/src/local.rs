@@ -373,7 +373,7 @@ mod tests {
         assert!(listed(0, &|_| true).is_empty());
     }
 
-    /// A publisher in the middle of its walk, held still, whose ring was let go of meanwhile.
+    /// A publisher in the middle of its walk, held still; its ring may have been let go of meanwhile.
     #[test]
     fn b5_nobody_overtakes_a_walk_under_way() {
         let local = Local::with_history(History::last(1));
@@ -389,7 +389,15 @@ mod tests {
         let walking = entry.turn.lock();
         std::thread::scope(|scope| {
             let publishing = scope.spawn(|| local.publish(&topic, 1, None).unwrap().local);
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            // It is on its way when it has the ring's turn.
+            let is_under_way = || {
+                let kept = local.rings().and_then(|rings| rings.find(&topic));
+                kept.is_some_and(|kept| kept.turn.is_locked())
+            };
+            while !is_under_way() {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
             assert!(matches!(queue.take(), Take::Empty));
             drop(walking);
             assert_eq!(publishing.join().unwrap(), 1);

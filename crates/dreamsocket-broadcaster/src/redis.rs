@@ -459,7 +459,8 @@ impl Pushes {
                 else {
                     return;
                 };
-                if let Some(receiving) = &mut *self.receiving.lock()
+                let mut session = self.receiving.lock();
+                if let Some(receiving) = &mut *session
                     && let Some(topic) = topic(&channel, &receiving.prefix)
                 {
                     let frame = Bytes::from(frame);
@@ -483,6 +484,8 @@ impl Pushes {
                         }
                     };
                     if !is_room {
+                        // Nothing that comes behind it may be handed on.
+                        *session = None;
                         self.is_lost.notify_one();
                     }
                 }

@@ -3,6 +3,7 @@
 //! goes by itself. The time is the server's, whatever the nodes' clocks say.
 
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,20 +83,25 @@ where
 pub(crate) struct RedisStore {
     client: Client,
     prefix: String,
-    /// Made anew when it is lost.
-    connection: Lock<Option<MultiplexedConnection>>,
+    /// Made anew when it is lost; with a number of its own.
+    connection: Lock<Option<(u64, MultiplexedConnection)>>,
+    connections: AtomicU64,
 }
 
 /// A command under way.
 struct Asking<'a> {
     store: &'a RedisStore,
+    /// The connection's number.
+    number: u64,
     is_lost: bool,
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if self.is_lost {
-            *self.store.connection.lock() = None;
+            let mut open = self.store.connection.lock();
+            // Another may have taken its place already.
+            open.take_if(|(number, _)| *number == self.number);
         }
     }
 }
@@ -106,10 +112,11 @@ impl RedisStore {
             client,
             prefix: format!("{space}:"),
             connection: Lock::new(None),
+            connections: AtomicU64::new(0),
         }
     }
 
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
         let open = self.connection.lock().clone();
         if let Some(open) = open {
             return Ok(open);
@@ -121,15 +128,18 @@ impl RedisStore {
         let connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        *self.connection.lock() = Some(connection.clone());
-        Ok(connection)
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let open = (number, connection);
+        *self.connection.lock() = Some(open.clone());
+        Ok(open)
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let mut connection = self.connection().await?;
+        let (number, mut connection) = self.connection().await?;
         // Who does not wait for the answer any more found the connection silent: the next one is to make another.
         let mut asking = Asking {
             store: self,
+            number,
             is_lost: true,
         };
         let answer = command.query_async(&mut connection).await;

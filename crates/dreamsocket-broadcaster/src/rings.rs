@@ -64,7 +64,7 @@ pub(crate) struct Waiting<M> {
 }
 
 /// The topics by their last message. A ring that has had one since then has a place that is too early: it is put where it
-/// belongs when its turn to go has come. So publishing to a topic that has a ring does not touch this.
+/// belongs when its turn to go has come. So publishing to a topic of which something is kept does not touch this.
 #[derive(Default)]
 struct Recency {
     by_last: BTreeMap<u64, Name>,

@@ -337,7 +337,8 @@ async fn b5_what_jetstream_refuses_is_not_confirmed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
     let nats = Nats::start_with_jetstream().await;
-    let here = over_nats(&nats, options()).await.topic("lobby");
+    let impatient = options().confirm_timeout(Duration::from_secs(1));
+    let here = over_nats(&nats, impatient).await.topic("lobby");
     let there = over_nats(&nats, options()).await.topic("lobby");
     let mut channel = there.subscribe_last(10);
     publish(&here, 0).await;
@@ -347,10 +348,11 @@ async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
         nats.configure_stream(stream, "max_msg_size", size).await;
     };
     allow(1).await;
-    for number in 1..4 {
+    for number in 1..3 {
         publish(&here, number).await;
     }
-    time::sleep(Duration::from_millis(1_500)).await;
+    // By then they were refused.
+    assert!(here.publish_confirmed(3).await.is_err());
     allow(-1).await;
     expect(&mut channel, [Err(Some(2)), Ok(3)]).await;
     publish(&here, 4).await;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::stream::BEYOND;
 
 /// So many messages may wait for their acknowledgement, or so many bytes: half of what a consumer may be behind, or who
-/// publishes without a pause would get there. As much may have been refused.
+/// publishes without a pause would get there. As much may have been refused: of what is past it nobody is told.
 const WINDOW: usize = BEYOND / 2;
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 

@@ -131,7 +131,7 @@ where
         })
     }
 
-    /// Wakes who waits until topics are read.
+    /// Wakes who waits until topics are read. If a waker panics, others that wait now may have to look again by themselves.
     fn tell_readers(&self) {
         despite_panics(|| self.outer.read.notify_waiters());
     }

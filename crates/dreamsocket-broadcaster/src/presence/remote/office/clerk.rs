@@ -131,12 +131,11 @@ where
         }
         drop(desk);
         // For who has read an older one and heard nothing of this.
-        let word = if is_unseen && whole.len() <= MAX_SHOWN {
-            whole
-        } else {
-            self.change(version, version, Vec::new()).encode()
-        };
-        let is_said = self.say(&self.subject(topic), word);
+        let subject = self.subject(topic);
+        let is_shown = is_unseen && whole.len() <= MAX_SHOWN && self.say(&subject, whole);
+        // Of what a broker does not take in one message, the version is enough to have them read it.
+        let word = || self.change(version, version, Vec::new()).encode();
+        let is_said = is_shown || self.say(&subject, word());
         let mut desk = self.desk.lock();
         if is_said {
             desk.let_go(topic);
