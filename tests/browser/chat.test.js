@@ -50,9 +50,11 @@ async function openContext(viewport, colorScheme) {
   return context;
 }
 
-async function openPage({ viewport = WIDE, colorScheme = "light", context: shared } = {}) {
+/// `route` stands between the page's WebSocket and the server.
+async function openPage({ viewport = WIDE, colorScheme = "light", context: shared, route } = {}) {
   const context = shared ?? await openContext(viewport, colorScheme);
   const page = await context.newPage();
+  if (route) await page.routeWebSocket(/\/chat\?/, route);
   page.on("pageerror", (error) => wrongs.push(String(error)));
   page.on("dialog", (dialog) => wrongs.push(`a dialog: ${dialog.message()}`));
   page.on("console", (message) => /Content Security Policy/.test(message.text()) && wrongs.push(message.text()));
@@ -178,6 +180,60 @@ test("rooms are switched without reconnecting, and what waits in the others is c
   assert.ok(!sockets[0].isClosed());
 });
 
+test("what is said while a room is left and entered again is there once", async () => {
+  let held = null; // What the server does not get yet.
+  let toServer = null;
+  let heard = null;
+  const hasHeard = new Promise((resolve) => (heard = resolve));
+  const route = (socket) => {
+    const server = socket.connectToServer();
+    toServer = (message) => server.send(message);
+    socket.onMessage((message) => (held ? held.push(message) : toServer(message)));
+    server.onMessage((message) => {
+      socket.send(message);
+      if (message.includes("In between")) heard();
+    });
+  };
+  const ada = await openPage({ route });
+  await enter(ada, "Ada", "stairs");
+  const grace = await openRoom("Grace", "stairs");
+  await say(grace, "First");
+  await waitForMessage(ada, "First");
+  await enterOther(ada, "landing");
+  await waitForNote(ada, "You are in landing.");
+
+  held = [];
+  for (let count = 0; count < 2; count += 1) {
+    await ada.getByRole("button", { name: "Leave stairs" }).click();
+    await ada.getByRole("button", { name: "stairs", exact: true }).click();
+  }
+  await say(grace, "In between");
+  await hasHeard;
+  assert.equal(held.length, 4);
+  held.forEach(toServer);
+  held = null;
+  await waitForMessage(ada, "In between");
+  await say(ada, "Last");
+  await waitForMessage(ada, "Last");
+  assert.deepEqual(await ada.locator(".bubble").allTextContents(), ["First", "In between", "Last"]);
+});
+
+test("a refusal of something else does not end the entering of a room", async () => {
+  const route = (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      if (message.includes("well")) socket.send(JSON.stringify({ type: "refused", reason: "The message was not sent." }));
+      server.send(message);
+    });
+  };
+  const ada = await openPage({ route });
+  await enter(ada, "Ada", "garden");
+  await enterOther(ada, "well");
+  await waitForError(ada, "The message was not sent.");
+  await waitForNote(ada, "You are in well.");
+  assert.equal(await ada.locator("#room-name").textContent(), "well");
+});
+
 test("whoever comes sees what was said before, above the line that says so", async () => {
   const ada = await openRoom("Ada", "library");
   for (const text of ["First", "Second"]) await say(ada, text);
@@ -217,6 +273,15 @@ test("who is typing is seen by the others, and no longer than it is true", async
   await grace.getByRole("textbox", { name: "Message" }).pressSequentially("Hm, well", { delay: 400 });
   await typing.filter({ hasText: "Grace is typing…" }).waitFor();
   await ada.waitForFunction(() => document.getElementById("typing").textContent === "");
+
+  // Nor does it matter to whoever has left the chat meanwhile.
+  await ada.clock.install();
+  await enterOther(ada, "landing");
+  await enterOther(ada, "garden");
+  await grace.getByRole("textbox", { name: "Message" }).pressSequentially("!");
+  await typing.filter({ hasText: "Grace is typing…" }).waitFor();
+  await ada.getByRole("button", { name: "Leave", exact: true }).click();
+  await ada.clock.runFor(10_000);
 });
 
 test("one person with three tabs is one person", async () => {

@@ -24,11 +24,11 @@ let chat = null; // { connection, name, rooms, current, typedAt } while in the c
 let slowed = null;
 
 /// `isWanted` until the room is left; `isIn` between the server's word and the loss of the connection. `position` is that of
-/// the last message: from there the server goes on when the room is entered again.
+/// the last message: from there the server goes on when the room is entered again. `seen` has the positions since then.
 function newRoom(name) {
   return {
     name, isWanted: true, isIn: false, hasBeenIn: false, awaySince: null, enteredAt: 0, isCatchingUp: false, position: undefined,
-    people: new Map(), typing: new Map(), unread: 0, draft: "",
+    seen: new Set(), people: new Map(), typing: new Map(), unread: 0, draft: "",
   };
 }
 
@@ -43,6 +43,7 @@ function start(name, room) {
 
 function stop(reason = "") {
   chat?.connection.close();
+  for (const room of chat?.rooms.values() ?? []) room.typing.forEach(clearTimeout);
   chat = null;
   sayField.value = "";
   showDraft();
@@ -72,7 +73,9 @@ function send(type, room, more = {}) {
 }
 
 function sendEnter(room) {
-  return send("enter", room, { since: room.position });
+  // What comes until the server has handled this is told once more behind the answer.
+  room.seen.clear();
+  send("enter", room, { since: room.position });
 }
 
 /// Enters a room, or goes back to one; the connection stays as it is.
@@ -137,6 +140,8 @@ const told = {
     setPeople(room, people);
   },
   said({ name, text, at, position }, room) {
+    if (room.seen.has(position)) return;
+    if (position) room.seen.add(position);
     const isOwn = name === chat.name;
     room.position = position ?? room.position;
     room.isCatchingUp &&= at <= room.enteredAt;
@@ -173,7 +178,7 @@ const told = {
 
 function onMessage(message) {
   if (message.type === "slowed") return showSlowed(message.wait);
-  if (message.type === "refused") return showRefused(message.reason);
+  if (message.type === "refused") return showRefused(message);
   const room = chat.rooms.get(message.room);
   if (room?.isWanted) told[message.type]?.(message, room);
 }
@@ -184,15 +189,15 @@ function showSlowed(wait) {
   slowed = setTimeout(() => (find("slowed").textContent = ""), wait + SLOWED_LASTS);
 }
 
-function showRefused(reason) {
-  // A room that was never entered cannot be: its name is what was refused.
-  const never = [...chat.rooms.values()].find((room) => room.isWanted && !room.hasBeenIn);
-  if (!never) return view.showError("say-error", reason, sayField);
-  chat.rooms.delete(never.name);
-  view.forgetRoom(never);
-  const other = [...chat.rooms.values()].find((room) => room.isWanted);
+function showRefused({ reason, room: name }) {
+  const room = chat.rooms.get(name);
+  if (!room) return view.showError("say-error", reason, sayField);
+  chat.rooms.delete(name);
+  view.forgetRoom(room);
+  const other = [...chat.rooms.values()].find((one) => one.isWanted);
   if (!other) return stop(reason);
-  enter(other.name);
+  if (room === chat.current) enter(other.name);
+  else view.showRooms(chat);
   view.showPeoplePanel(true);
   view.showError("other-error", reason, otherField);
 }

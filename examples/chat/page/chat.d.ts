@@ -85,9 +85,10 @@ export type Tell =
     type: "slowed";
     wait: number;
   }
-  /** What the client sent was not done. */
+  /** What the client sent was not done. A room is named if it cannot be entered. */
   | {
     reason: string;
+    room?: string | null;
     type: "refused";
   };
 

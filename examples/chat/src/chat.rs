@@ -54,8 +54,8 @@ struct Stay {
     _member: Member<String, String>,
 }
 
-/// What a command comes to: the next step, or why nothing was done.
-type Answer = Result<Action<Tell>, String>;
+/// What a command comes to: the next step, or the refusal.
+type Answer = Result<Action<Tell>, Tell>;
 
 pub(crate) async fn chat(
     Query(who): Query<Who>,
@@ -90,8 +90,8 @@ async fn on_message(
             slow_down(&mut state.pace, connection).await?;
             let action = match obey(state, command, connection, dependencies).await? {
                 Ok(action) => action,
-                Err(reason) => {
-                    connection.send(&Tell::Refused { reason }).await?;
+                Err(refused) => {
+                    connection.send(&refused).await?;
                     continue_connection()
                 }
             };
@@ -100,7 +100,8 @@ async fn on_message(
         Message::Undecodable(why) => {
             slow_down(&mut state.pace, connection).await?;
             let reason = format!("The server does not understand this page: {why}.");
-            connection.send(&Tell::Refused { reason }).await?;
+            let room = None;
+            connection.send(&Tell::Refused { reason, room }).await?;
         }
         Message::Custom(tell) => connection.send(&tell).await?,
         // More people came and went than wait in a channel.
@@ -140,11 +141,12 @@ async fn obey(
 ) -> Result<Answer, BoxError> {
     let done = match command {
         Command::Enter { room, since } => {
-            let room = room.trim();
-            if let Err(reason) = check_enter(state, room) {
-                return Ok(Err(reason));
+            let name = room.trim();
+            if let Err(reason) = check_enter(state, name) {
+                let room = Some(room);
+                return Ok(Err(Tell::Refused { reason, room }));
             }
-            let action = enter(state, room.to_owned(), since, connection, dependencies).await?;
+            let action = enter(state, name.to_owned(), since, connection, dependencies).await?;
             return Ok(Ok(action));
         }
         Command::Leave { room } => {
@@ -154,7 +156,8 @@ async fn obey(
         Command::Say { room, text } => say(state, room, text.trim(), dependencies),
         Command::Typing { room } => type_in(state, room, dependencies),
     };
-    Ok(done.map(|()| continue_connection()))
+    let refused = |reason| Tell::Refused { reason, room: None };
+    Ok(done.map(|()| continue_connection()).map_err(refused))
 }
 
 fn check_enter(state: &Chat, room: &str) -> Result<(), String> {

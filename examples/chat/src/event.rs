@@ -107,9 +107,11 @@ pub(crate) enum Tell {
     Slowed {
         wait: u64,
     },
-    /// What the client sent was not done.
+    /// What the client sent was not done. A room is named if it cannot be entered.
     Refused {
         reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
     },
 }
 

@@ -176,6 +176,12 @@ impl Client {
         assert_eq!(self.receive().await, refused);
     }
 
+    /// Only the refusal of a room that is to be entered names one.
+    pub(crate) async fn expect_room_refusal(&mut self, room: &str, reason: &str) {
+        let refused = json!({"type": "refused", "reason": reason, "room": room});
+        assert_eq!(self.receive().await, refused);
+    }
+
     /// The next message is this one, but for its time, and its position if it has one.
     pub(crate) async fn expect(&mut self, expected: Value) {
         let mut message = self.receive().await;

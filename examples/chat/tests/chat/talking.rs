@@ -118,7 +118,7 @@ async fn l7_one_connection_is_in_several_rooms_and_leaves_one() {
         ada.enter(&format!("room {number}")).await;
     }
     ada.send(json!({"type": "enter", "room": "one more"})).await;
-    ada.expect_refusal("At most 8 rooms at a time; leave one.")
+    ada.expect_room_refusal("one more", "At most 8 rooms at a time; leave one.")
         .await;
     ada.enter("garden").await; // Where it is already: no further room.
 }
@@ -150,7 +150,7 @@ async fn what_cannot_be_done_is_refused_and_the_connection_goes_on() {
         ),
     ] {
         ada.send(json!({"type": "enter", "room": room})).await;
-        ada.expect_refusal(reason).await;
+        ada.expect_room_refusal(room, reason).await;
     }
     ada.say("garden", "   ").await; // Nothing to say: nothing is said.
     let text = "é".repeat(2_000);
