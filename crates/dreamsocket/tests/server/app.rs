@@ -18,6 +18,9 @@ use tokio::task::JoinHandle;
 
 use crate::client::within;
 
+/// How many bytes the answer at `/large` has: more than any buffer.
+pub(crate) const LARGE: usize = 640 * 1024;
+
 /// Short bounds, so that what must end does so soon.
 pub(crate) fn config() -> Config {
     Config::default()
@@ -107,6 +110,7 @@ pub(crate) fn router(hub: &Hub) -> (Router, UnboundedReceiver<String>, watch::Se
         .route("/", any(websocket))
         .route("/hanging", any(hanging))
         .route("/hello", get(async || "hello"))
+        .route("/large", get(async || "x".repeat(LARGE)))
         .route("/wait", get(wait))
         .route("/late", any(late))
         .route("/late-response", any(late_response))

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::app::{App, config, listener, long, router};
+use crate::app::{App, LARGE, config, listener, long, router};
 use crate::client::{CLOSE, Client, PING, TEXT, masked, within};
 
 /// One HTTP/2 connection.
@@ -544,4 +544,20 @@ async fn a_network_that_stalls_for_less_than_the_heartbeat_ends_nothing() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     stall.send(false).unwrap();
     client.echo("after").await;
+}
+
+/// hyper has the whole answer at once, and is done with its body; the connection is not.
+#[tokio::test]
+async fn a_large_answer_over_a_slow_line_is_not_idle() {
+    let app = App::start(long().with_head_timeout(Duration::from_secs(1))).await;
+    let mut browser = Browser::connect(app.address).await;
+    let request = Request::builder().uri("http://localhost/large");
+    let request = request.body(Empty::new()).unwrap();
+    let mut body = browser.send(request).await.into_body();
+    let mut received = 0;
+    while let Some(frame) = within(body.frame()).await {
+        received += frame.unwrap().into_data().unwrap().len();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(received, LARGE);
 }
