@@ -49,6 +49,7 @@ impl Forward {
             on_missed,
             held: None,
             is_stopped: Arc::clone(&is_stopped),
+            is_behind: false,
         });
         Self {
             connection,
@@ -81,6 +82,8 @@ pub(crate) struct Forwarding {
     /// The message that was taken and for which there was no room.
     held: Option<Prepared>,
     is_stopped: Arc<AtomicBool>,
+    /// Messages that were sent before are still queued, and go first.
+    is_behind: bool,
 }
 
 /// What comes out of a forwarded channel.
@@ -97,6 +100,14 @@ pub(crate) enum Forwarded {
 impl Forwarding {
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    pub(crate) const fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
     }
 
     /// The next message: the one that is held, or the channel's.

@@ -441,7 +441,15 @@ impl Outbox {
         if taken.is_empty() {
             std::mem::swap(&mut inner.queue, taken);
         }
-        let wanted = inner.wanted.take();
+        let mut wanted = inner.wanted.take();
+        if let Some(wanted) = &mut wanted
+            && !inner.queue.is_empty()
+        {
+            // They were sent before, and are taken later.
+            for forwarding in &mut wanted.forwards {
+                forwarding.set_behind(true);
+            }
+        }
         if wanted.is_some() {
             self.is_wanted.store(false, Ordering::Relaxed);
         }

@@ -241,6 +241,46 @@ async fn s3_forwarded_topics_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s2_what_was_sent_before_a_topic_was_forwarded_goes_out_before_it() {
+    let topic = topic();
+    let config = Config::default().with_outbox(100_000);
+    let (mut client, _stage) = Stage::new(IGNORE)
+        .with_config(config)
+        .with(|builder| builder.with_buffer(64))
+        .connect();
+    client.stall();
+    let connection = client.connection().clone();
+    let mut forwards = Vec::new();
+    // The first ones are being written, the next ones taken by the session, and the last ones still queued.
+    for round in 0..4 {
+        for number in 0..300 {
+            connection
+                .try_send_text(format!("{round} {number}"))
+                .unwrap();
+        }
+        let name = format!("topic {round}");
+        let topic = Broadcaster::new().topic(name.as_str());
+        forwards.push(connection.forward(topic.subscribe(), tell));
+        topic.publish(Prepared::text(name)).unwrap();
+        dreamsocket::testing::settle().await;
+    }
+    drop(topic);
+    client.unstall().await;
+    let mut sent = 0;
+    let mut forwarded = 0;
+    while forwarded < 4 {
+        let text = client.receive_text().await;
+        if let Some(round) = text.strip_prefix("topic ") {
+            let round: usize = round.parse().unwrap();
+            assert!(sent >= (round + 1) * 300, "{round} behind {sent}");
+            forwarded += 1;
+        } else {
+            sent += 1;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn s3_forwarding_ends_with_the_connection() {
     let topic = topic();
     let (mut client, _stage) = Stage::new(ECHO).connect();

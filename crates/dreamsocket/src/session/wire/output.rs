@@ -126,7 +126,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         if outbox.buffered() > self.charged() || outbox.is_wanted() {
             let buffers = self.buffers.get_or_insert_with(Buffers::take);
             let freed = std::mem::take(&mut self.freed);
-            if let Some(wanted) = outbox.take(&mut buffers.outgoing, freed) {
+            let takes_all = buffers.outgoing.is_empty();
+            let wanted = outbox.take(&mut buffers.outgoing, freed);
+            if takes_all {
+                // What they were behind is encoded before they are looked at.
+                for forwarding in &mut self.forwards {
+                    forwarding.set_behind(false);
+                }
+            }
+            if let Some(wanted) = wanted {
                 self.handle_wanted(*wanted);
             }
         }
@@ -202,7 +210,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             forwards.rotate_left(1);
         }
         let mut lease = Lease::default();
-        forwards.retain_mut(|forwarding| self.encode_forward(forwarding, &mut lease, context));
+        forwards.retain_mut(|forwarding| {
+            forwarding.is_behind() || self.encode_forward(forwarding, &mut lease, context)
+        });
         self.shared.outbox.release(lease.left);
         if self.phase == Phase::Open {
             self.forwards = forwards.into();
