@@ -93,8 +93,8 @@ config! {
     /// How long the closing handshake may take, from the moment a close is queued, and how long `on_close` may take
     /// after it. Default: 5 s each.
     close_time, with_close_time: Duration = Duration::from_secs(5);
-    /// How long the socket may take no byte while the outbox is full or messages of a forwarded topic wait; past it 1013. And
-    /// how long it may take none of an HTTP answer; past it the connection is cut (`Server` only). Default: 30 s.
+    /// How long the socket may take no byte while the outbox is full or messages of a forwarded topic wait; past it 1013.
+    /// Default: 30 s.
     stall_timeout, with_stall_timeout: Duration = Duration::from_secs(30);
     /// How many control frames a peer may send at once, and how many a second in the long run; past it reading pauses
     /// until there is room again, and nothing is closed. Default: 100.
@@ -116,7 +116,7 @@ config! {
     /// How many WebSockets of a hub one address may have; past it 429. An IPv6 network of 64 bits counts as one address.
     /// Behind proxies that `origins` trusts it is the client's, from `X-Forwarded-For`. Default: `None`.
     max_connections_per_address, with_max_connections_per_address: Option<usize> = None;
-    /// How many handshakes one address may make, refused ones among them; past it 429. Default: `None`.
+    /// How many valid handshakes one address may make, also those that are refused; past it 429. Default: `None`.
     handshakes_per_address, with_handshakes_per_address: Option<Rate> = None;
     /// How long a drain waits for handlers before it drops them. Default: 10 s.
     drain_time, with_drain_time: Duration = Duration::from_secs(10);
@@ -128,6 +128,10 @@ config! {
     max_head, with_max_head: usize = 16 * 1024;
     /// How long the head of a request may take to come; past it the connection is cut (`Server` only). Default: 10 s.
     head_timeout, with_head_timeout: Duration = Duration::from_secs(10);
+    /// How long an HTTP answer may wait for room in the peer's socket, or over HTTP/2 for the peer's leave to send; past it the
+    /// connection is cut (`Server` only). A socket tells of its room in pieces of some hundred KiB: this is no time between
+    /// two bytes. Default: 5 min.
+    answer_timeout, with_answer_timeout: Duration = Duration::from_secs(300);
     /// How long a TLS handshake may take; past it the connection is cut (`Server::tls` only). Default: 10 s.
     tls_timeout, with_tls_timeout: Duration = Duration::from_secs(10);
     /// How many TCP connections a `Server` holds at most; at it accepting pauses. Default: 12,000. The limit of open

@@ -18,8 +18,10 @@ pub(crate) struct Hosts {
     own: Own,
     /// Names as they were given, without ports.
     allowed: Vec<String>,
-    /// Who answers, and what allows more.
-    who: (&'static str, &'static str),
+    /// Who answers.
+    who: &'static str,
+    /// What allows more.
+    setting: &'static str,
 }
 
 /// What is answered without being named.
@@ -42,7 +44,8 @@ impl Hosts {
         Self {
             own,
             allowed: Vec::new(),
-            who: (who, setting),
+            who,
+            setting,
         }
     }
 
@@ -50,7 +53,7 @@ impl Hosts {
         self.allowed.extend(names);
     }
 
-    pub(crate) fn own(self, own: Own) -> Self {
+    pub(crate) fn with_own(self, own: Own) -> Self {
         Self { own, ..self }
     }
 
@@ -67,10 +70,9 @@ impl Hosts {
         if authority.is_some_and(|authority| self.is_allowed(authority.host())) {
             return Ok(());
         }
-        let (who, setting) = self.who;
         Err(ForeignHost {
-            who,
-            setting,
+            who: self.who,
+            setting: self.setting,
             host: cut(&String::from_utf8_lossy(asked)).to_owned(),
         })
     }
@@ -164,7 +166,7 @@ mod tests {
             let answered = OWNS.map(|own| {
                 let mut hosts = hosts(Own::Any);
                 hosts.allow(["chat.example".to_owned()]);
-                is_answered(&hosts.own(own), host)
+                is_answered(&hosts.with_own(own), host)
             });
             assert_eq!(answered, expected, "{host}");
         }

@@ -377,7 +377,7 @@ impl Hub {
         Ok(self.clone().let_in(registry, None))
     }
 
-    /// Counts a handshake of this client. To be asked before anything else may refuse it.
+    /// Counts a valid handshake of this client. To be asked before anything else may refuse it.
     pub(crate) fn take_handshake(&self, client: IpAddr) -> Result<(), Unwelcome> {
         let Some(rate) = self.inner.config.handshakes_per_address else {
             return Ok(());

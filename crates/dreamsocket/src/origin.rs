@@ -106,18 +106,21 @@ impl OriginPolicy {
             return Ok(());
         }
         let host = self.host(request);
+        // A proxy's client may have spoken TLS or not, whatever the proxy speaks.
+        let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+        let port = (is_encrypted && !self.is_of_proxy(request)).then_some(443);
         let refused = |origin: &str| {
+            let host = host.as_deref().unwrap_or("(none)");
+            let has_port = |host: Authority| host.port_u16().is_some();
+            let port = port.filter(|_| host.parse().is_ok_and(|host| !has_port(host)));
             Err(ForeignOrigin {
                 origin: origin.to_owned(),
-                host: host.clone().unwrap_or_else(|| "(none)".to_owned()),
+                host: port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
             })
         };
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else {
             return refused("(not one readable value)");
         };
-        // A proxy's client may have spoken TLS or not, whatever the proxy speaks.
-        let is_encrypted = request.extensions().get::<Encrypted>().is_some();
-        let port = (is_encrypted && !self.is_of_proxy(request)).then_some(443);
         let is_same = host
             .as_deref()
             .is_some_and(|host| is_same_origin(origin, host, port));
@@ -255,8 +258,9 @@ fn is_plain(authority: &Authority) -> bool {
     let Some(rest) = authority.as_str().strip_prefix(authority.host()) else {
         return false;
     };
-    let port = rest.strip_prefix(':');
-    rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)
 }
 
 fn default_port(scheme: &str) -> Option<u16> {

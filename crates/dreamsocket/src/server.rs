@@ -269,7 +269,7 @@ impl<S: HttpService, L: Listener> Bound<S, L> {
             hosts,
         } = self.server;
         let hosts = if self.listener.is_loopback() {
-            hosts.own(Own::Loopback)
+            hosts.with_own(Own::Loopback)
         } else {
             hosts
         };

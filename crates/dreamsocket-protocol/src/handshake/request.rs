@@ -137,9 +137,13 @@ fn is_host(value: &HeaderValue) -> bool {
     let host = authority.host();
     match authority.as_str().strip_prefix(host) {
         Some("" | ":") => !host.is_empty(),
-        Some(port) => !host.is_empty() && authority.port_u16().is_some() && port.starts_with(':'),
+        Some(port) => !host.is_empty() && port.strip_prefix(':').is_some_and(is_port),
         None => false,
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 fn is_sixteen_bytes(key: &[u8]) -> bool {

@@ -10,16 +10,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::open::{Open, OpenAnswer};
+use super::open::OpenAnswer;
 
 pin_project_lite::pin_project! {
     /// A body.
     #[project = Projected]
     ///
-    /// `open` tells a connection of HTTP/2, until the body is sent or dropped, that something of it is still open, and whether
-    /// that waits for the peer.
+    /// `open` tells a connection of HTTP/2, until all pieces of the body are sent or dropped, that something of it is still
+    /// open, and whether that waits for the peer.
     pub(super) enum Answer<B> {
-        Service { #[pin] body: B, open: Option<OpenAnswer> },
+        Service { #[pin] body: B, open: Option<Arc<OpenAnswer>> },
         Line { line: Option<Bytes> },
     }
 }
@@ -60,8 +60,7 @@ impl<B: Body> Body for Answer<B> {
                 if let Some(open) = open {
                     open.set_blocked(polled.is_ready());
                 }
-                let open = open.as_ref();
-                let piece = |data| Piece::Service(data, open.map(OpenAnswer::open));
+                let piece = |data| Piece::Service(data, open.clone());
                 polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(piece))))
             }
             Projected::Line { line } => {
@@ -91,7 +90,7 @@ impl<B: Body> Body for Answer<B> {
 
 /// A piece of a body. A connection of HTTP/2 is told of whatever goes out of it.
 pub(super) enum Piece<D> {
-    Service(D, Option<Arc<Open>>),
+    Service(D, Option<Arc<OpenAnswer>>),
     Line(Bytes),
 }
 

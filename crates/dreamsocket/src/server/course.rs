@@ -117,9 +117,9 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Waits until the peer has taken nothing for `stall_timeout` of what HTTP has for it.
+    /// Waits until the peer has made no room for `answer_timeout` for what HTTP has for it.
     async fn stalled(&self) {
-        let time = self.hub.config().stall_timeout;
+        let time = self.hub.config().answer_timeout;
         let time = time.max(Duration::from_millis(1));
         let Some(open) = self.open else {
             return self.traffic.stalled(time).await;

@@ -293,7 +293,7 @@ async fn respond<S: HttpService>(
     }
     Ok(match service.answer(request).await {
         Ok(response) => {
-            let open = open.map(OpenAnswer::new);
+            let open = open.map(|open| Arc::new(OpenAnswer::new(open)));
             response.map(|body| Answer::Service { body, open })
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 //! the peer does not take is stalled.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -40,7 +40,10 @@ struct OpenRequest {
 impl Open {
     /// One more request.
     pub(super) fn request(self: &Arc<Self>) -> OpenGuard {
-        self.note_step();
+        // Where answers wait, another request is none of the peer's steps towards them.
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            self.note_step();
+        }
         OpenGuard {
             request: Arc::new(OpenRequest {
                 open: Arc::clone(self),
@@ -105,39 +108,44 @@ impl OpenGuard {
     }
 }
 
-/// The answer to a request that is open.
+/// The answer to a request that is open, until all of it is out.
 #[derive(Debug)]
 pub(super) struct OpenAnswer {
     guard: OpenGuard,
-    is_blocked: bool,
+    is_blocked: AtomicBool,
 }
 
 impl OpenAnswer {
-    /// hyper asks for the body when the peer has made room.
     pub(super) fn new(guard: OpenGuard) -> Self {
-        guard.request.open.note_step();
-        let mut answer = Self {
+        let answer = Self {
             guard,
-            is_blocked: false,
+            is_blocked: AtomicBool::new(false),
         };
         answer.set_blocked(true);
         answer
     }
 
-    /// For what goes out of it.
-    pub(super) fn open(&self) -> Arc<Open> {
-        Arc::clone(&self.guard.request.open)
+    /// Something of it went out.
+    pub(super) fn note_step(&self) {
+        self.guard.request.open.note_step();
     }
 
-    /// Whether the next step is the peer's, and not the body's.
-    pub(super) fn set_blocked(&mut self, is_blocked: bool) {
-        let blocked = &self.guard.request.open.blocked;
-        match (self.is_blocked, is_blocked) {
-            (false, true) => blocked.fetch_add(1, Ordering::Relaxed),
-            (true, false) => blocked.fetch_sub(1, Ordering::Relaxed),
-            _ => return,
-        };
-        self.is_blocked = is_blocked;
+    /// Whether the next step is the peer's, and not the body's. Once it is, the peer has all of its time.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        let open = &self.guard.request.open;
+        match (
+            self.is_blocked.swap(is_blocked, Ordering::Relaxed),
+            is_blocked,
+        ) {
+            (false, true) => {
+                open.blocked.fetch_add(1, Ordering::Relaxed);
+                open.note_step();
+            }
+            (true, false) => {
+                open.blocked.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -171,7 +171,7 @@ fn a_flood_of_continuations_ends_with_goaway() {
 /// Answers to PING are no sign that what was asked for is wanted.
 #[test]
 fn answers_without_a_window_are_cut_off() {
-    let config = Config::default().with_stall_timeout(Duration::from_millis(500));
+    let config = Config::default().with_answer_timeout(Duration::from_millis(500));
     let memory = quiet(&config, 1) + http2_heads(&config);
     Attack::on(config)
         .within_memory(memory)

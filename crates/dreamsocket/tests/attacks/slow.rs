@@ -30,7 +30,7 @@ fn a_peer_that_never_reads_is_1013() {
 #[test]
 fn an_answer_that_is_not_read_is_cut_off() {
     let config = config()
-        .with_stall_timeout(Duration::from_millis(500))
+        .with_answer_timeout(Duration::from_millis(500))
         .with_max_sockets(2);
     Attack::on(config).run(async |target| {
         let mut greedy = target.connect().await;

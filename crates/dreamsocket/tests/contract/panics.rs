@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use dreamsocket::testing::{self, Client, advance, settle};
 use dreamsocket::{
-    Action, BoxError, Broadcaster, Closed, CodedTopic, Config, Connection, Hub, Message, OnMissed,
-    Prepared, Selector, continue_connection, continue_connection_with_selector, stop_connection,
+    Action, BoxError, Broadcaster, ChannelOptions, Closed, CodedTopic, Config, Connection, Hub,
+    Message, OnMissed, Prepared, Selector, continue_connection, continue_connection_with_selector,
+    stop_connection,
 };
 use tracing::Level;
 
@@ -453,7 +454,7 @@ async fn l8_a_panic_in_the_drop_of_what_waits_in_a_forwarded_channel() {
         Message::Text(_) => Ok(stop_connection()),
         _ => Ok(continue_connection()),
     });
-    for how in ["close", "stop", "drain", "peer"] {
+    for how in ["close", "stop", "drain", "peer", "handle", "lag"] {
         let hub = Hub::new(Config::default());
         let (mut client, stage) = Stage::new(STOP)
             .with_hub(&hub)
@@ -467,7 +468,10 @@ async fn l8_a_panic_in_the_drop_of_what_waits_in_a_forwarded_channel() {
         let topic = CodedTopic::new(Broadcaster::new().topic("bombs"), |_, _| {
             Ok(Prepared::text("bomb"))
         });
-        let _forward = connection.forward(topic.subscribe(), |_| OnMissed::End);
+        let forward = connection.forward(topic.subscribe(), |_| OnMissed::End);
+        let other = Broadcaster::new().topic("other");
+        let options = ChannelOptions::new().capacity(1).end_when_full();
+        let _other = connection.forward(other.subscribe_with(options), |_| OnMissed::End);
         settle().await;
         for _ in 0..3 {
             topic.topic().publish(Charge(Arc::new(Bomb))).unwrap();
@@ -476,6 +480,16 @@ async fn l8_a_panic_in_the_drop_of_what_waits_in_a_forwarded_channel() {
             "close" => connection.close(1000, "").await.unwrap(),
             "stop" => client.send_text("stop").await,
             "drain" => hub.drain(),
+            "handle" => {
+                drop(forward);
+                settle().await;
+                client.close(1000, "").await;
+            }
+            "lag" => {
+                for _ in 0..2 {
+                    other.publish(Prepared::text("too many")).unwrap();
+                }
+            }
             _ => client.close(1000, "").await,
         }
         settle().await;

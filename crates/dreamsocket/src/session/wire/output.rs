@@ -203,8 +203,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// S3: takes messages out of forwarded channels, in turn, as long as there is room for them.
     fn encode_forwards(&mut self, context: &mut Context<'_>) {
-        let mut forwards = std::mem::take(&mut self.forwards).into_vec();
-        forwards.retain(|forwarding| !forwarding.is_stopped());
+        let mut forwards = self.take_forwards();
         // Whoever was first is last the next time.
         if forwards.len() > 1 {
             forwards.rotate_left(1);
@@ -214,8 +213,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             forwarding.is_behind() || self.encode_forward(forwarding, &mut lease, context)
         });
         self.shared.outbox.release(lease.left);
+        self.put_forwards(forwards);
+    }
+
+    /// Without those that were stopped.
+    fn take_forwards(&mut self) -> Vec<Forwarding> {
+        let mut forwards = std::mem::take(&mut self.forwards).into_vec();
+        if forwards.iter().any(Forwarding::is_stopped) {
+            let stopped = forwards.extract_if(.., |forwarding| forwarding.is_stopped());
+            // Their messages are the application's, and so are their ends.
+            let_go(stopped.collect::<Vec<_>>());
+        }
+        forwards
+    }
+
+    fn put_forwards(&mut self, forwards: Vec<Forwarding>) {
         if self.phase == Phase::Open {
             self.forwards = forwards.into();
+        } else {
+            let_go(forwards);
         }
     }
 
@@ -273,13 +289,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// The socket takes nothing: channels wait, and those that are to end when they lag are heeded.
     fn watch_forwards(&mut self, context: &mut Context<'_>) {
-        let mut forwards = std::mem::take(&mut self.forwards).into_vec();
-        forwards.retain_mut(|forwarding| {
-            !forwarding.is_stopped() && self.watch_forward(forwarding, context)
-        });
-        if self.phase == Phase::Open {
-            self.forwards = forwards.into();
-        }
+        let mut forwards = self.take_forwards();
+        forwards.retain_mut(|forwarding| self.watch_forward(forwarding, context));
+        self.put_forwards(forwards);
     }
 
     /// The end of a channel is heeded also while nothing is taken out of it. False when it has ended.
