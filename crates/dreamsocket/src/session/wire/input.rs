@@ -155,8 +155,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
     }
 
-    /// The next of the messages that were read when nothing reached the peer any more: the end that was noted then comes behind them, and what
-    /// ends their stream takes its place. No rate is waited for, since nothing more can come.
+    /// The next of the messages that were read when nothing reached the peer any more: the end that was noted then comes behind
+    /// them, and what ends their stream takes its place. No rate is waited for, since nothing more can come.
     #[cold]
     fn decode_before_end(&mut self) -> Option<Inbound> {
         while self.is_end_noted() {
