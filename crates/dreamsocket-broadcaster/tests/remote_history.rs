@@ -629,3 +629,43 @@ async fn b5_what_is_too_old_as_somebody_subscribes_may_use_the_topic() {
     assert_eq!(topic.subscribers(), 2);
     drop(late);
 }
+
+#[tokio::test(start_paused = true)]
+async fn b5_who_was_further_on_another_node_goes_on_with_the_next_message() {
+    let broker = Broker::new();
+    let (here, there) = (topic(&broker).await, topic(&broker).await);
+    let _channel = there.subscribe();
+    settle().await;
+    publish(&here, 0..1).await;
+    broker.filter(|node, _, kind| {
+        if (node, kind) == (1, Kind::Message) {
+            Fate::IsLost
+        } else {
+            Fate::Arrives
+        }
+    });
+    let positions = say(&here, 1..2).await;
+    let mut ahead = there.subscribe_from(&positions[0]);
+    assert_eq!(drain(&mut ahead).await, []);
+    broker.filter(|_, _, _| Fate::Arrives);
+    publish(&here, 2..3).await;
+    // What it was behind has not come here.
+    let expected = [UNKNOWN, Ok(0), Err(Some(1)), Ok(2)];
+    assert_eq!(drain(&mut ahead).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_what_is_missing_in_what_is_kept_is_a_gap_in_its_place() {
+    let broker = Broker::new();
+    let here = topic(&broker).await;
+    publish(&here, 0..1).await;
+    broker.ignore(0);
+    publish(&here, 1..2).await;
+    broker.cut(0);
+    settle().await;
+    publish(&here, 2..3).await;
+    let there = topic(&broker).await;
+    let mut channel = there.subscribe_last(10);
+    let expected = [Ok(0), Err(Some(1)), Ok(2)];
+    assert_eq!(drain(&mut channel).await, expected);
+}
