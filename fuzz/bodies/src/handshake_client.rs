@@ -3,7 +3,7 @@
 //!
 //! The input: the response as text, a line each, or a URI; behind it a byte that chooses which, and what is offered.
 
-use crate::header_text::{has_element, lines, parse_head};
+use crate::header_text::{elements, has_element, lines, parse_head};
 use crate::input::Input;
 use crate::opening::{KEY, Opening, open};
 use dreamsocket_protocol::handshake::{DeflateWish, ResponseError, accept_key, check_response};
@@ -84,9 +84,16 @@ fn is_switch(status: StatusCode, headers: &HeaderMap) -> bool {
     let expected = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
     let expected = expected.to_str().expect("base64");
     status.as_u16() == 101
-        && has_element(headers, "upgrade", "websocket")
+        && is_websocket(headers)
         && has_element(headers, "connection", "upgrade")
         && lines(headers, "sec-websocket-accept") == [expected]
+}
+
+/// RFC 6455 §4.1: that and nothing else.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let upgrades = elements(headers, "upgrade");
+    let is_named = |name: &String| name.eq_ignore_ascii_case("websocket");
+    !upgrades.is_empty() && upgrades.iter().all(is_named)
 }
 
 fn check_any_uri(uri: &Uri, subprotocols: &[&str], wish: Option<DeflateWish>) {

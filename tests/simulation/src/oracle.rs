@@ -374,6 +374,16 @@ impl Endpoint {
             Event::Called { call, polls } => self.called(now, *call, *polls),
             Event::ClosedSeen => {
                 self.life.closed_seen.get_or_insert(now);
+                // L9: of a peer that is called dead what it sent before still waits.
+                let silence = now.at.saturating_sub(self.wire.last_read);
+                let is_dead = bounds
+                    .heartbeat
+                    .is_some_and(|interval| silence >= 3 * interval);
+                let may_be = |why| matches!(why, ends::Why::Lagged | ends::Why::DrainedSometime);
+                if is_dead && self.closers.iter().all(|closer| may_be(closer.why)) {
+                    self.ended(now);
+                    self.wire.is_given_up = true;
+                }
                 // Nobody but the session knows when it gives up a peer that does not read, or a channel that lags.
                 if self.own_closer().is_none() && self.may_lag(now.at, bounds) {
                     self.close_for(now, ends::Why::Lagged);

@@ -200,7 +200,7 @@ impl Endpoint {
                 format!("a peer was called dead after a silence of {silence} µs")
             })?;
             ensure(
-                !self.wire.is_unread,
+                !self.wire.is_unread || self.wire.is_given_up,
                 "L9",
                 || "a peer was called dead although there was something to read",
             )?;

@@ -201,8 +201,8 @@ impl Endpoint {
     fn check_wakes(&self, now: u64, bounds: &Bounds) -> Checked {
         let is_old = |at: u64| now > at + bounds.tick;
         let is_blocked = self.wire.blocked_since.is_some();
-        let is_lost =
-            is_blocked && !self.wire.has_failed && self.wire.writable_at.is_some_and(is_old);
+        let is_blocked = is_blocked && !self.wire.has_failed && !self.wire.is_given_up;
+        let is_lost = is_blocked && self.wire.writable_at.is_some_and(is_old);
         ensure(
             !is_lost,
             "S2",

@@ -62,6 +62,8 @@ pub(super) struct Wire {
     pub(super) writable_at: Option<u64>,
     pub(super) unflushed_since: Option<u64>,
     pub(super) has_failed: bool,
+    /// The peer is called dead: nothing is written any more.
+    pub(super) is_given_up: bool,
     /// Handlers that have returned since the last write.
     pub(super) done_since_write: u32,
     /// Writes in a row that could have waited for more.
@@ -97,6 +99,7 @@ impl Wire {
             writable_at: None,
             unflushed_since: None,
             has_failed: false,
+            is_given_up: false,
             done_since_write: 0,
             early_writes: 0,
             gone: None,
@@ -110,7 +113,8 @@ impl Wire {
 
     /// Whether it is a socket that takes what is written.
     pub(super) const fn is_writable(&self) -> bool {
-        self.blocked_since.is_none() && !self.has_failed && self.gone.is_none()
+        let is_over = self.has_failed || self.is_given_up || self.gone.is_some();
+        self.blocked_since.is_none() && !is_over
     }
 
     /// The socket has taken something.
