@@ -73,7 +73,8 @@ async function openRoom(url, name) {
   const context = await browser.newContext({ viewport: { width: 900, height: 640 } });
   context.setDefaultTimeout(30_000);
   const page = await context.newPage();
-  await page.goto(url);
+  // Then no request of the page is under way any more, which nginx would count as a connection.
+  await page.goto(url, { waitUntil: "networkidle" });
   await page.getByRole("textbox", { name: "Your name" }).fill(name);
   await page.getByRole("textbox", { name: "Room" }).fill("garden");
   await page.getByRole("button", { name: "Enter the room" }).click();
