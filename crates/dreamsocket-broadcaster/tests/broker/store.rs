@@ -226,3 +226,24 @@ impl Broker {
         (node, presence)
     }
 }
+
+/// Waits, for a minute of paused time at most.
+pub(crate) async fn when(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "not yet: {what}");
+        time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) async fn rest(milliseconds: u64) {
+    time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Who is there, by their keys.
+pub(crate) fn keys_of<V: Send + Sync + 'static>(node: &Presence<u32, V>, topic: &str) -> Vec<u32> {
+    let people = node.people(topic);
+    let mut keys: Vec<_> = people.iter().map(|person| *person.key()).collect();
+    keys.sort_unstable();
+    keys
+}
