@@ -149,12 +149,15 @@ impl Client {
         people["people"].clone()
     }
 
+    /// The next message, whatever its kind. The server pings who is silent for long.
     pub(crate) async fn receive_any(&mut self) -> Message {
-        timeout(PATIENCE, self.socket.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap()
+        loop {
+            let next = timeout(PATIENCE, self.socket.next()).await;
+            let message = next.unwrap().unwrap().unwrap();
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                return message;
+            }
+        }
     }
 
     pub(crate) async fn receive(&mut self) -> Value {
