@@ -168,10 +168,16 @@ impl OriginPolicy {
     /// The host and port that the request is for: `:authority` on HTTP/2, else `Host`. Nothing if there is none or more than one.
     pub(crate) fn host<B>(&self, request: &Request<B>) -> Option<String> {
         if self.is_of_proxy(request)
-            && let Some(host) = single(request.headers(), "x-forwarded-host")
+            && let Some(line) = request
+                .headers()
+                .get_all("x-forwarded-host")
+                .iter()
+                .next_back()
+            && let Ok(hosts) = line.to_str()
         {
-            // The last entry is the proxy's own. Anybody can write what stands before it.
-            return host.rsplit(',').next().map(|host| host.trim().to_owned());
+            // The last entry is the proxy's own, on a line of its own or not (RFC 9110 §5.3). Anybody can write what stands
+            // before it.
+            return hosts.rsplit(',').next().map(|host| host.trim().to_owned());
         }
         match request.uri().authority() {
             Some(authority) => Some(authority.as_str().to_owned()),
@@ -411,6 +417,25 @@ mod tests {
         assert!(policy.check(&request).is_err());
         request.extensions_mut().remove::<PeerAddr>();
         assert!(policy.check(&request).is_err());
+    }
+
+    #[test]
+    fn u3_the_last_line_of_forwarded_host_counts() {
+        let proxy = SocketAddr::from(([10, 0, 0, 1], 4321));
+        let policy = OriginPolicy::same_origin().trust_proxies([proxy.ip()]);
+        for (first, last, is_same) in [
+            ("evil.example", "example.com", true),
+            ("example.com", "evil.example", false),
+        ] {
+            let mut request = request(&[
+                ("origin", "https://example.com"),
+                ("host", "backend:3000"),
+                ("x-forwarded-host", first),
+                ("x-forwarded-host", last),
+            ]);
+            request.extensions_mut().insert(PeerAddr(proxy));
+            assert_eq!(policy.check(&request).is_ok(), is_same, "{last}");
+        }
     }
 
     #[test]
