@@ -150,27 +150,29 @@ where
         }
         if looping.state.is_none() {
             finish(&mut session.wire).await;
-            return session.wire.end(looping.outcome);
+        } else {
+            // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
+            let wire = &mut session.wire;
+            wire.shield();
+            let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
+            let (closed, state) = (wire.closed(), &mut looping.state);
+            let start = || {
+                let state = state.take();
+                Box::pin(async move {
+                    if let Some(state) = state {
+                        handlers.on_close.call(state, closed, dependencies).await;
+                    }
+                })
+            };
+            let limit = |config: &Config| Some(config.close_time);
+            let driven = drive(wire, Measured::Close, limit, start, identity).await;
+            if end_close::<FC>(driven) == Outcome::Cut {
+                looping.outcome = Outcome::Cut;
+            }
         }
-        // L2: `on_close` has `close_time` for itself, whatever time is up elsewhere.
-        let wire = &mut session.wire;
-        wire.shield();
-        let (dependencies, handlers) = (dependencies.borrow(), handlers.borrow());
-        let (closed, state) = (wire.closed(), &mut looping.state);
-        let start = || {
-            let state = state.take();
-            Box::pin(async move {
-                if let Some(state) = state {
-                    handlers.on_close.call(state, closed, dependencies).await;
-                }
-            })
-        };
-        let limit = |config: &Config| Some(config.close_time);
-        let driven = drive(wire, Measured::Close, limit, start, identity).await;
-        if end_close::<FC>(driven) == Outcome::Cut {
-            looping.outcome = Outcome::Cut;
-        }
-        session.wire.end(looping.outcome)
+        let ended = session.wire.end(looping.outcome);
+        let_go("the drop of the dependencies", dependencies);
+        ended
     }
 }
 
@@ -551,6 +553,13 @@ fn panicked<T: AsyncRead + AsyncWrite + Unpin>(
 ) {
     log_panic(place, payload);
     wire.close(Cause::Panicked, CloseCode::INTERNAL, Text::default());
+}
+
+/// Drops what is the application's. A panic of it is logged, and ends nothing of ours.
+pub(crate) fn let_go<R>(place: &str, value: R) {
+    if let Err(payload) = guard(|| drop(value)) {
+        log_panic(place, payload);
+    }
 }
 
 /// L8: place and type at `error`; the payload, which may hold anything, only at `debug`.

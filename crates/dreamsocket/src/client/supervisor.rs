@@ -166,8 +166,39 @@ pub enum EndReason {
 pub(super) struct Fresh {
     upgraded: Upgraded,
     response: Response<()>,
-    connection: Connection,
+    connection: Unopened,
     admission: Admission,
+}
+
+/// A connection that has no session yet. It has ended if it never gets one, so that nobody who has a handle waits for it: a
+/// runtime may be dropped before it has polled the task.
+struct Unopened {
+    connection: Connection,
+    is_taken: bool,
+}
+
+impl Unopened {
+    const fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            is_taken: false,
+        }
+    }
+
+    /// For the session, which ends it from here on.
+    fn take(mut self) -> Connection {
+        self.is_taken = true;
+        self.connection.clone()
+    }
+}
+
+impl Drop for Unopened {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            let unsent = self.connection.shared.outbox.end();
+            session::let_go("the drop of a payload", unsent);
+        }
+    }
 }
 
 pub(super) struct Supervisor<L> {
@@ -238,7 +269,7 @@ impl<L: Dial> Supervisor<L> {
         M: 'static,
     {
         let (status, receiver) = watch::channel(Status {
-            connection: first.connection.clone(),
+            connection: first.connection.connection.clone(),
             ended: None,
         });
         let connected = Connected {
@@ -255,10 +286,11 @@ impl<L: Dial> Supervisor<L> {
                 match Box::pin(self.next(&closed, ended_at.saturating_duration_since(since))).await
                 {
                     Ok(next) => {
-                        status.send_modify(|status| status.connection = next.connection.clone());
+                        let connection = &next.connection.connection;
+                        status.send_modify(|status| status.connection = connection.clone());
                         // It may have come while nobody knew of this connection.
                         if let Some(stop) = &*self.stop.borrow() {
-                            stop.close(&next.connection);
+                            stop.close(connection);
                         }
                         fresh = next;
                     }
@@ -272,7 +304,7 @@ impl<L: Dial> Supervisor<L> {
                     }
                 }
             };
-            drop(dependencies);
+            session::let_go("the drop of the dependencies", dependencies);
             status.send_modify(|status| status.ended = Some(ended));
         };
         (connected, running)
@@ -299,6 +331,7 @@ impl<L: Dial> Supervisor<L> {
             admission,
             ..
         } = fresh;
+        let connection = connection.take();
         let path = self.dialer.uri().path();
         let span = span::open(Role::Client, Some(path), connection.subprotocol());
         span::identify(&span, &connection);
@@ -423,7 +456,7 @@ impl<L: Dial> Supervisor<L> {
         Ok(Fresh {
             upgraded: dialed.opened.upgraded,
             response: dialed.opened.response,
-            connection,
+            connection: Unopened::new(connection),
             admission,
         })
     }

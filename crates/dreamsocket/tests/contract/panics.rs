@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use dreamsocket::testing::{self, Client, advance, settle};
 use dreamsocket::{
-    Action, BoxError, Broadcaster, ChannelOptions, Closed, CodedTopic, Config, Connection, Hub,
-    Message, OnMissed, Prepared, Selector, continue_connection, continue_connection_with_selector,
-    stop_connection,
+    Action, BoxError, Broadcaster, Cause, ChannelOptions, Closed, CodedTopic, Config, Connection,
+    Hub, Message, OnMissed, Prepared, Selector, continue_connection,
+    continue_connection_with_selector, stop_connection,
 };
 use tracing::Level;
 
@@ -502,4 +502,27 @@ async fn l8_a_panic_in_the_drop_of_what_waits_in_a_forwarded_channel() {
         assert_eq!(ends.count(), 1, "{how}: {seen:?}");
         assert!(seen.last().unwrap().ends_with(" clean"), "{how}: {seen:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_the_dependencies() {
+    quietly();
+    async fn on_init(_: &Connection, _: &Bomb) -> ((), Option<Selector>) {
+        ((), None)
+    }
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &Bomb) -> Action {
+        continue_connection()
+    }
+    async fn on_close((): (), _: &Bomb) {}
+    let hub = Hub::new(Config::default());
+    let mut client = testing::Builder::new()
+        .with_hub(&hub)
+        .connect(Bomb, on_init, on_message, on_close);
+    settle().await;
+    hub.drain();
+    client.expect_closed(1001).await;
+    client.ended().await;
+    let report = hub.drained().await;
+    assert_eq!((report.clean, report.cut), (1, 0));
+    assert_eq!(hub.counts().closed(Cause::Drained), 1);
 }

@@ -229,6 +229,42 @@ async fn a_runtime_that_drops_the_task_is_an_end_too() {
     let (connected, running) = supervisor.start(first.unwrap(), (), handlers);
     drop(running);
     assert_eq!(connected.ended().await.reason, EndReason::Stopped);
+    // Nobody waits for a connection that never had a session.
+    let connection = connected.connection();
+    tokio::time::timeout(SHORT, connection.closed())
+        .await
+        .unwrap();
+    assert!(connection.try_send_text("nobody there").is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l8_a_panic_in_the_drop_of_the_dependencies_hides_no_end() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bug");
+        }
+    }
+    async fn on_init(_: &Connection, _: &Bomb) -> ((), Option<Selector>) {
+        ((), None)
+    }
+    async fn on_message((): &mut (), _: Message, _: &Connection, _: &Bomb) -> Action {
+        continue_connection()
+    }
+    async fn on_close((): (), _: &Bomb) {}
+
+    let (mut supervisor, mut far) = memory(Reconnect::new());
+    supervisor.reconnect = None;
+    let (first, mut link) = tokio::join!(supervisor.connect_first(), far.open(0..=0));
+    let handlers = Handlers::new(on_init, on_message, on_close);
+    let (connected, running) = supervisor.start(first.unwrap(), Bomb, handlers);
+    tokio::spawn(running);
+    link.close(CloseCode::NORMAL, Text::default())
+        .await
+        .unwrap();
+    let ended = connected.ended().await;
+    assert_eq!(ended.reason, EndReason::Final);
+    assert_eq!(ended.closed.code, CloseCode::NORMAL);
 }
 
 #[tokio::test(start_paused = true)]

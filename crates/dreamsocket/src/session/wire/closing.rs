@@ -8,7 +8,7 @@ use dreamsocket_protocol::{CloseCode, MAX_CLOSE_REASON, Text};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::clock::Span;
-use super::super::{guard, log_panic};
+use super::super::{self as session};
 use super::{Closing, Noted, Phase, Wire};
 use crate::message::{Cause, Closed};
 
@@ -184,9 +184,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
 /// Drops payloads and channels, which may be memory of the application's whose release runs its code.
 pub(super) fn let_go<R>(what: R) {
-    if let Err(payload) = guard(|| drop(what)) {
-        log_panic("the drop of a payload", payload);
-    }
+    session::let_go("the drop of a payload", what);
 }
 
 pub(super) fn lost(error: Option<io::ErrorKind>) -> Closed {
