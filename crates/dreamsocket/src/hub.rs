@@ -418,7 +418,6 @@ impl Hub {
             false
         });
         drop(registry);
-        self.inner.counters.note_opened();
         Admission {
             hub: Some(self),
             address: address.map(Box::new),
@@ -526,6 +525,7 @@ impl Admission {
     /// Makes the connection known to the hub. A drain that has started meanwhile holds for it, too.
     pub(crate) fn attach(&mut self, connection: &Connection) {
         let Some(hub) = &self.hub else { return };
+        hub.inner.counters.note_opened();
         self.id = Some(connection.id());
         let since = {
             let mut registry = hub.inner.lock();

@@ -54,7 +54,7 @@ pub struct HubCounts {
 }
 
 impl HubCounts {
-    /// WebSockets that were let in.
+    /// WebSockets that were opened: what ended before it was one, such as a client's attempt that failed, is not among them.
     #[must_use]
     pub const fn opened(&self) -> u64 {
         self.opened

@@ -268,6 +268,33 @@ async fn l8_a_panic_in_the_drop_of_the_dependencies_hides_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_fail_are_no_websockets_of_the_hub() {
+    let policy = Reconnect::new()
+        .with_first_retried(true)
+        .with_max_attempts(Some(2));
+    let (mut supervisor, mut far) = memory(policy);
+    let hub = Hub::new(Config::default());
+    supervisor.hub = Some(hub.clone());
+    let refuse = async {
+        for _ in 0..3 {
+            let mut far = far.dials.recv().await.unwrap();
+            read_head(&mut far).await;
+            let head = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+            far.write_all(head).await.unwrap();
+        }
+    };
+    let (failed, ()) = tokio::join!(supervisor.connect_first(), refuse);
+    assert!(failed.is_err());
+    assert_eq!(hub.counts().opened(), 0);
+    let (opened, _link) = tokio::join!(supervisor.connect_first(), async {
+        far.since = Instant::now();
+        far.open(0..=0).await
+    });
+    assert!(opened.is_ok());
+    assert_eq!(hub.counts().opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_is_told_also_without_a_policy() {
     let (mut supervisor, mut far) = memory(Reconnect::new());
     supervisor.reconnect = None;
