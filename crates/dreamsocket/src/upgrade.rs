@@ -38,8 +38,9 @@ use crate::typed::{self, Format};
 /// Upgrades an HTTP request to a WebSocket and runs the typed message loop on it.
 ///
 /// Call it inside an ordinary handler and return what it returns: a 101 (200 on HTTP/2) at once if the request is a valid
-/// handshake, else a plain refusal (405, 426, 400, 403, 503). The session runs on the current tokio runtime, in a tracing
-/// span of its own within the request's:
+/// handshake, else a plain refusal (405, 426, 400, 403, 429, 503; on HTTP/2 also 501;
+/// 500 where the server gives no way to upgrade). The session runs on the current tokio runtime, in a tracing span of its own
+/// within the request's:
 ///
 /// 1. `on_init` runs once and gives the connection its state and, if it wants, a [`Selector`](crate::Selector);
 /// 2. `on_message` gets every message, one at a time, and returns an [`Action`](crate::Action);
