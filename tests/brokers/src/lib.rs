@@ -60,6 +60,11 @@ impl Server {
         let child = Command::new(self.program)
             .args(&self.arguments)
             .current_dir(&self.folder)
+            // Debian has servers where only root looks.
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
