@@ -30,7 +30,7 @@ use self::tally::Tally;
 use crate::args::LoadArgs;
 use crate::escape::{escape, escape_json};
 use crate::failure::{Failure, print};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 
 /// Open files beside the connections.
 #[cfg(unix)]
@@ -99,6 +99,9 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
         && tally.opened.load(Ordering::Relaxed) == 0
     {
         return Err(failure.into());
+    }
+    if times.is_interrupted && tally.opened.load(Ordering::Relaxed) == 0 {
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     if report.is_well() {
         Ok(ExitCode::SUCCESS)

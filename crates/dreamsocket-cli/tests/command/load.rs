@@ -144,6 +144,21 @@ async fn an_interrupt_while_connections_are_opened_is_no_success() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_before_there_was_a_connection_has_a_code_of_its_own() {
+    // Accepted by the system, and never answered.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", silent.local_addr().unwrap());
+    let mut child = command(&["load", &url]).spawn().unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = within(progress.next_line()).await.unwrap().unwrap();
+    assert!(line.contains("open 0 of 10"), "{line}");
+    interrupt(&child).await;
+    let done = finish(child).await;
+    assert_eq!(done.code, Some(130), "{}", done.out);
+}
+
 #[tokio::test]
 async fn answers_that_are_too_long_are_not_asked_for() {
     let sizes = ["--size", "2KiB", "--max-message", "1KiB"];
