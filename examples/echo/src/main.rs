@@ -9,13 +9,15 @@ mod fan_out;
 mod handlers;
 mod version;
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get};
 use dreamsocket::{BoxError, Broadcaster, Config, Server, Tls};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Args;
@@ -79,7 +81,7 @@ async fn serve(args: Args) -> Result<(), BoxError> {
     };
     let server = match args.send_buffer {
         None => server.bind(&args.listen).await?,
-        Some(bytes) => server.listen_on(listen_with(&args.listen, bytes)?)?,
+        Some(bytes) => server.listen_on(listen_with(&args.listen, bytes).await?)?,
     };
     println!("listening on {}", server.local_addr());
     server.run().await?;
@@ -87,11 +89,26 @@ async fn serve(args: Args) -> Result<(), BoxError> {
 }
 
 /// A listener whose connections have a send buffer of that size, which they take over from it.
-fn listen_with(address: &str, send_buffer: u32) -> Result<TcpListener, BoxError> {
-    let named = |error| format!("cannot listen on {address}: {error}");
-    let socket = TcpSocket::new_v4()?;
+async fn listen_with(name: &str, send_buffer: u32) -> Result<TcpListener, BoxError> {
+    let named = |error: io::Error| format!("cannot listen on {name}: {error}");
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(name).await.map_err(named)? {
+        result = listen_on(address, send_buffer);
+        if result.is_ok() {
+            break;
+        }
+    }
+    Ok(result.map_err(named)?)
+}
+
+fn listen_on(address: SocketAddr, send_buffer: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
     socket.set_send_buffer_size(send_buffer)?;
     socket.set_reuseaddr(true)?;
-    socket.bind(address.parse()?).map_err(named)?;
-    Ok(socket.listen(1024).map_err(named)?)
+    socket.bind(address)?;
+    socket.listen(1024)
 }
