@@ -221,18 +221,19 @@ function askToClose(row) {
 }
 
 $("confirm").addEventListener("click", async () => {
+  const asked = closing; // Another may be asked for before the answer is here.
   $("confirm").disabled = true;
   try {
-    const answer = await fetch(`${BASE}connections/${closing.id}/close?code=${$("code").value}`, {
+    const answer = await fetch(`${BASE}connections/${asked.id}/close?code=${$("code").value}`, {
       method: "POST",
       headers: { "X-Dreamsocket-Inspector": "page" },
     });
     if (!answer.ok && answer.status !== 404) throw new Error((await answer.text()).trim());
-    $("dialog").close();
-    setText($("said"), answer.ok ? `Closed ${closing.peer_addr ?? closing.id}.` : "It was gone already.");
+    if (closing === asked) $("dialog").close();
+    setText($("said"), answer.ok ? `Closed ${asked.peer_addr ?? asked.id}.` : "It was gone already.");
     ask();
   } catch (error) {
-    setText($("dialog-error"), `Not closed: ${error.message}`);
+    setText(closing === asked ? $("dialog-error") : $("said"), `Not closed: ${error.message}`);
   } finally {
     $("confirm").disabled = false;
   }
