@@ -71,7 +71,7 @@ struct Comparison<'a> {
     new_root: &'a Value,
     /// Whether clients are sent it; else they send it.
     is_sent: bool,
-    /// Pairs of definitions that were compared, since they may refer to themselves.
+    /// Pairs that were compared and that refer to definitions, alone or beside others: those may refer to themselves.
     seen: HashSet<(String, String)>,
     found: &'a mut Vec<Change>,
 }
@@ -101,9 +101,9 @@ impl Comparison<'_> {
     }
 
     fn compare(&mut self, place: &str, old: &Value, new: &Value) {
-        if let (Some(old), Some(new)) = (reference(old), reference(new))
-            && !self.seen.insert((old.to_owned(), new.to_owned()))
-        {
+        let is_seen = (is_composed(old) || is_composed(new))
+            && !self.seen.insert((old.to_string(), new.to_string()));
+        if is_seen && reference(old).is_some() && reference(new).is_some() {
             return;
         }
         let mut before = Shape::default();
@@ -129,6 +129,9 @@ impl Comparison<'_> {
         }
         for kind in after.kinds.difference(&before.kinds) {
             self.note(self.is_sent, format!("{place}: {kind} is new"));
+        }
+        if is_seen {
+            return;
         }
         for (name, old) in &before.choices {
             match after.choices.get(name) {
@@ -208,6 +211,13 @@ fn says_nothing(schema: &Value) -> bool {
 
 fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref").and_then(Value::as_str)
+}
+
+/// Whether it is made of others: every way back to itself leads through one that is.
+fn is_composed(schema: &Value) -> bool {
+    ["$ref", "allOf", "anyOf", "oneOf"]
+        .iter()
+        .any(|key| schema.get(key).is_some())
 }
 
 /// What a reference of a message's schema refers to. It is from the beginning of the document, or of the schema in older ones.
