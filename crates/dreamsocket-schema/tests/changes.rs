@@ -1,0 +1,139 @@
+//! What of a change breaks, of values that may be one of several.
+
+#![allow(dead_code, reason = "of the types only the shape is of interest")]
+
+use dreamsocket_schema::{Protocol, changes};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A message with one field.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Message")]
+struct Message<T> {
+    it: T,
+}
+
+/// What changes when `it` becomes another type, in what clients send and in what they are sent; what breaks begins with `!`.
+#[track_caller]
+fn check<Old: JsonSchema, New: JsonSchema>(received: &[&str], sent: &[&str]) {
+    let document = |protocol: Protocol| protocol.asyncapi();
+    let old = document(Protocol::new::<Message<Old>, ()>("p", "1"));
+    let new = document(Protocol::new::<Message<New>, ()>("p", "1"));
+    assert_eq!(between(&old, &new), received, "what clients send");
+    let old = document(Protocol::new::<(), Message<Old>>("p", "1"));
+    let new = document(Protocol::new::<(), Message<New>>("p", "1"));
+    assert_eq!(between(&old, &new), sent, "what clients are sent");
+}
+
+fn between(old: &Value, new: &Value) -> Vec<String> {
+    let changes = changes(old, new);
+    let told = changes.iter().map(|change| {
+        let mark = if change.is_breaking { "!" } else { "" };
+        let what = change.what.replace("what clients send, field `it`", "it");
+        let what = what.replace("what clients are sent, field `it`", "it");
+        format!("{mark}{what}")
+    });
+    told.collect()
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Query {
+    text: String,
+    most: u32,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Place {
+    x: f64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Either {
+    Query(Query),
+    Place(Place),
+}
+
+mod reordered {
+    use super::{Deserialize, JsonSchema, Serialize};
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(crate) struct Query {
+        most: u32,
+        text: String,
+    }
+}
+
+mod shorter {
+    use super::{Deserialize, JsonSchema, Serialize};
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(crate) struct Query {
+        text: String,
+    }
+}
+
+mod looser {
+    use super::{Deserialize, JsonSchema, Serialize};
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(crate) struct Query {
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        most: Option<u32>,
+    }
+}
+
+#[test]
+fn a_struct_that_may_be_left_out() {
+    check::<Query, Option<Query>>(
+        &["it is optional now", "it: null is new"],
+        &["!it: null is new"],
+    );
+    check::<Option<Query>, Query>(
+        &["!it is required now", "!it: null is gone"],
+        &["it: null is gone"],
+    );
+}
+
+#[test]
+fn fields_of_a_struct_that_may_be_left_out() {
+    check::<Option<Query>, Option<shorter::Query>>(
+        &["it, field `most` is gone"],
+        &["!it, field `most` is gone"],
+    );
+    check::<Option<Query>, Option<looser::Query>>(
+        &[
+            "it, field `most` is optional now",
+            "it, field `most`: null (uint32) is new",
+        ],
+        &[
+            "!it, field `most` is optional now",
+            "!it, field `most`: null (uint32) is new",
+        ],
+    );
+    check::<Option<Query>, Option<reordered::Query>>(&[], &[]);
+}
+
+#[test]
+fn a_struct_that_gets_an_alternative() {
+    check::<Query, Either>(&["it: \"x\" is new"], &["!it: \"x\" is new"]);
+    check::<Either, Query>(&["!it: \"x\" is gone"], &["it: \"x\" is gone"]);
+    check::<Option<Query>, Option<Either>>(&["it: \"x\" is new"], &["!it: \"x\" is new"]);
+    check::<Option<Either>, Option<Query>>(&["!it: \"x\" is gone"], &["it: \"x\" is gone"]);
+}
+
+#[test]
+fn alternatives_in_a_type_of_their_own() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Wrapper(Query);
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Wrapped {
+        Query(Wrapper),
+        Place(Place),
+    }
+    check::<Either, Wrapped>(&[], &[]);
+    check::<Wrapped, Either>(&[], &[]);
+}
