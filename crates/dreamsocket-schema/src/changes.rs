@@ -41,6 +41,8 @@ impl fmt::Display for Change {
 /// have to send now; a field that they were always sent and are not any more; one of another type. New messages, and
 /// other alternatives, that they are sent beside those that there were do not break them: a client has to let pass what it
 /// does not know. Where there was one type alone, or that or nothing, it looks for no other.
+/// Messages without a tag are known by their fields: one that has lost a field, or has one more, is taken for the one that
+/// it has the most in common with.
 #[must_use]
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let mut found = Vec::new();
@@ -122,14 +124,17 @@ impl Comparison<'_> {
         if is_seen {
             return;
         }
-        let mut others = mem::take(&mut after.choices);
-        for (name, old) in mem::take(&mut before.choices) {
-            match others.remove(&name) {
-                Some(new) => self.compare_shapes(&format!("{place}, {name}"), old, new, false),
-                None => self.note(!self.is_sent, format!("{place}: {name} is gone")),
+        let mut gone = mem::take(&mut before.choices);
+        let mut added = mem::take(&mut after.choices);
+        for (name, other) in shape::pairs(&gone, &added) {
+            if let (Some(old), Some(new)) = (gone.remove(&name), added.remove(&other)) {
+                self.compare_shapes(&format!("{place}, {name}"), old, new, false);
             }
         }
-        for name in others.keys() {
+        for name in gone.keys() {
+            self.note(!self.is_sent, format!("{place}: {name} is gone"));
+        }
+        for name in added.keys() {
             self.note(is_more_missed, format!("{place}: {name} is new"));
         }
         self.compare_properties(place, &before, &after);

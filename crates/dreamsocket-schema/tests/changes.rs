@@ -137,3 +137,81 @@ fn alternatives_in_a_type_of_their_own() {
     check::<Either, Wrapped>(&[], &[]);
     check::<Wrapped, Either>(&[], &[]);
 }
+
+#[test]
+fn alternatives_that_only_their_fields_tell_apart() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Area {
+        width: u32,
+        height: u32,
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Shape {
+        Area { width: u32, height: u32 },
+        Circle { radius: u32 },
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Shorter {
+        Area { width: u32 },
+        Circle { radius: u32 },
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Other {
+        Line { length: u32 },
+        Circle { radius: u32 },
+    }
+    check::<Shape, Shorter>(
+        &["it, \"height\", \"width\", field `height` is gone"],
+        &["!it, \"height\", \"width\", field `height` is gone"],
+    );
+    check::<Shorter, Shape>(
+        &["!it, \"width\", field `height` is new"],
+        &["it, \"width\", field `height` is new"],
+    );
+    check::<Area, Shorter>(
+        &[
+            "it, \"height\", \"width\", field `height` is gone",
+            "it: \"radius\" is new",
+        ],
+        &[
+            "!it, \"height\", \"width\", field `height` is gone",
+            "!it: \"radius\" is new",
+        ],
+    );
+    // What has no field in common is another one.
+    check::<Shape, Other>(
+        &[
+            "!it: \"height\", \"width\" is gone",
+            "it: \"length\" is new",
+        ],
+        &["it: \"height\", \"width\" is gone", "it: \"length\" is new"],
+    );
+}
+
+#[test]
+fn of_alternatives_those_that_are_most_alike_are_the_same() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Old {
+        One { a: u8, b: u8 },
+        Two { b: u8, c: u8 },
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum New {
+        Two { b: u8, c: u8, d: u8 },
+    }
+    check::<Old, New>(
+        &[
+            "!it, \"b\", \"c\", field `d` is new",
+            "!it: \"a\", \"b\" is gone",
+        ],
+        &[
+            "it, \"b\", \"c\", field `d` is new",
+            "it: \"a\", \"b\" is gone",
+        ],
+    );
+}

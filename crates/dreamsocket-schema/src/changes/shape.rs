@@ -1,6 +1,7 @@
 //! What a schema comes to when its references are followed and its parts are put together. It knows one document; what
 //! differs between two is for `changes`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
@@ -40,10 +41,19 @@ impl Shape {
         self.has_any && self.properties.is_empty()
     }
 
-    /// Has what is an object alone be the one alternative, if the other has it among its alternatives.
+    /// Has what is an object alone be the one alternative, if the other has it, or something like it, among its alternatives.
     pub(super) fn stand_among_choices_of(&mut self, other: &Self) {
         let is_alone = self.choices.is_empty() && self.is_object();
-        if !is_alone || !other.properties.is_empty() || !other.choices.contains_key(&self.name()) {
+        if !is_alone || !other.properties.is_empty() {
+            return;
+        }
+        let is_same = other.choices.contains_key(&self.name());
+        if !is_same
+            && other
+                .choices
+                .values()
+                .all(|choice| self.likeness(choice) == 0)
+        {
             return;
         }
         let mut alone = mem::take(self);
@@ -62,17 +72,32 @@ impl Shape {
 
     /// What tells an object from other alternatives: the constants among its fields, or the names of those that it has to have.
     fn name(&self) -> String {
-        let constants = self.properties.iter().filter_map(|(name, schema)| {
-            let constant = schema.get("const")?;
-            Some(format!("{name} {constant}"))
-        });
-        let constants: BTreeSet<_> = constants.collect();
+        let constants = self.constants();
         let required = self.required.iter().map(|name| format!("\"{name}\""));
         let words: Vec<_> = match constants.is_empty() {
             true => required.collect(),
             false => constants.into_iter().collect(),
         };
         words.join(", ")
+    }
+
+    fn constants(&self) -> BTreeSet<String> {
+        let constants = self.properties.iter().filter_map(|(name, schema)| {
+            let constant = schema.get("const")?;
+            Some(format!("{name} {constant}"))
+        });
+        constants.collect()
+    }
+
+    /// How many fields two have in common that have no constants, by which they would be known.
+    fn likeness(&self, other: &Self) -> usize {
+        if !self.constants().is_empty() || !other.constants().is_empty() {
+            return 0;
+        }
+        let names = self.properties.keys();
+        names
+            .filter(|name| other.properties.contains_key(*name))
+            .count()
     }
 
     fn insert_choice(&mut self, choice: Self) {
@@ -186,6 +211,31 @@ impl Shape {
             });
         } else {
             self.kinds.extend(values.iter().map(ToString::to_string));
+        }
+    }
+}
+
+/// Which alternatives of two versions are the same: those of one name, and then those that are most alike, each once.
+pub(super) fn pairs(
+    old: &BTreeMap<String, Shape>,
+    new: &BTreeMap<String, Shape>,
+) -> Vec<(String, String)> {
+    let is_in = |others: &BTreeMap<String, Shape>, name: &String| others.contains_key(name);
+    let same = old.keys().filter(|name| is_in(new, name));
+    let mut pairs: Vec<_> = same.map(|name| (name.clone(), name.clone())).collect();
+    let mut gone: Vec<_> = old.iter().filter(|(name, _)| !is_in(new, name)).collect();
+    let mut added: Vec<_> = new.iter().filter(|(name, _)| !is_in(old, name)).collect();
+    loop {
+        let likeness = gone.iter().enumerate().flat_map(|(i, (_, old))| {
+            let added = added.iter().enumerate();
+            added.map(move |(j, (_, new))| (old.likeness(new), i, j))
+        });
+        match likeness.min_by_key(|(likeness, ..)| Reverse(*likeness)) {
+            Some((1.., i, j)) => {
+                let ((old, _), (new, _)) = (gone.remove(i), added.remove(j));
+                pairs.push((old.clone(), new.clone()));
+            }
+            _ => return pairs,
         }
     }
 }
