@@ -11,7 +11,7 @@ use std::{fmt, mem};
 
 use serde_json::Value;
 
-use self::shape::{Shape, is_composed, reference};
+use self::shape::{Lengths, Shape, is_composed, reference};
 use crate::asyncapi::{RECEIVED, SENT, schema_of};
 
 /// A difference between two versions of a protocol.
@@ -38,7 +38,8 @@ impl fmt::Display for Change {
 /// What has changed from the old AsyncAPI document to the new one.
 ///
 /// Clients break by: a message, or a value of one, that they send and that is not taken any more; a field that they
-/// have to send now; a field that they were always sent and are not any more; one of another type. New messages, and
+/// have to send now; a field that they were always sent and are not any more; one of another type; a list of another
+/// length, but for a longer one that they are sent. New messages, and
 /// other alternatives, that they are sent beside those that there were do not break them: a client has to let pass what it
 /// does not know. Where there was one type alone, or that or nothing, it looks for no other.
 /// Messages without a tag are known by their fields: one that has lost a field, or has one more, is taken for the one that
@@ -137,6 +138,7 @@ impl Comparison<'_> {
         for name in added.keys() {
             self.note(is_more_missed, format!("{place}: {name} is new"));
         }
+        self.compare_lengths(place, &before.lengths, &after.lengths);
         self.compare_properties(place, &before, &after);
         if let (Some(old), Some(new)) = (&before.items, &after.items) {
             if before.keys != after.keys {
@@ -145,6 +147,32 @@ impl Comparison<'_> {
             }
             self.compare(&format!("{place}, each"), old, new);
         }
+    }
+
+    fn compare_lengths(&mut self, place: &str, before: &Lengths, after: &Lengths) {
+        if before == after || before.is_empty() || after.is_empty() {
+            return;
+        }
+        let breaks = if self.is_sent {
+            // What is longer still has what is looked for.
+            let longest = before.iter().max();
+            let is_short = |length: &Option<u64>| length.is_none() || Some(length) < longest;
+            !before.contains(&None) && after.difference(before).any(is_short)
+        } else {
+            !after.contains(&None) && !before.is_subset(after)
+        };
+        let words = |lengths: &Lengths| {
+            let words = lengths.iter().map(|length| match length {
+                Some(length) => length.to_string(),
+                None => "any number of".to_owned(),
+            });
+            words.collect::<Vec<_>>().join(" or ")
+        };
+        let (before, after) = (words(before), words(after));
+        self.note(
+            breaks,
+            format!("{place}: {before} items before, {after} items now"),
+        );
     }
 
     fn compare_properties(&mut self, place: &str, before: &Shape, after: &Shape) {

@@ -1,4 +1,4 @@
-//! What of a change breaks, of values that may be one of several.
+//! What of a change breaks, of values that may be one of several, and of lists.
 
 #![allow(dead_code, reason = "of the types only the shape is of interest")]
 
@@ -213,5 +213,67 @@ fn of_alternatives_those_that_are_most_alike_are_the_same() {
             "it, \"b\", \"c\", field `d` is new",
             "it: \"a\", \"b\" is gone",
         ],
+    );
+}
+
+#[test]
+fn lists_of_other_lengths() {
+    check::<[u8; 3], [u8; 4]>(
+        &["!it: 3 items before, 4 items now"],
+        &["it: 3 items before, 4 items now"],
+    );
+    check::<[u8; 4], [u8; 3]>(
+        &["!it: 4 items before, 3 items now"],
+        &["!it: 4 items before, 3 items now"],
+    );
+    check::<[u8; 4], Vec<u8>>(
+        &["it: 4 items before, any number of items now"],
+        &["!it: 4 items before, any number of items now"],
+    );
+    check::<Vec<u8>, [u8; 4]>(
+        &["!it: any number of items before, 4 items now"],
+        &["it: any number of items before, 4 items now"],
+    );
+    check::<Option<[u8; 3]>, Option<[u8; 4]>>(
+        &["!it: 3 items before, 4 items now"],
+        &["it: 3 items before, 4 items now"],
+    );
+    check::<[u8; 3], String>(
+        &["!it: array is gone", "it: string is new"],
+        &["it: array is gone", "!it: string is new"],
+    );
+}
+
+#[test]
+fn tuples_of_other_lengths() {
+    check::<(u8, u8, u8), (u8, u8)>(
+        &["!it: 3 items before, 2 items now", "it, field `2` is gone"],
+        &["!it: 3 items before, 2 items now", "!it, field `2` is gone"],
+    );
+    check::<(u8, u8), (u8, u8, u8)>(
+        &["!it: 2 items before, 3 items now", "!it, field `2` is new"],
+        &["it: 2 items before, 3 items now", "it, field `2` is new"],
+    );
+}
+
+#[test]
+fn a_list_that_gets_one_of_another_length_beside_it() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Lists {
+        Three([u8; 3]),
+        Four([u8; 4]),
+    }
+    check::<[u8; 4], Lists>(
+        &["it: 4 items before, 3 or 4 items now"],
+        &["!it: 4 items before, 3 or 4 items now"],
+    );
+    check::<Lists, [u8; 4]>(
+        &["!it: 3 or 4 items before, 4 items now"],
+        &["it: 3 or 4 items before, 4 items now"],
+    );
+    check::<Lists, Vec<u8>>(
+        &["it: 3 or 4 items before, any number of items now"],
+        &["!it: 3 or 4 items before, any number of items now"],
     );
 }

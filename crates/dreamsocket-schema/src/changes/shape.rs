@@ -23,11 +23,15 @@ pub(super) struct Shape {
     pub(super) required: BTreeSet<String>,
     /// Of a list or a map.
     pub(super) items: Option<Value>,
+    pub(super) lengths: Lengths,
     /// The patterns of a map's keys; without one they may be any.
     pub(super) keys: BTreeSet<String>,
     /// Fields that are not named are refused (serde's `deny_unknown_fields`).
     pub(super) is_closed: bool,
 }
+
+/// How many items lists have, of each alternative that is one; `None` is any number.
+pub(super) type Lengths = BTreeSet<Option<u64>>;
 
 impl Shape {
     pub(super) fn of(schema: &Value, root: &Value) -> Self {
@@ -197,11 +201,18 @@ impl Shape {
         self.properties.extend(other.properties);
         self.required.extend(other.required);
         self.items = other.items.or_else(|| self.items.take());
+        self.lengths.extend(other.lengths);
         self.keys.extend(other.keys);
         self.is_closed |= other.is_closed;
     }
 
     fn add_kind(&mut self, kind: &str, schema: &Value) {
+        if kind == ARRAY {
+            let bound = |key| schema.get(key).and_then(Value::as_u64);
+            let least = bound("minItems");
+            self.lengths
+                .insert(least.filter(|_| least == bound("maxItems")));
+        }
         let values: Vec<_> = list(schema, "enum").chain(schema.get("const")).collect();
         if values.is_empty() {
             let format = schema.get("format").and_then(Value::as_str);
