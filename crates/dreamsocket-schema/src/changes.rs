@@ -102,6 +102,8 @@ impl Comparison<'_> {
         let is_more_missed = self.is_sent && before.choices.is_empty();
         before.stand_among_choices_of(&after);
         after.stand_among_choices_of(&before);
+        before.name_places_of(&after);
+        after.name_places_of(&before);
 
         match (before.is_any(), after.is_any()) {
             (false, false) => {}

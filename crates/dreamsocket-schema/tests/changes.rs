@@ -277,3 +277,48 @@ fn a_list_that_gets_one_of_another_length_beside_it() {
         &["!it: 3 or 4 items before, any number of items now"],
     );
 }
+
+#[test]
+fn a_tuple_that_becomes_a_list() {
+    check::<(u8, u8), [u8; 2]>(&[], &[]);
+    check::<[u8; 2], (u8, u8)>(&[], &[]);
+    check::<Option<(u8, u8)>, Option<[u8; 2]>>(&[], &[]);
+    check::<(u8, String), [u8; 2]>(
+        &[
+            "!it, field `1`: string is gone",
+            "it, field `1`: integer (uint8) is new",
+        ],
+        &[
+            "it, field `1`: string is gone",
+            "!it, field `1`: integer (uint8) is new",
+        ],
+    );
+    check::<Vec<u8>, (u8, String)>(
+        &[
+            "!it: any number of items before, 2 items now",
+            "!it, field `0` is required now",
+            "!it, field `1` is required now",
+            "!it, field `1`: integer (uint8) is gone",
+            "it, field `1`: string is new",
+        ],
+        &[
+            "it: any number of items before, 2 items now",
+            "it, field `0` is required now",
+            "it, field `1` is required now",
+            "it, field `1`: integer (uint8) is gone",
+            "!it, field `1`: string is new",
+        ],
+    );
+    check::<(u8, u8), Vec<u8>>(
+        &[
+            "it: 2 items before, any number of items now",
+            "it, field `0` is optional now",
+            "it, field `1` is optional now",
+        ],
+        &[
+            "!it: 2 items before, any number of items now",
+            "!it, field `0` is optional now",
+            "!it, field `1` is optional now",
+        ],
+    );
+}

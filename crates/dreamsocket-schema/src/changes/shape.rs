@@ -69,6 +69,25 @@ impl Shape {
         self.insert_choice(alone);
     }
 
+    /// Has a list say of each place what it says of all, if the other is a tuple.
+    pub(super) fn name_places_of(&mut self, other: &Self) {
+        let is_list = |shape: &Self| shape.kinds.contains(ARRAY) && !shape.kinds.contains(OBJECT);
+        let is_tuple = |shape: &Self| is_list(shape) && !shape.properties.is_empty();
+        if !is_list(self) || is_tuple(self) || !is_tuple(other) {
+            return;
+        }
+        let Some(item) = self.items.take() else {
+            return;
+        };
+        for place in other.properties.keys() {
+            self.properties.insert(place.clone(), item.clone());
+            let index = place.parse().ok();
+            if self.lengths.iter().all(|length| *length > index) {
+                self.required.insert(place.clone());
+            }
+        }
+    }
+
     /// Whether it has fields of its own. Those of a tuple are not.
     fn is_object(&self) -> bool {
         !self.properties.is_empty() && !self.kinds.contains(ARRAY)
