@@ -234,6 +234,20 @@ test("a refusal of something else does not end the entering of a room", async ()
   assert.equal(await ada.locator("#room-name").textContent(), "well");
 });
 
+test("the entrance says why the server has ended a connection for good", async () => {
+  const check = async (code, reason, told) => {
+    const route = (socket) => socket.onMessage((message) => message.includes('"say"') && socket.close({ code, reason }));
+    const page = await openPage({ route });
+    await enter(page, "Ada", "garden");
+    await say(page, "Enough?");
+    await waitForError(page, told);
+    assert.ok(await page.getByRole("button", { name: "Enter the room" }).isVisible());
+  };
+  await check(1000, "", "The server ended the connection (1000).");
+  await check(1008, "", "The server refused this name.");
+  await check(4001, "Another tab took over.", "Another tab took over.");
+});
+
 test("whoever comes sees what was said before, above the line that says so", async () => {
   const ada = await openRoom("Ada", "library");
   for (const text of ["First", "Second"]) await say(ada, text);

@@ -28,9 +28,9 @@ class Socket {
     this.readyState = 2;
   }
 
-  lose() {
+  lose(code = 1006, reason = "") {
     this.readyState = 3;
-    this.onclose({ code: 1006, reason: "" });
+    this.onclose({ code, reason });
   }
 }
 
@@ -63,6 +63,26 @@ test("a lost connection comes back", () => {
   mock.timers.tick(500);
   sockets[1].open();
   assert.deepEqual(states, ["connecting", "open", "waiting", "connecting", "open"]);
+});
+
+test("it comes back after the codes that the Rust client comes back after, and no others", () => {
+  const check = (code, comesBack) => {
+    sockets = [];
+    const changes = [];
+    connect("ws://here", { onState: (change) => changes.push(change), onMessage() {} });
+    sockets[0].open();
+    sockets[0].lose(code, "why");
+    mock.timers.tick(LONG);
+    assert.equal(sockets.length, comesBack ? 2 : 1, `${code}`);
+    if (comesBack) {
+      sockets[1].lose(1008);
+    } else {
+      assert.deepEqual(changes.at(-1), { state: "refused", code, reason: "why" });
+    }
+    assert.equal(listeners.size, 0, `${code}`);
+  };
+  for (const code of [1001, 1006, 1011, 1012, 1013]) check(code, true);
+  for (const code of [1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 1014, 1015, 3000, 4000, 4001, 4999]) check(code, false);
 });
 
 test("nothing comes after a close() while it connects again", () => {

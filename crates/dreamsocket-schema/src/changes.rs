@@ -4,13 +4,15 @@
 //! two are compared by one rule, with the sides exchanged: whatever was allowed on the writing side must be allowed on the
 //! reading side.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+mod shape;
 
-use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::{fmt, mem};
 
-use crate::asyncapi::{RECEIVED, SCHEMA, SENT, schema_of};
-use crate::reference::pointer;
+use serde_json::Value;
+
+use self::shape::{Lengths, Shape, is_composed, reference};
+use crate::asyncapi::{RECEIVED, SENT, schema_of};
 
 /// A difference between two versions of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +38,12 @@ impl fmt::Display for Change {
 /// What has changed from the old AsyncAPI document to the new one.
 ///
 /// Clients break by: a message, or a value of one, that they send and that is not taken any more; a field that they
-/// have to send now; a field that they were always sent and are not any more; one of another type. New messages, and
+/// have to send now; a field that they were always sent and are not any more; one of another type; a list of another
+/// length, but for a longer one that they are sent. New messages, and
 /// other alternatives, that they are sent beside those that there were do not break them: a client has to let pass what it
-/// does not know.
+/// does not know. Where there was one type alone, or that or nothing, it looks for no other.
+/// Messages without a tag are known by their fields: one that has lost a field, or has one more, is taken for the one that
+/// it has the most in common with.
 #[must_use]
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let mut found = Vec::new();
@@ -71,28 +76,9 @@ struct Comparison<'a> {
     new_root: &'a Value,
     /// Whether clients are sent it; else they send it.
     is_sent: bool,
-    /// Pairs of definitions that were compared, since they may refer to themselves.
+    /// Pairs that were compared and that refer to definitions, alone or beside others: those may refer to themselves.
     seen: HashSet<(String, String)>,
     found: &'a mut Vec<Change>,
-}
-
-/// What a schema comes to, references followed.
-#[derive(Default)]
-struct Shape {
-    /// One of the alternatives, or the schema itself, says nothing.
-    has_any: bool,
-    /// The alternatives, by what tells them apart.
-    choices: BTreeMap<String, Value>,
-    /// Types, constants, and formats of numbers.
-    kinds: BTreeSet<String>,
-    properties: Map<String, Value>,
-    required: BTreeSet<String>,
-    /// Of a list or a map.
-    items: Option<Value>,
-    /// The patterns of a map's keys; without one they may be any.
-    keys: BTreeSet<String>,
-    /// Fields that are not named are refused (serde's `deny_unknown_fields`).
-    is_closed: bool,
 }
 
 impl Comparison<'_> {
@@ -101,15 +87,23 @@ impl Comparison<'_> {
     }
 
     fn compare(&mut self, place: &str, old: &Value, new: &Value) {
-        if let (Some(old), Some(new)) = (reference(old), reference(new))
-            && !self.seen.insert((old.to_owned(), new.to_owned()))
-        {
+        let is_seen = (is_composed(old) || is_composed(new))
+            && !self.seen.insert((old.to_string(), new.to_string()));
+        if is_seen && reference(old).is_some() && reference(new).is_some() {
             return;
         }
-        let mut before = Shape::default();
-        before.add(old, self.old_root, 0);
-        let mut after = Shape::default();
-        after.add(new, self.new_root, 0);
+        let (before, after) = (Shape::of(old, self.old_root), Shape::of(new, self.new_root));
+        self.compare_shapes(place, before, after, is_seen);
+    }
+
+    /// What has been seen is compared only as far as it does not refer to anything.
+    fn compare_shapes(&mut self, place: &str, mut before: Shape, mut after: Shape, is_seen: bool) {
+        // Where there were alternatives a client lets pass what it does not know. Elsewhere it looks for none.
+        let is_more_missed = self.is_sent && before.choices.is_empty();
+        before.stand_among_choices_of(&after);
+        after.stand_among_choices_of(&before);
+        before.name_places_of(&after);
+        after.name_places_of(&before);
 
         match (before.is_any(), after.is_any()) {
             (false, false) => {}
@@ -130,19 +124,23 @@ impl Comparison<'_> {
         for kind in after.kinds.difference(&before.kinds) {
             self.note(self.is_sent, format!("{place}: {kind} is new"));
         }
-        for (name, old) in &before.choices {
-            match after.choices.get(name) {
-                Some(new) => self.compare(&format!("{place}, {name}"), old, new),
-                None => self.note(!self.is_sent, format!("{place}: {name} is gone")),
+        if is_seen {
+            return;
+        }
+        let mut gone = mem::take(&mut before.choices);
+        let mut added = mem::take(&mut after.choices);
+        for (name, other) in shape::pairs(&gone, &added) {
+            if let (Some(old), Some(new)) = (gone.remove(&name), added.remove(&other)) {
+                self.compare_shapes(&format!("{place}, {name}"), old, new, false);
             }
         }
-        for name in after.choices.keys() {
-            if !before.choices.contains_key(name) {
-                // Where there were alternatives a client lets pass what it does not know. Elsewhere it looks for none.
-                let breaks = self.is_sent && before.choices.is_empty();
-                self.note(breaks, format!("{place}: {name} is new"));
-            }
+        for name in gone.keys() {
+            self.note(!self.is_sent, format!("{place}: {name} is gone"));
         }
+        for name in added.keys() {
+            self.note(is_more_missed, format!("{place}: {name} is new"));
+        }
+        self.compare_lengths(place, &before.lengths, &after.lengths);
         self.compare_properties(place, &before, &after);
         if let (Some(old), Some(new)) = (&before.items, &after.items) {
             if before.keys != after.keys {
@@ -151,6 +149,32 @@ impl Comparison<'_> {
             }
             self.compare(&format!("{place}, each"), old, new);
         }
+    }
+
+    fn compare_lengths(&mut self, place: &str, before: &Lengths, after: &Lengths) {
+        if before == after || before.is_empty() || after.is_empty() {
+            return;
+        }
+        let breaks = if self.is_sent {
+            // What is longer still has what is looked for.
+            let longest = before.iter().max();
+            let is_short = |length: &Option<u64>| length.is_none() || Some(length) < longest;
+            !before.contains(&None) && after.difference(before).any(is_short)
+        } else {
+            !after.contains(&None) && !before.is_subset(after)
+        };
+        let words = |lengths: &Lengths| {
+            let words = lengths.iter().map(|length| match length {
+                Some(length) => length.to_string(),
+                None => "any number of".to_owned(),
+            });
+            words.collect::<Vec<_>>().join(" or ")
+        };
+        let (before, after) = (words(before), words(after));
+        self.note(
+            breaks,
+            format!("{place}: {before} items before, {after} items now"),
+        );
     }
 
     fn compare_properties(&mut self, place: &str, before: &Shape, after: &Shape) {
@@ -183,146 +207,4 @@ impl Comparison<'_> {
             }
         }
     }
-}
-
-/// What a schema has that does not say which values fit.
-const REMARKS: [&str; 10] = [
-    "$comment",
-    "$defs",
-    "$schema",
-    "default",
-    "deprecated",
-    "description",
-    "examples",
-    "readOnly",
-    "title",
-    "writeOnly",
-];
-
-fn says_nothing(schema: &Value) -> bool {
-    match schema {
-        Value::Object(schema) => schema.keys().all(|key| REMARKS.contains(&key.as_str())),
-        schema => schema == &Value::Bool(true),
-    }
-}
-
-fn reference(schema: &Value) -> Option<&str> {
-    schema.get("$ref").and_then(Value::as_str)
-}
-
-/// What a reference of a message's schema refers to. It is from the beginning of the document, or of the schema in older ones.
-fn resolve<'a>(schema: &'a Value, reference: &str) -> Option<&'a Value> {
-    let pointer = pointer(reference)?;
-    let within = pointer.split_once(SCHEMA).map(|(_, within)| within);
-    schema.pointer(within.unwrap_or(&pointer))
-}
-
-/// How far references are followed on the way to one shape: past it a type refers to itself and to nothing else.
-const MAX_DEPTH: usize = 32;
-
-impl Shape {
-    /// Whether every value fits. Fields that stand beside say that it has to be an object.
-    fn is_any(&self) -> bool {
-        self.has_any && self.properties.is_empty()
-    }
-
-    fn add(&mut self, schema: &Value, root: &Value, depth: usize) {
-        if depth > MAX_DEPTH {
-            return;
-        }
-        self.has_any |= says_nothing(schema);
-        if let Some(target) = reference(schema).and_then(|target| resolve(root, target)) {
-            self.add(target, root, depth + 1);
-        }
-        for all in list(schema, "allOf").filter(|all| !says_nothing(all)) {
-            self.add(all, root, depth + 1);
-        }
-        for choice in list(schema, "oneOf").chain(list(schema, "anyOf")) {
-            match tag(choice, root) {
-                Some(tag) => {
-                    // Untagged ones may have nothing that tells them apart but their order.
-                    let mut name = tag.clone();
-                    let mut number = 2;
-                    while self.choices.contains_key(&name) {
-                        name = format!("{tag} ({number})");
-                        number += 1;
-                    }
-                    self.choices.insert(name, choice.clone());
-                }
-                // `null`, or values without fields.
-                None => self.add(choice, root, depth + 1),
-            }
-        }
-        match schema.get("type") {
-            Some(Value::String(kind)) => self.add_kind(kind, schema),
-            Some(Value::Array(kinds)) => {
-                for kind in kinds.iter().filter_map(Value::as_str) {
-                    self.add_kind(kind, schema);
-                }
-            }
-            _ => {}
-        }
-        if let Some(Value::Object(properties)) = schema.get("properties") {
-            self.properties.extend(properties.clone());
-        }
-        let patterns = schema.get("patternProperties").and_then(Value::as_object);
-        let is_closed = |key| schema.get(key) == Some(&Value::Bool(false));
-        self.is_closed |= patterns.is_none()
-            && (is_closed("additionalProperties") || is_closed("unevaluatedProperties"));
-        let required = list(schema, "required").filter_map(Value::as_str);
-        self.required.extend(required.map(str::to_owned));
-        for key in ["items", "additionalProperties"] {
-            if let Some(items @ (Value::Object(_) | Value::Bool(true))) = schema.get(key) {
-                self.items = Some(items.clone());
-            }
-        }
-        // Keys that are numbers: schemars writes one pattern.
-        for (pattern, values) in patterns.into_iter().flatten() {
-            self.keys.insert(pattern.clone());
-            self.items = Some(values.clone());
-        }
-        for (place, item) in list(schema, "prefixItems").enumerate() {
-            self.properties.insert(place.to_string(), item.clone());
-            self.required.insert(place.to_string());
-        }
-    }
-
-    fn add_kind(&mut self, kind: &str, schema: &Value) {
-        let values: Vec<_> = list(schema, "enum").chain(schema.get("const")).collect();
-        if values.is_empty() {
-            let format = schema.get("format").and_then(Value::as_str);
-            self.kinds.insert(match format {
-                Some(format) => format!("{kind} ({format})"),
-                None => kind.to_owned(),
-            });
-        } else {
-            self.kinds.extend(values.iter().map(ToString::to_string));
-        }
-    }
-}
-
-fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    let list = schema.get(key).and_then(Value::as_array);
-    list.into_iter().flatten()
-}
-
-/// What tells an alternative with fields from the others: the constants among its fields, or the names of those that it has to
-/// have.
-fn tag(choice: &Value, root: &Value) -> Option<String> {
-    let target = reference(choice).and_then(|target| resolve(root, target));
-    let choice = match choice.get("properties") {
-        Some(_) => choice,
-        None => target.unwrap_or(choice),
-    };
-    let properties = choice.get("properties")?.as_object()?;
-    let constants = properties.iter().filter_map(|(name, schema)| {
-        let constant = schema.get("const")?;
-        Some(format!("{name} {constant}"))
-    });
-    let constants: Vec<_> = constants.collect();
-    if !constants.is_empty() {
-        return Some(constants.join(", "));
-    }
-    let required = list(choice, "required").map(ToString::to_string);
-    Some(required.collect::<Vec<_>>().join(", "))
 }

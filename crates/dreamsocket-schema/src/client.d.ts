@@ -5,8 +5,8 @@ export type State =
   | { state: "open" }
   /** The next attempt is made at `retryAt`, in milliseconds since 1970. */
   | { state: "waiting"; retryAt: number; reason: string }
-  /** The server has closed with 1008: it is not tried again. */
-  | { state: "refused"; reason: string };
+  /** The server has closed with another code than 1001, 1006, 1011, 1012 and 1013: it is not tried again. */
+  | { state: "refused"; code: number; reason: string };
 
 export interface Handlers {
   onMessage(message: INCOMING): void;
@@ -22,5 +22,5 @@ export interface Connection {
   close(): void;
 }
 
-/** Connects to `url` and stays connected until `close()`, or until the server refuses with 1008. */
+/** Connects to `url` and stays connected until `close()`, or until the server closes with a code that is not temporary. */
 export function connect(url: string | URL, handlers: Handlers): Connection;

@@ -1,6 +1,7 @@
 //! JSON Schema, as schemars writes it, as TypeScript.
 
 use std::fmt::Write as _;
+use std::str::Chars;
 
 use schemars::Schema;
 use serde_json::{Map, Value};
@@ -232,8 +233,15 @@ fn union(choices: impl Iterator<Item = String>) -> String {
 fn group(text: String) -> String {
     let mut depth = 0_u32;
     let mut is_split = false;
-    for c in text.chars() {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
         match c {
+            // What stands in comments and strings is no bracket.
+            '/' if chars.as_str().starts_with('*') => {
+                let rest = chars.as_str().split_once("*/");
+                chars = rest.map_or("", |(_, rest)| rest).chars();
+            }
+            '"' => skip_string(&mut chars),
             '{' | '[' | '(' | '<' => depth += 1,
             '}' | ']' | ')' | '>' => depth = depth.saturating_sub(1),
             '|' | '&' if depth == 0 => is_split = true,
@@ -241,4 +249,15 @@ fn group(text: String) -> String {
         }
     }
     if is_split { format!("({text})") } else { text }
+}
+
+/// Past the quotation mark that ends a string.
+fn skip_string(chars: &mut Chars<'_>) {
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => _ = chars.next(),
+            '"' => return,
+            _ => {}
+        }
+    }
 }

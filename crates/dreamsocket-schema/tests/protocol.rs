@@ -220,6 +220,30 @@ fn what_is_the_same_changes_nothing() {
 }
 
 #[test]
+fn a_message_that_may_hold_another() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(tag = "type")]
+    enum Chain {
+        End { v: u8 },
+        Node { next: Option<Box<Self>> },
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(tag = "type")]
+    #[schemars(rename = "Chain")]
+    enum Changed {
+        End { v: String },
+        Node { next: Option<Box<Self>> },
+    }
+    let (old, new) = (
+        Protocol::new::<Chain, Chain>("p", "1"),
+        Protocol::new::<Changed, Changed>("p", "1"),
+    );
+    assert!(between(&old, &old).is_empty());
+    let changes = between(&old, &new);
+    assert!(breaks(&changes), "{changes:?}");
+}
+
+#[test]
 fn a_message_more_or_less() {
     let (received, sent) =
         versions!(#[serde(tag = "type")] Old { A { x: u8 }, B } New { A { x: u8 }, C });

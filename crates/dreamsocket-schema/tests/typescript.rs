@@ -216,3 +216,50 @@ fn fields_may_stand_beside_a_map() {
         "& { [key: string]: unknown };",
     ]);
 }
+
+#[test]
+fn what_is_said_of_a_field_takes_no_parentheses_away() {
+    #[derive(Serialize, JsonSchema)]
+    struct File {
+        id: u64,
+        #[serde(flatten)]
+        content: Content,
+    }
+    #[derive(Serialize, JsonSchema)]
+    #[serde(tag = "kind")]
+    enum Content {
+        Small {
+            /// Bytes, < 1024.
+            size: u64,
+        },
+        #[serde(rename = "\\\" (large")]
+        Large {
+            #[serde(rename = "parts <")]
+            parts: Vec<Part>,
+        },
+    }
+    #[derive(Serialize, JsonSchema)]
+    enum Part {
+        #[serde(rename = "|")]
+        Bar,
+    }
+    check::<(), File>(&[
+        "export type File = ({\n  kind: \"Small\";\n  /** Bytes, < 1024. */\n",
+        "  \"parts <\": Part[];\n}) & {\n  id: number;\n}",
+    ]);
+}
+
+#[test]
+fn what_is_said_of_a_field_adds_no_parentheses() {
+    #[derive(Serialize, JsonSchema)]
+    struct Tell {
+        lists: Vec<Vec<Inline>>,
+    }
+    #[derive(Serialize, JsonSchema)]
+    #[schemars(inline)]
+    struct Inline {
+        /// One > of | several.
+        n: u8,
+    }
+    check::<(), Tell>(&["    n: number;\n  }[][];"]);
+}

@@ -54,7 +54,8 @@ function stop(reason = "") {
 
 function onState(change) {
   if (change.state === "refused") {
-    stop(change.reason || "The server refused this name.");
+    const refusal = change.code === 1008 ? "The server refused this name." : `The server ended the connection (${change.code}).`;
+    stop(change.reason || refusal);
     return;
   }
   for (const room of chat.rooms.values()) {

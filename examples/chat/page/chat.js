@@ -5,9 +5,12 @@ const LONGEST_WAIT = 30_000;
 const OPENING_TIME = 10_000; // A handshake that takes longer has failed.
 const STEADY_TIME = 5_000; // A connection that lived this long starts the waits from the beginning.
 
-/// Connects to `url` and stays connected until `close()`, or until the server refuses with 1008.
+/// Going away, lost, error, restart, try again later. What ended with another code would end the same way.
+const TEMPORARY = [1001, 1006, 1011, 1012, 1013];
+
+/// Connects to `url` and stays connected until `close()`, or until the server closes with a code that is not temporary.
 ///
-/// `handlers.onState({ state, retryAt, reason })` is called with 'connecting', 'open', 'waiting' or 'refused';
+/// `handlers.onState({ state, retryAt, code, reason })` is called with 'connecting', 'open', 'waiting' or 'refused';
 /// `handlers.onMessage(message)` with each message.
 export function connect(url, handlers) {
   let socket = null;
@@ -40,9 +43,9 @@ export function connect(url, handlers) {
     clearTimeout(timer);
     socket = null;
     if (ended) return;
-    if (code === 1008) {
+    if (!TEMPORARY.includes(code)) {
       end();
-      handlers.onState?.({ state: "refused", reason });
+      handlers.onState?.({ state: "refused", code, reason });
       return;
     }
     if (openedAt > 0 && Date.now() - openedAt > STEADY_TIME) attempts = 0;
