@@ -129,7 +129,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), RequestError> {
 }
 
 /// RFC 9112 §3.2: a host and perhaps a port, as in a URI's authority.
-fn is_host(value: &HeaderValue) -> bool {
+pub(super) fn is_host(value: &HeaderValue) -> bool {
     let text = trim_blanks(value.as_bytes());
     let Ok(authority) = Authority::try_from(text) else {
         return false;

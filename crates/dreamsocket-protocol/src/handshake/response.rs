@@ -3,6 +3,7 @@
 
 use super::deflate::{DeflateParams, DeflateWish, InvalidAnswer, check_answer, write_offer};
 use super::extensions::{Malformed, parse_extensions};
+use super::request::is_host;
 use super::token::{Single, elements, find_single, list_contains, parse_token, trim_blanks};
 use super::{accept_key, encode_key};
 use http::header::{
@@ -55,7 +56,9 @@ pub fn client_request(
         Some(port) if port != default_port => format!("{host}:{port}"),
         _ => host.to_owned(),
     };
-    let host = HeaderValue::try_from(host).map_err(|_| InvalidRequest::MissingHost)?;
+    // `Uri` takes brackets with anything in them, and then finds a host that is none.
+    let host = HeaderValue::try_from(host).ok().filter(is_host);
+    let host = host.ok_or(InvalidRequest::MissingHost)?;
 
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
@@ -177,7 +180,7 @@ pub enum InvalidRequest {
     /// The URI's scheme is not `ws`, `wss`, `http` or `https`, or there is none.
     #[error("the URI must begin with ws:// or wss://")]
     Scheme,
-    /// The URI has no host.
+    /// The URI has no host, or one that is none.
     #[error("the URI has no host")]
     MissingHost,
     /// What follows the URI's host is no port: not a number, or larger than 65535.

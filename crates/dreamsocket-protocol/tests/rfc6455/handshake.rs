@@ -362,6 +362,9 @@ fn a_clients_request_needs_a_host_a_scheme_and_tokens() {
         );
         check(&format!("wss://u@[::1]:{port}/"), &[], InvalidRequest::Port);
     }
+    // What `Uri` takes for the host "]".
+    check("ws://[::@]/", &[], InvalidRequest::MissingHost);
+    check("ws://[::@]:9/", &[], InvalidRequest::MissingHost);
     check("ws://example.com/", &["a b"], InvalidRequest::Subprotocol);
     check("ws://example.com/", &[""], InvalidRequest::Subprotocol);
     check(

@@ -232,6 +232,7 @@ pub(crate) fn client() -> Seeds {
         ("uri-empty-port", 128, "ws://example.com:/".to_owned()),
         ("uri-large-port", 128, "ws://example.com:65536/".to_owned()),
         ("uri-ipv6", 128 | narrow, "ws://[::1]:9/?q".to_owned()),
+        ("uri-at-sign-in-brackets", 128, "ws://[::@]:9/".to_owned()),
         ("uri-query-alone", 128, "ws://a?b".to_owned()),
         ("uri-of-two-slashes", 128, "http://a//b".to_owned()),
         ("uri-scheme", 128, "ftp://a/b".to_owned()),
