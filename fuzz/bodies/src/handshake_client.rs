@@ -108,7 +108,10 @@ fn check_any_uri(uri: &Uri, subprotocols: &[&str], wish: Option<DeflateWish>) {
     let port = host
         .strip_prefix(asked)
         .expect("the host that was asked for");
-    let is_secure = ["wss", "https"].contains(&uri.scheme_str().unwrap_or_default());
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let is_secure = ["wss", "https"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(scheme));
     let default = if is_secure { 443 } else { 80 };
     match uri.port_u16() {
         Some(asked) if asked != default => assert_eq!(port, format!(":{asked}")),

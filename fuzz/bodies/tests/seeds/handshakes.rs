@@ -229,6 +229,7 @@ pub(crate) fn client() -> Seeds {
             "ws://user:secret@example.com:8080/a".to_owned(),
         ),
         ("uri-default-port", 128, "wss://example.com:443/".to_owned()),
+        ("uri-capitals", 128, "Wss://example.com:443/".to_owned()),
         ("uri-empty-port", 128, "ws://example.com:/".to_owned()),
         ("uri-large-port", 128, "ws://example.com:65536/".to_owned()),
         ("uri-ipv6", 128 | narrow, "ws://[::1]:9/?q".to_owned()),
