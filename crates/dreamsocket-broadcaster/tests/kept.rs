@@ -359,6 +359,58 @@ async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
     expect(&mut channel, [Ok(4)]).await;
 }
 
+/// A node subscribes, plain topics and others, while JetStream refuses all that it publishes.
+async fn check_ready_while_refused(options: RemoteOptions) {
+    let nats = Nats::start_with_jetstream().await;
+    let history = History::last(10).only(|name| name.starts_with("kept"));
+    let here = over_nats(&nats, options.history(history)).await;
+    let (topic, plain) = (here.topic("kept"), here.topic("plain"));
+    publish(&topic, 0).await;
+    nats.configure_stream("dreamsocket_kept", "max_msg_size", 1)
+        .await;
+    let refused = topic.publish_confirmed(1).await;
+    assert!(
+        matches!(refused, Err(PublishError::Unconfirmed)),
+        "{refused:?}"
+    );
+    let publishing = async {
+        loop {
+            publish(&topic, 2).await;
+            time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let subscribing = async {
+        let mut channel = plain.subscribe();
+        let _other = here.topic("kept/other").subscribe_last(10);
+        while !here.health().is_ready() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        // One that waits when another one is refused is not confirmed.
+        while plain.publish_confirmed(3).await.is_err() {}
+        expect(&mut channel, [Ok(3)]).await;
+    };
+    let ready = async {
+        tokio::select! {
+            () = publishing => {}
+            () = subscribing => {}
+        }
+    };
+    let is_ready = time::timeout(PATIENCE, ready).await.is_ok();
+    assert!(is_ready, "{:?}", here.health());
+    assert_eq!(here.health().disconnections, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_node_is_ready_while_jetstream_refuses_what_it_publishes() {
+    check_ready_while_refused(RemoteOptions::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_node_whose_publishers_wait_for_ever_goes_on_while_jetstream_refuses() {
+    let patient = RemoteOptions::new().confirm_timeout(Duration::MAX);
+    check_ready_while_refused(patient).await;
+}
+
 /// The echo behind what is refused comes back nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_what_redis_refuses_is_not_confirmed() {

@@ -363,6 +363,15 @@ impl Outgoing {
             .partition_point(|waiting| waiting.number <= number);
         self.waiting.drain(..confirmed).collect()
     }
+
+    /// Gives whoever waits for an echo, which then confirms subscriptions only.
+    #[cfg(feature = "nats")]
+    pub(crate) fn take_confirms(&mut self) -> Vec<Confirm> {
+        let waiting = self.waiting.iter_mut();
+        waiting
+            .flat_map(|waiting| mem::take(&mut waiting.confirms))
+            .collect()
+    }
 }
 
 fn cost(topic: &Name, frame: usize) -> usize {
@@ -520,6 +529,33 @@ mod tests {
         drop(fixture.outgoing.disconnect(first, fixture.now));
         let closed = oneshot::error::TryRecvError::Closed;
         assert_eq!(confirmed.try_recv(), Err(closed));
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn b1_what_was_handed_over_before_a_refusal_is_not_confirmed_and_the_rest_is() {
+        let (mut fixture, session) = Fixture::connected();
+        let mut first = fixture.publish_confirmed("a");
+        fixture.outgoing.subscribe(fixture.name("b"));
+        fixture.take(session);
+        let mut second = fixture.publish_confirmed("a");
+        fixture.take(session);
+        let mut later = fixture.publish_confirmed("a");
+        assert_eq!(fixture.outgoing.take_confirms().len(), 2);
+        let closed = oneshot::error::TryRecvError::Closed;
+        assert_eq!(first.try_recv(), Err(closed.clone()));
+        assert_eq!(second.try_recv(), Err(closed));
+        let waiting = &fixture.outgoing.waiting;
+        assert!(waiting.iter().all(|waiting| waiting.confirms.is_empty()));
+
+        fixture.take(session);
+        let confirmed = fixture.outgoing.echoed(4);
+        let topics = confirmed.iter().flat_map(|waiting| &waiting.subscribed);
+        assert!(topics.eq(&[fixture.name("echo"), fixture.name("b")]));
+        for confirm in confirmed.into_iter().flat_map(|waiting| waiting.confirms) {
+            confirm.send(()).unwrap();
+        }
+        assert_eq!(later.try_recv(), Ok(()));
     }
 
     #[test]
