@@ -163,6 +163,32 @@ async fn b5_a_nats_server_that_cannot_keep_it_is_an_error_that_says_so() {
     let _elsewhere = over_nats(&nats, other.prefix("other")).await;
 }
 
+/// What is published live passes through what is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_the_least_that_jetstream_may_keep_is_a_bound_and_has_room_for_the_largest_message() {
+    const LARGEST: usize = 1024 * 1024 - 1024;
+    let nats = Nats::start_with_jetstream().await;
+    let options = options().history_bytes(0);
+    let here = Broadcaster::connect_nats(&nats.url(), options).await;
+    let topic = here.unwrap().topic("x".repeat(512));
+    let mut channel = topic.subscribe_last(1);
+    for letter in ["a", "b", "c"] {
+        // In JSON there are quotes around it.
+        let message = letter.repeat(LARGEST - 2);
+        topic.publish_confirmed(message.clone()).await.unwrap();
+        let delivery = time::timeout(PATIENCE, channel.recv()).await;
+        let is_it = delivery.unwrap() == Some(Delivery::Message(message));
+        assert!(is_it, "{letter}");
+    }
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let subject = "$JS.API.STREAM.INFO.dreamsocket_kept";
+    let answer = client.request(subject, "".into()).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    let bound = answer["config"]["max_bytes"].as_i64().unwrap();
+    assert!(bound > 0, "{bound}");
+    assert!(answer["state"]["bytes"].as_i64().unwrap() <= bound);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_bridges_lost_connections() {
     let redis = Redis::start().await;
