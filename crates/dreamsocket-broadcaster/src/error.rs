@@ -34,8 +34,8 @@ pub enum PublishError {
     },
     /// The message's `Serialize` failed, or the encoding cannot write what it asks for.
     Unencodable(Box<dyn Error + Send + Sync>),
-    /// The broker has not confirmed the message in time, or the connection was lost before it did. Nobody knows whether it
-    /// was published.
+    /// The broker has not confirmed the message in time, or the connection was lost before it did, or it refused this or another
+    /// one of this node's messages meanwhile. Nobody knows whether it was published.
     Unconfirmed,
 }
 

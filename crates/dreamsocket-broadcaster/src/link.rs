@@ -198,6 +198,12 @@ impl Node {
         };
         (session, inbox)
     }
+
+    /// The broker has refused something: what waits for a confirmation does not get one.
+    #[cfg(feature = "nats")]
+    pub(crate) fn unconfirm(&self) {
+        self.exchange.unconfirm();
+    }
 }
 
 impl Session {

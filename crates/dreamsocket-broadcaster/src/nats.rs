@@ -173,8 +173,8 @@ impl Link for Nats {
             let connects = self.when_connected().await;
             let kept = match &self.store {
                 Some(store) => {
-                    let own = Arc::clone(&own_topic);
-                    match Kept::begin(store, own, connects, mem::take(&mut unacknowledged)).await {
+                    match Kept::begin(store, &node, connects, mem::take(&mut unacknowledged)).await
+                    {
                         Ok(begun) => Some(begun),
                         Err((error, left)) => {
                             tracing::warn!(%error, "no connection to what keeps history");
@@ -319,10 +319,6 @@ impl Nats {
                             && let Err(Lost) = kept.when_done().await
                         {
                             return Sent::Lost;
-                        }
-                        if topic == **own_topic && kept.is_some_and(Kept::is_refusing) {
-                            commands.pop_front();
-                            continue;
                         }
                         let published = self.client.publish(subject(prefix, &topic), frame).await;
                         let kind = published.err().map(|error| error.kind());

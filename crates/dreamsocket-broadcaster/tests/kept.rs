@@ -163,6 +163,32 @@ async fn b5_a_nats_server_that_cannot_keep_it_is_an_error_that_says_so() {
     let _elsewhere = over_nats(&nats, other.prefix("other")).await;
 }
 
+/// What is published live passes through what is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_the_least_that_jetstream_may_keep_is_a_bound_and_has_room_for_the_largest_message() {
+    const LARGEST: usize = 1024 * 1024 - 1024;
+    let nats = Nats::start_with_jetstream().await;
+    let options = options().history_bytes(0);
+    let here = Broadcaster::connect_nats(&nats.url(), options).await;
+    let topic = here.unwrap().topic("x".repeat(512));
+    let mut channel = topic.subscribe_last(1);
+    for letter in ["a", "b", "c"] {
+        // In JSON there are quotes around it.
+        let message = letter.repeat(LARGEST - 2);
+        topic.publish_confirmed(message.clone()).await.unwrap();
+        let delivery = time::timeout(PATIENCE, channel.recv()).await;
+        let is_it = delivery.unwrap() == Some(Delivery::Message(message));
+        assert!(is_it, "{letter}");
+    }
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let subject = "$JS.API.STREAM.INFO.dreamsocket_kept";
+    let answer = client.request(subject, "".into()).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    let bound = answer["config"]["max_bytes"].as_i64().unwrap();
+    assert!(bound > 0, "{bound}");
+    assert!(answer["state"]["bytes"].as_i64().unwrap() <= bound);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_bridges_lost_connections() {
     let redis = Redis::start().await;
@@ -357,6 +383,58 @@ async fn b2_last_messages_that_jetstream_refuses_for_a_while_are_told() {
     expect(&mut channel, [Err(Some(2)), Ok(3)]).await;
     publish(&here, 4).await;
     expect(&mut channel, [Ok(4)]).await;
+}
+
+/// A node subscribes, plain topics and others, while JetStream refuses all that it publishes.
+async fn check_ready_while_refused(options: RemoteOptions) {
+    let nats = Nats::start_with_jetstream().await;
+    let history = History::last(10).only(|name| name.starts_with("kept"));
+    let here = over_nats(&nats, options.history(history)).await;
+    let (topic, plain) = (here.topic("kept"), here.topic("plain"));
+    publish(&topic, 0).await;
+    nats.configure_stream("dreamsocket_kept", "max_msg_size", 1)
+        .await;
+    let refused = topic.publish_confirmed(1).await;
+    assert!(
+        matches!(refused, Err(PublishError::Unconfirmed)),
+        "{refused:?}"
+    );
+    let publishing = async {
+        loop {
+            publish(&topic, 2).await;
+            time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let subscribing = async {
+        let mut channel = plain.subscribe();
+        let _other = here.topic("kept/other").subscribe_last(10);
+        while !here.health().is_ready() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        // One that waits when another one is refused is not confirmed.
+        while plain.publish_confirmed(3).await.is_err() {}
+        expect(&mut channel, [Ok(3)]).await;
+    };
+    let ready = async {
+        tokio::select! {
+            () = publishing => {}
+            () = subscribing => {}
+        }
+    };
+    let is_ready = time::timeout(PATIENCE, ready).await.is_ok();
+    assert!(is_ready, "{:?}", here.health());
+    assert_eq!(here.health().disconnections, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_node_is_ready_while_jetstream_refuses_what_it_publishes() {
+    check_ready_while_refused(RemoteOptions::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_node_whose_publishers_wait_for_ever_goes_on_while_jetstream_refuses() {
+    let patient = RemoteOptions::new().confirm_timeout(Duration::MAX);
+    check_ready_while_refused(patient).await;
 }
 
 /// The echo behind what is refused comes back nevertheless.

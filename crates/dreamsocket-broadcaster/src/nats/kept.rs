@@ -15,6 +15,7 @@ mod stream;
 mod unacknowledged;
 
 use std::collections::HashMap;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +34,10 @@ pub(super) use self::stream::{Store, StoreError};
 use self::stream::{is_gone, nanos, read};
 pub(super) use self::unacknowledged::Unacknowledged;
 use self::unacknowledged::Waiting;
-use crate::link::Inbox;
+use crate::link::{Inbox, Node};
 use crate::lock::Lock;
 use crate::nats::{is_over, subject};
 use crate::position::Position;
-
-/// For what is under way beside who waits for a confirmation.
-const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long JetStream may take for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,8 +67,9 @@ type Messages = Pin<Box<dyn Stream<Item = (Option<u64>, Message)> + Send>>;
 /// One session's consumers.
 pub(super) struct Kept {
     store: Store,
+    node: Node,
     /// What the names of this node's messages begin with.
-    node: Arc<str>,
+    own_topic: Arc<str>,
     life: u64,
     /// Which connection of the client's it goes over.
     connects: u64,
@@ -89,8 +88,8 @@ struct State {
     last: u64,
     /// How many consumers are not there yet.
     opening: usize,
-    /// When a message was refused last.
-    refused: Option<Instant>,
+    /// The log has had a word about what was refused.
+    is_logged: bool,
 }
 
 struct Consumer {
@@ -115,7 +114,7 @@ impl Kept {
     /// Begins a session.
     pub(super) async fn begin(
         store: &Store,
-        node: Arc<str>,
+        node: &Node,
         connects: u64,
         unacknowledged: Unacknowledged,
     ) -> Result<(Self, Arriving), (StoreError, Unacknowledged)> {
@@ -130,7 +129,8 @@ impl Kept {
         let (opened, opening) = unbounded_channel();
         let kept = Self {
             store: store.clone(),
-            node,
+            node: node.clone(),
+            own_topic: node.own_topic(),
             life,
             connects,
             inbox,
@@ -152,7 +152,7 @@ impl Kept {
     /// Ends it, and gives what the next one is to publish again.
     pub(super) fn end(self) -> Unacknowledged {
         let mut state = self.state.lock();
-        std::mem::take(&mut state.unacknowledged)
+        mem::take(&mut state.unacknowledged)
     }
 
     /// Publishes again what an earlier session has left.
@@ -219,7 +219,7 @@ impl Kept {
 
     pub(super) async fn send(&self, number: u64, topic: &str, frame: Bytes) -> Result<(), Lost> {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", format!("{}-{number}", self.node));
+        headers.insert("Nats-Msg-Id", format!("{}-{number}", self.own_topic));
         let reply = format!("{}.a{number}.answer", self.inbox);
         let client = &self.store.client;
         let subject = subject(&self.store.prefix, topic);
@@ -356,29 +356,24 @@ impl Kept {
         Ok(())
     }
 
-    /// What is to be confirmed now may be what was refused: nothing is for as long as anybody waits. Whoever waited for what
-    /// is refused again has given up.
+    /// Whoever waits for a confirmation may wait for what was refused: nobody gets one, while the echo, which is held back
+    /// until everything before it is acknowledged, still tells what is subscribed. Whoever waited for what is refused again
+    /// knows it already.
     fn refused(&self, number: u64, why: &str) {
         let mut state = self.state.lock();
         if state.unacknowledged.refuse(number) {
             return;
         }
-        let is_first = state.refused.is_none();
-        state.refused = Some(Instant::now());
+        let is_logged = mem::replace(&mut state.is_logged, true);
         drop(state);
-        if is_first {
+        self.node.unconfirm();
+        if !is_logged {
             tracing::error!(
                 why,
                 "JetStream does not take a message: it reaches nobody, unless it stays the last one of its topic, of 500 \
                  topics at most, until it is taken; further ones are not logged"
             );
         }
-    }
-
-    /// Whether a message was refused lately.
-    pub(super) fn is_refusing(&self) -> bool {
-        let refused = self.state.lock().refused;
-        refused.is_some_and(|refused| refused.elapsed() < self.store.confirm_timeout + MARGIN)
     }
 
     async fn opened(&self, inbox: &mut Inbox, number: u64, message: &Message) -> Result<(), Lost> {

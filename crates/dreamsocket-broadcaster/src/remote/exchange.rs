@@ -258,6 +258,15 @@ impl Exchange {
         }
     }
 
+    /// Nobody gets a confirmation of what the link was handed so far, unless it is there already.
+    #[cfg(feature = "nats")]
+    pub(crate) fn unconfirm(&self) {
+        let confirms = self.outgoing.lock().take_confirms();
+        // Only wakers run in it that are the user's.
+        let mut panicked = None;
+        crate::deferred::for_each_despite_panics(confirms.into_iter(), drop, &mut panicked);
+    }
+
     /// Does what is done bit by bit, ten times a second, as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let tick = Duration::from_secs(1) / u32::try_from(TICKS_PER_SECOND).unwrap_or(1);

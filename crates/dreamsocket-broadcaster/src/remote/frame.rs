@@ -10,7 +10,7 @@
 //! | 8 | the publisher: one life of one broadcaster |
 //! | 8 | the number of the first message of the run that this one is in |
 //! | 8 | the message's own number; of an announcement: the last message's |
-//! | 4 | milliseconds since the message before this one in its run; of an announcement: since the last one |
+//! | 4 | milliseconds since the message before this one in its run was sent; of an announcement: since the last one was |
 //! | 16 | kind 2 only: the subscriber who does not get it |
 //! | … | the message |
 //!
@@ -34,8 +34,10 @@ const ECHO: u8 = 4;
 
 /// Where the stamp begins.
 const STAMP: usize = 3;
+/// Where its age is.
+const SINCE: usize = STAMP + 24;
 /// Where the message begins, if everybody gets it.
-const STAMPED: usize = STAMP + 28;
+pub(crate) const STAMPED: usize = STAMP + 28;
 /// What a frame adds to a message, at most.
 pub(crate) const OVERHEAD: usize = STAMPED + 16;
 
@@ -45,6 +47,8 @@ pub(crate) struct Stamp {
     pub(crate) publisher: u64,
     pub(crate) start: u64,
     pub(crate) number: u64,
+    /// Counted from when a message was sent to when this is: either may have waited for a connection, and receivers compare it
+    /// with how long they have been subscribed.
     pub(crate) since_ms: u32,
 }
 
@@ -63,7 +67,7 @@ pub(crate) enum Frame {
     },
 }
 
-/// A message that has no number yet: numbers are given under a lock, and messages are encoded before it.
+/// A message that is not sent yet: it is encoded before it has a number, which is given under a lock, and may wait then.
 pub(crate) struct Draft {
     bytes: Vec<u8>,
 }
@@ -108,9 +112,19 @@ impl Draft {
         self.bytes.len().saturating_sub(header)
     }
 
-    pub(crate) fn stamp(mut self, stamp: Stamp) -> Bytes {
+    pub(crate) fn stamp(&mut self, stamp: Stamp) {
         if let Some(mut room) = self.bytes.get_mut(STAMP..STAMPED) {
             put_stamp(&mut room, stamp);
+        }
+    }
+
+    /// The frame, as it is sent now. If it is known better by now than by the stamp, it says how long ago the message before it
+    /// was sent.
+    pub(crate) fn send(mut self, since_ms: Option<u32>) -> Bytes {
+        if let Some(since_ms) = since_ms
+            && let Some(mut room) = self.bytes.get_mut(SINCE..STAMPED)
+        {
+            room.put_u32(since_ms);
         }
         Bytes::from(self.bytes)
     }
@@ -235,7 +249,8 @@ mod tests {
                     encoding: 9,
                     payload: Bytes::from_static(payload),
                 };
-                frames.push((draft.stamp(stamp), frame));
+                draft.stamp(stamp);
+                frames.push((draft.send(None), frame));
             }
         }
         frames
@@ -253,12 +268,13 @@ mod tests {
     fn b9_the_layout_is_what_the_table_says() {
         let mut draft = Draft::new(None, 1);
         draft.buffer().put_slice(b"{}");
-        let bytes = draft.stamp(Stamp {
+        draft.stamp(Stamp {
             publisher: 0x0102_0304_0506_0708,
             start: 1,
             number: 2,
-            since_ms: 3,
+            since_ms: 4,
         });
+        let bytes = draft.send(Some(3));
         let expected = [
             &[1, 1, 1][..],
             &[1, 2, 3, 4, 5, 6, 7, 8],

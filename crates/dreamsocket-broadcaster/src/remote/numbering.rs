@@ -51,6 +51,8 @@ struct Run {
     start: u64,
     last: u64,
     at: Instant,
+    /// When the last message was sent that was. Those behind it wait for a connection, say.
+    sent: Option<Instant>,
     /// How often the last number was announced.
     announced: usize,
     /// When it was published or announced last.
@@ -86,7 +88,7 @@ impl Numbering {
         self.runs.len()
     }
 
-    /// The stamp of the topic's next message.
+    /// The stamp of the topic's next message, as if it was sent now.
     pub(crate) fn next(&mut self, topic: &Name, now: Instant) -> Stamp {
         let Some(run) = self.runs.get_mut(topic) else {
             let number = self.highest + 1;
@@ -96,6 +98,7 @@ impl Numbering {
                 start: number,
                 last: number,
                 at: now,
+                sent: None,
                 announced: 0,
                 said: now,
                 ticket: self.tickets,
@@ -109,7 +112,7 @@ impl Numbering {
                 since_ms: 0,
             };
         };
-        let since_ms = millis(now.saturating_duration_since(run.at));
+        let since_ms = run.since_ms(now).unwrap_or_default();
         run.last += 1;
         run.at = now;
         run.said = now;
@@ -128,6 +131,20 @@ impl Numbering {
             self.due.push(run.due(topic, run.next_look()));
         }
         stamp
+    }
+
+    /// The topic's next message is sent, however long ago it got its number. Gives the milliseconds since the one before it was,
+    /// unless it is the first, or the topic was forgotten while it waited.
+    pub(crate) fn sent(&mut self, topic: &Name, now: Instant) -> Option<u32> {
+        let run = self.runs.get_mut(topic)?;
+        let since_ms = run.since_ms(now);
+        run.sent = Some(now);
+        since_ms
+    }
+
+    /// The milliseconds since a message of the topic was sent last, unless it was forgotten.
+    pub(crate) fn since_ms(&self, topic: &Name, now: Instant) -> Option<u32> {
+        self.runs.get(topic)?.since_ms(now)
     }
 
     /// The announcements that are due, `limit` at most. Forgets what is too much.
@@ -153,7 +170,7 @@ impl Numbering {
                         publisher: self.publisher,
                         start: run.start,
                         number: run.last,
-                        since_ms: millis(now.saturating_duration_since(run.at)),
+                        since_ms: run.since_ms(now).unwrap_or_default(),
                     },
                 ));
                 if run.is_quiet() {
@@ -211,7 +228,7 @@ impl Numbering {
                     publisher: self.publisher,
                     start: run.start,
                     number: run.last,
-                    since_ms: millis(now.saturating_duration_since(run.at)),
+                    since_ms: run.since_ms(now).unwrap_or_default(),
                 };
                 (topic.clone(), stamp)
             })
@@ -220,6 +237,11 @@ impl Numbering {
 }
 
 impl Run {
+    fn since_ms(&self, now: Instant) -> Option<u32> {
+        let since = now.saturating_duration_since(self.sent?);
+        Some(u32::try_from(since.as_millis()).unwrap_or(u32::MAX))
+    }
+
     fn next_look(&self) -> Instant {
         let wait = ANNOUNCED.get(self.announced);
         self.at + wait.copied().unwrap_or_default()
@@ -237,10 +259,6 @@ impl Run {
             topic: Topic(topic.clone()),
         })
     }
-}
-
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 impl PartialEq for Topic {
@@ -293,6 +311,8 @@ mod tests {
             let name = self.name(topic);
             let at = self.start + Duration::from_millis(at_ms);
             let stamp = self.numbering.next(&name, at);
+            let since_ms = self.numbering.sent(&name, at);
+            assert_eq!(since_ms.unwrap_or_default(), stamp.since_ms);
             assert_eq!(stamp.publisher, 7);
             (stamp.start, stamp.number, stamp.since_ms)
         }
@@ -316,6 +336,27 @@ mod tests {
         assert_eq!(fixture.publish("a", 31), (1, 3, 1));
         assert_eq!(fixture.publish("b", 40), (2, 3, 30));
         assert_eq!(fixture.publish("c", 40), (4, 4, 0));
+    }
+
+    #[test]
+    fn b2_the_age_of_a_message_counts_from_when_it_was_sent() {
+        let mut fixture = Fixture::new();
+        let [name, other] = ["a", "b"].map(|topic| fixture.name(topic));
+        let start = fixture.start;
+        let at = |ms| start + Duration::from_millis(ms);
+        let numbering = &mut fixture.numbering;
+        for ms in [0, 10, 20] {
+            numbering.next(&name, at(ms));
+        }
+        assert_eq!(numbering.since_ms(&name, at(90)), None);
+        assert_eq!(numbering.sent(&name, at(100)), None);
+        assert_eq!(numbering.sent(&name, at(107)), Some(7));
+        assert_eq!(numbering.since_ms(&name, at(200)), Some(93));
+        assert_eq!(
+            numbering.sent(&name, at(u64::from(u32::MAX) + 200)),
+            Some(u32::MAX)
+        );
+        assert_eq!(numbering.sent(&other, at(0)), None);
     }
 
     #[test]

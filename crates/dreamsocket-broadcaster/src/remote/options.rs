@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::history::History;
 use crate::remote::encoding::Encoding;
 
+/// JetStream takes 0 bytes as no bound, and with less room than a message needs it confirms the message and brings it to
+/// nobody. This is enough for the largest one by default.
+const LEAST_HISTORY: u64 = 2 * 1024 * 1024;
+
 /// How a broadcaster that reaches other machines behaves: the choices of one node.
 ///
 /// | option | default | |
@@ -120,10 +124,15 @@ impl RemoteOptions {
         self
     }
 
-    /// How much JetStream may keep of all topics of one prefix together, in bytes; past it the oldest messages go. Redis has
-    /// a bound for everything that is in it (`maxmemory`).
+    /// How much JetStream may keep of all topics of one prefix together, in bytes, at least 2 MiB (less is taken as that); past
+    /// it the oldest messages go. What is published to a topic that keeps history comes to its subscribers by way of what is
+    /// kept: leave room for a burst. Redis has a bound for everything that is in it (`maxmemory`).
     pub const fn history_bytes(mut self, bytes: u64) -> Self {
-        self.history_bytes = bytes;
+        self.history_bytes = if bytes < LEAST_HISTORY {
+            LEAST_HISTORY
+        } else {
+            bytes
+        };
         self
     }
 
@@ -148,7 +157,7 @@ mod tests {
     fn every_option_sets_its_own_and_leaves_the_others() {
         let options = RemoteOptions::new()
             .history(History::last(7))
-            .history_bytes(1)
+            .history_bytes(1 << 30)
             .history_in_memory()
             .prefix("p")
             .max_message(2)
@@ -168,10 +177,14 @@ mod tests {
             resubscribe_rate: 5,
             prefix: "p".to_owned(),
             history: Some(History::last(7)),
-            history_bytes: 1,
+            history_bytes: 1 << 30,
             is_history_in_memory: true,
         };
         assert_eq!(format!("{options:?}"), format!("{expected:?}"));
-        assert!(!options.fail_while_away().is_queueing);
+        assert!(!options.clone().fail_while_away().is_queueing);
+        for bytes in [0, 1, LEAST_HISTORY] {
+            let options = options.clone().history_bytes(bytes);
+            assert_eq!(options.history_bytes, LEAST_HISTORY);
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::engine::Name;
 use crate::error::PublishError;
 use crate::fingerprint::Prehashed;
 use crate::link::Command;
-use crate::remote::frame::{self, Draft};
+use crate::remote::frame::{self, Draft, Stamp};
 use crate::remote::numbering::Numbering;
 use crate::remote::options::RemoteOptions;
 
@@ -36,7 +36,7 @@ const ENTRY: usize = 64;
 /// How long an echo may be under way before another one is sent behind it: a link may lose.
 const ECHO_LATE: Duration = Duration::from_secs(1);
 
-/// So many quiet topics are remembered, of which each takes some 170 bytes. One that is forgotten and published to again
+/// So many quiet topics are remembered, of which each takes some 190 bytes. One that is forgotten and published to again
 /// costs nothing, unless the end of what was before is lost together with its announcements.
 const REMEMBERED: usize = 50_000;
 
@@ -68,10 +68,12 @@ enum Entry {
     Unsubscribe(Name),
     Publish {
         topic: Name,
-        frame: Bytes,
+        draft: Draft,
         is_kept: bool,
         confirm: Option<Confirm>,
     },
+    Announce(Name, Stamp),
+    Echo(Name, Bytes),
 }
 
 /// Whoever waits for a confirmation; dropping it says that none will come.
@@ -179,16 +181,11 @@ impl Outgoing {
         self.is_connected = false;
         self.numbering.announce_again(now);
         self.resubscribe = VecDeque::new();
-        let echo_topic = &self.echo_topic;
-        let mut queued_bytes = 0;
         self.queue.retain(|entry| match entry {
-            Entry::Publish { topic, frame, .. } if topic != echo_topic => {
-                queued_bytes += cost(topic, frame.len());
-                true
-            }
-            Entry::Publish { .. } | Entry::Subscribe(_) | Entry::Unsubscribe(_) => false,
+            Entry::Publish { .. } | Entry::Announce(..) => true,
+            Entry::Echo(..) | Entry::Subscribe(_) | Entry::Unsubscribe(_) => false,
         });
-        self.queued_bytes = queued_bytes;
+        self.queued_bytes = self.queue.iter().map(Entry::cost).sum();
         Some(mem::take(&mut self.waiting))
     }
 
@@ -196,7 +193,7 @@ impl Outgoing {
     pub(crate) fn close(&mut self, now: Instant) {
         self.is_closed = true;
         for (topic, stamp) in self.numbering.farewell(now, BATCH) {
-            self.push(topic, frame::announcement(stamp), false, None);
+            self.push(Entry::Announce(topic, stamp));
         }
     }
 
@@ -212,7 +209,7 @@ impl Outgoing {
     pub(crate) fn publish(
         &mut self,
         topic: &Name,
-        draft: Draft,
+        mut draft: Draft,
         confirm: Option<Confirm>,
         options: &RemoteOptions,
         now: Instant,
@@ -234,20 +231,19 @@ impl Outgoing {
                 limit: options.max_queue,
             });
         }
-        let stamp = self.numbering.next(topic, now);
-        let is_kept = topic.is_kept();
-        self.push(topic.clone(), draft.stamp(stamp), is_kept, confirm);
+        draft.stamp(self.numbering.next(topic, now));
+        self.push(Entry::Publish {
+            topic: topic.clone(),
+            draft,
+            is_kept: topic.is_kept(),
+            confirm,
+        });
         Ok(())
     }
 
-    fn push(&mut self, topic: Name, frame: Bytes, is_kept: bool, confirm: Option<Confirm>) {
-        self.queued_bytes += cost(&topic, frame.len());
-        self.queue.push_back(Entry::Publish {
-            topic,
-            frame,
-            is_kept,
-            confirm,
-        });
+    fn push(&mut self, entry: Entry) {
+        self.queued_bytes += entry.cost();
+        self.queue.push_back(entry);
     }
 
     /// Puts the announcements that are due into the queue, unless it is long anyway.
@@ -257,7 +253,7 @@ impl Outgoing {
         }
         let limit = BATCH.max(self.numbering.len() / TICKS_PER_SECOND);
         for (topic, stamp) in self.numbering.announcements(now, limit) {
-            self.push(topic, frame::announcement(stamp), false, None);
+            self.push(Entry::Announce(topic, stamp));
         }
     }
 
@@ -266,7 +262,7 @@ impl Outgoing {
         let late = self.waiting.back().and_then(|waiting| waiting.sent);
         if late.is_some_and(|sent| now.saturating_duration_since(sent) >= ECHO_LATE) {
             let (topic, frame) = self.echo(Waiting::default(), now);
-            self.push(topic, frame, false, None);
+            self.push(Entry::Echo(topic, frame));
         }
     }
 
@@ -292,11 +288,17 @@ impl Outgoing {
             // subscribed with the next batch, which is not asked for before.
             let is_next = |entry: &mut Entry| match entry {
                 Entry::Subscribe(topic) => !left.contains(topic),
-                Entry::Unsubscribe(_) | Entry::Publish { .. } => true,
+                Entry::Unsubscribe(_)
+                | Entry::Publish { .. }
+                | Entry::Announce(..)
+                | Entry::Echo(..) => true,
             };
             let Some(entry) = self.queue.pop_front_if(is_next) else {
                 break;
             };
+            let cost = entry.cost();
+            bytes += cost;
+            self.queued_bytes = self.queued_bytes.saturating_sub(cost);
             commands.push(match entry {
                 Entry::Subscribe(topic) => {
                     let command = if topic.is_kept() {
@@ -317,20 +319,31 @@ impl Outgoing {
                 }
                 Entry::Publish {
                     topic,
-                    frame,
+                    draft,
                     is_kept,
                     confirm,
                 } => {
-                    let cost = cost(&topic, frame.len());
-                    bytes += cost;
-                    self.queued_bytes = self.queued_bytes.saturating_sub(cost);
                     waiting.confirms.extend(confirm);
+                    let frame = draft.send(self.numbering.sent(&topic, now));
                     let topic = topic.to_shared();
                     if is_kept {
                         Command::PublishKept { topic, frame }
                     } else {
                         Command::Publish { topic, frame }
                     }
+                }
+                Entry::Announce(topic, stamp) => {
+                    let since_ms = self.numbering.since_ms(&topic, now);
+                    let frame = frame::announcement(Stamp {
+                        since_ms: since_ms.unwrap_or(stamp.since_ms),
+                        ..stamp
+                    });
+                    let topic = topic.to_shared();
+                    Command::Publish { topic, frame }
+                }
+                Entry::Echo(topic, frame) => {
+                    let topic = topic.to_shared();
+                    Command::Publish { topic, frame }
                 }
             });
         }
@@ -362,6 +375,27 @@ impl Outgoing {
             .waiting
             .partition_point(|waiting| waiting.number <= number);
         self.waiting.drain(..confirmed).collect()
+    }
+
+    /// Gives whoever waits for an echo, which then confirms subscriptions only.
+    #[cfg(feature = "nats")]
+    pub(crate) fn take_confirms(&mut self) -> Vec<Confirm> {
+        let waiting = self.waiting.iter_mut();
+        waiting
+            .flat_map(|waiting| mem::take(&mut waiting.confirms))
+            .collect()
+    }
+}
+
+impl Entry {
+    /// What it takes of the room for what is published.
+    fn cost(&self) -> usize {
+        match self {
+            Self::Subscribe(_) | Self::Unsubscribe(_) => 0,
+            Self::Publish { topic, draft, .. } => cost(topic, draft.len()),
+            Self::Announce(topic, _) => cost(topic, frame::STAMPED),
+            Self::Echo(topic, frame) => cost(topic, frame.len()),
+        }
     }
 }
 
@@ -520,6 +554,62 @@ mod tests {
         drop(fixture.outgoing.disconnect(first, fixture.now));
         let closed = oneshot::error::TryRecvError::Closed;
         assert_eq!(confirmed.try_recv(), Err(closed));
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn b1_what_was_handed_over_before_a_refusal_is_not_confirmed_and_the_rest_is() {
+        let (mut fixture, session) = Fixture::connected();
+        let mut first = fixture.publish_confirmed("a");
+        fixture.outgoing.subscribe(fixture.name("b"));
+        fixture.take(session);
+        let mut second = fixture.publish_confirmed("a");
+        fixture.take(session);
+        let mut later = fixture.publish_confirmed("a");
+        assert_eq!(fixture.outgoing.take_confirms().len(), 2);
+        let closed = oneshot::error::TryRecvError::Closed;
+        assert_eq!(first.try_recv(), Err(closed.clone()));
+        assert_eq!(second.try_recv(), Err(closed));
+        let waiting = &fixture.outgoing.waiting;
+        assert!(waiting.iter().all(|waiting| waiting.confirms.is_empty()));
+
+        fixture.take(session);
+        let confirmed = fixture.outgoing.echoed(4);
+        let topics = confirmed.iter().flat_map(|waiting| &waiting.subscribed);
+        assert!(topics.eq(&[fixture.name("echo"), fixture.name("b")]));
+        for confirm in confirmed.into_iter().flat_map(|waiting| waiting.confirms) {
+            confirm.send(()).unwrap();
+        }
+        assert_eq!(later.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn b2_what_a_frame_says_of_time_is_true_when_it_is_sent() {
+        let (mut fixture, session) = Fixture::connected();
+        fixture.options = RemoteOptions::new().queue_while_away();
+        fixture.publish("a", 1).unwrap();
+        fixture.take(session);
+        fixture.now += Duration::from_secs(2);
+        fixture.outgoing.announce(usize::MAX, fixture.now);
+        fixture.publish("a", 1).unwrap();
+        drop(fixture.outgoing.disconnect(session, fixture.now));
+        fixture.now += Duration::from_secs(1);
+        fixture.publish("a", 1).unwrap();
+        fixture.now += Duration::from_secs(60);
+        let session = fixture.connect();
+        let Taken::Batch(commands, _) = fixture.outgoing.take(session, fixture.now) else {
+            panic!("there is something to take");
+        };
+        let frames = commands.into_iter().filter_map(|command| match command {
+            Command::Publish { frame, .. } => Frame::decode(frame).ok(),
+            _ => None,
+        });
+        let times = frames.filter_map(|frame| match frame {
+            Frame::Message { stamp, .. } | Frame::Announcement(stamp) => Some(stamp),
+            Frame::Echo { .. } => None,
+        });
+        let times: Vec<_> = times.map(|it| (it.number, it.since_ms)).collect();
+        assert_eq!(times, [(1, 63_000), (2, 63_000), (3, 0)]);
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub(in crate::nats) struct Store {
     pub(super) client: Client,
     pub(super) stream: String,
     pub(super) prefix: String,
-    /// How long who publishes waits.
-    pub(super) confirm_timeout: Duration,
     config: Value,
 }
 
@@ -89,7 +87,6 @@ impl Store {
             client: client.clone(),
             stream,
             prefix,
-            confirm_timeout: options.confirm_timeout,
             config,
         }
     }
