@@ -324,10 +324,15 @@ impl<M: Send + Sync + 'static> Remote<M> {
         }
     }
 
+    /// Tells a gap, whatever the wakers do that run in it: what is behind it counts as heard by now, and is to be handed on.
     fn tell(&self, topic: &Name, gap: Gap) {
-        if !gap.is_none() {
-            self.exchange.tally.gaps.fetch_add(1, Ordering::Relaxed);
-            self.local.miss(topic, gap);
+        if gap.is_none() {
+            return;
+        }
+        self.exchange.tally.gaps.fetch_add(1, Ordering::Relaxed);
+        let telling = AssertUnwindSafe(|| self.local.miss(topic, gap));
+        if catch_unwind(telling).is_err() {
+            tracing::error!(topic = topic.as_str(), "a waker panicked as a gap was told");
         }
     }
 
