@@ -230,6 +230,23 @@ async fn b5_a_redis_stream_is_bounded_by_count_and_age_and_expires() {
     expect(&mut channel, [Err(None)]).await;
 }
 
+/// Longer ago than brokers count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_messages_may_be_kept_for_any_time() {
+    let redis = Redis::start().await;
+    let nats = Nats::start_with_jetstream().await;
+    let history = History::last(10).max_age(Duration::MAX);
+    let options = || RemoteOptions::new().history(history.clone());
+    let on_redis = Broadcaster::connect_redis(&redis.url(), options()).await;
+    for node in [over_nats(&nats, options()).await, on_redis.unwrap()] {
+        let topic = node.topic("lobby");
+        for number in 0..2 {
+            topic.publish_confirmed(number).await.unwrap();
+        }
+        expect(&mut topic.subscribe_last(10), [Ok(0), Ok(1)]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_pages_of_a_long_stream_come_whole() {
     const COUNT: u32 = 2_500;

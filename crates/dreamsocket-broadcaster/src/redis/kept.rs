@@ -17,7 +17,7 @@ use crate::position::Position;
 /// Keys: the stream. Arguments: the frame, the channel, how many entries, how old in milliseconds.
 pub(super) const SCRIPT: &str = "\
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], '*', 'f', ARGV[1])
-local oldest = tonumber(string.match(id, '^%d+')) - tonumber(ARGV[4])
+local oldest = math.max(tonumber(string.match(id, '^%d+')) - tonumber(ARGV[4]), 0)
 redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])";
