@@ -164,6 +164,22 @@ async fn b5_a_nats_server_that_cannot_keep_it_is_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_who_begins_when_the_nats_client_was_closed_is_told_a_gap() {
+    let nats = Nats::start_with_jetstream().await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let node = Broadcaster::<u32>::with_nats(client.clone(), options()).await;
+    let topic = node.unwrap().topic("lobby");
+    client.drain().await.unwrap();
+    let publishing = async {
+        while topic.publish(0).is_ok() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    time::timeout(PATIENCE, publishing).await.unwrap();
+    expect(&mut topic.subscribe_last(10), [Err(None)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_bridges_lost_connections() {
     let redis = Redis::start().await;
     let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);

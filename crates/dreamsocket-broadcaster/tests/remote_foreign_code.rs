@@ -1,5 +1,6 @@
-//! Wakers that panic, on engines that reach other machines: whatever they do, nobody else loses anything by it (B2, B5, B7).
-//! Over a broker in memory; time is paused. What else is foreign code is in `foreign_code.rs`.
+//! Wakers that panic, and links that do or end, on engines that reach other machines: whatever they do, nobody loses anything
+//! by it and is not told (B2, B5, B7). Over a broker in memory; time is paused. What else is foreign code is in
+//! `foreign_code.rs`.
 
 #![expect(clippy::panic, reason = "what panics is a test's")]
 
@@ -12,7 +13,10 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use broker::{Broker, Fate, Kind};
-use dreamsocket_broadcaster::{Broadcaster, Channel, Delivery, History, RemoteOptions, Topic};
+use dreamsocket_broadcaster::link::{Link, Node};
+use dreamsocket_broadcaster::{
+    Broadcaster, Channel, Delivery, History, Position, RemoteOptions, Topic,
+};
 use tokio::time;
 
 /// A message, or a gap with its count.
@@ -160,4 +164,35 @@ async fn b7_wakers_that_panic_as_a_connection_is_lost_do_not_end_the_link() {
     settle().await;
     assert!(node.health().is_ready());
     topic.publish_confirmed(3).await.unwrap();
+}
+
+/// Says that it is connected, and is at its end, by a panic if so.
+struct EndsAtOnce {
+    is_panicking: bool,
+}
+
+impl Link for EndsAtOnce {
+    const KEEPS_HISTORY: bool = true;
+
+    async fn run(self, node: Node) {
+        let _connected = node.connected("nowhere", usize::MAX);
+        assert!(!self.is_panicking, "on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b5_who_begins_when_the_link_has_ended_is_told_a_gap_in_time() {
+    for is_panicking in [false, true] {
+        let link = EndsAtOnce { is_panicking };
+        let node: Broadcaster<u32> = Broadcaster::with_link(link, kept());
+        settle().await;
+        assert!(!node.health().is_ready());
+        let topic = node.topic("lobby");
+        let mut last = topic.subscribe_last(5);
+        let mut behind = topic.subscribe_from(&Position::new(1, 1));
+        time::sleep(Duration::from_secs(6)).await;
+        for channel in [&mut last, &mut behind] {
+            assert_eq!(drain(channel).await, [UNKNOWN]);
+        }
+    }
 }

@@ -228,10 +228,15 @@ impl Exchange {
         let _ = is_connected.wait_for(|is| *is).await;
     }
 
-    /// Ready when a link has had its time to end after the engine is gone.
-    pub(crate) async fn when_over(&self) {
+    /// Ready when the engine is gone.
+    pub(crate) async fn when_closed(&self) {
         let mut is_closed = self.is_closed.subscribe();
         let _ = is_closed.wait_for(|is| *is).await;
+    }
+
+    /// Ready when a link has had its time to end after that.
+    pub(crate) async fn when_over(&self) {
+        self.when_closed().await;
         time::sleep(FAREWELL).await;
     }
 
