@@ -209,6 +209,31 @@ async fn b5_redis_without_a_log_loses_what_it_kept_by_a_restart() {
     expect(&mut there.subscribe_from(&position), [Err(None), Ok(1)]).await;
 }
 
+/// Nothing tells that the stream is gone, and the next one's ids, which are times, are lower.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_redis_stream_that_is_lost_as_the_clock_is_set_back_costs_no_message() {
+    let redis = Redis::start().await;
+    let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
+    let (here, there) = (here.topic("lobby"), there.topic("lobby"));
+    let mut channel = there.subscribe_last(10);
+    publish(&here, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    // Some two centuries ahead of what the clock says later.
+    let _: String = redis
+        .ask("XSETID dreamsocket:history:lobby 9000000000000-0")
+        .await;
+    publish(&here, 1).await;
+    expect(&mut channel, [Ok(1)]).await;
+    redis.flush().await;
+    for number in 2..4 {
+        publish(&here, number).await;
+        expect(&mut channel, [Ok(number)]).await;
+    }
+    expect(&mut there.subscribe_last(10), [Ok(2), Ok(3)]).await;
+    let late = over_redis(&redis).await.topic("lobby");
+    expect(&mut late.subscribe_last(10), [Ok(2), Ok(3)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_may_forget_its_scripts() {
     let redis = Redis::start().await;
