@@ -91,7 +91,9 @@ pub trait Link: Send + 'static {
     /// Connects, carries out the commands of each session, and connects again when the connection is lost, until
     /// [`Session::next`] gives `None`.
     ///
-    /// Runs as a task. When the broadcaster is gone this gets a second to end, and is dropped then.
+    /// Runs as a task. When the broadcaster is gone this gets a second to end, and is dropped then. One that ends earlier, or
+    /// panics, is not started again: nothing goes to other machines any more, and
+    /// [`health`](crate::Broadcaster::health) says that there is no connection.
     fn run(self, node: Node) -> impl Future<Output = ()> + Send;
 }
 

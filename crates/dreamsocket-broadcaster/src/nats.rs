@@ -11,6 +11,7 @@
 mod kept;
 
 use std::collections::{HashMap, VecDeque};
+use std::future::ready;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, PublishErrorKind, ServerAddr};
 use bytes::Bytes;
-use futures_util::stream::{AbortHandle, SelectAll, Stream, StreamExt, abortable};
+use futures_util::stream::{self, AbortHandle, SelectAll, Stream, StreamExt, abortable};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,7 +88,8 @@ where
     /// again are what it was made with. Waits until it is connected.
     ///
     /// A lost connection is noticed when the client notices it: its `ping_interval` is a minute unless it was set. It must
-    /// not be made with `no_echo`, which keeps a node's own messages from it.
+    /// not be made with `no_echo`, which keeps a node's own messages from it. One that is drained is closed for good: the
+    /// broadcaster then stays without a connection.
     ///
     /// # Errors
     ///
@@ -149,7 +151,7 @@ enum Change {
     Removed(Arc<str>),
 }
 
-/// Why a session's sending half has ended.
+/// Why nothing more is sent in a session.
 enum Sent {
     /// The broadcaster is gone, and everything of its is with the client.
     All,
@@ -204,7 +206,7 @@ impl Link for Nats {
             };
             let sent = tokio::select! {
                 sent = self.send(&mut session, &sending, &mut commands) => sent,
-                () = self.receive(&mut inbox, changed, connects, kept.as_ref(), arriving) => Sent::Lost,
+                sent = self.receive(&mut inbox, changed, connects, kept.as_ref(), arriving) => sent,
             };
             if !matches!(sent, Sent::Lost) {
                 if matches!(sent, Sent::ClientClosed) {
@@ -346,7 +348,7 @@ impl Nats {
         }
     }
 
-    /// Hands on what comes, until the connection is lost.
+    /// Hands on what comes, until the connection is lost or the client is closed.
     async fn receive(
         &self,
         inbox: &mut Inbox,
@@ -354,7 +356,7 @@ impl Nats {
         connects: u64,
         kept: Option<&Kept>,
         mut arriving: Option<Arriving>,
-    ) {
+    ) -> Sent {
         let mut subscriptions = Subscriptions::default();
         let mut looks = 0_u32;
         let mut look = time::interval(LOOK);
@@ -363,30 +365,33 @@ impl Nats {
             tokio::select! {
                 _ = look.tick() => {
                     if is_over(&self.client, connects) {
-                        return;
+                        return Sent::Lost;
                     }
                     looks = looks.wrapping_add(1);
                     if let Some(kept) = kept.filter(|_| looks.is_multiple_of(LOOKS))
                         && let Err(Lost) = kept.look().await
                     {
-                        return;
+                        return Sent::Lost;
                     }
                 }
                 Some(message) = next_arriving(&mut arriving) => {
                     if count_connects(&self.client) != connects {
-                        return;
+                        return Sent::Lost;
                     }
                     if let Some(kept) = kept
                         && let Err(Lost) = kept.receive(inbox, message).await
                     {
-                        return;
+                        return Sent::Lost;
                     }
                 }
                 Some(change) = changed.recv() => subscriptions.change(change),
                 Some((topic, frame)) = subscriptions.frames.next() => {
                     if count_connects(&self.client) != connects {
-                        return;
+                        return Sent::Lost;
                     }
+                    let Some(frame) = frame else {
+                        return Sent::ClientClosed;
+                    };
                     inbox.receive(&topic, frame);
                 }
             }
@@ -417,7 +422,9 @@ fn is_published(command: &Command) -> bool {
     )
 }
 
-type Frames = Pin<Box<dyn Stream<Item = (Arc<str>, Bytes)> + Send>>;
+/// A subscription that was not left ends with the client: it was drained, say, and goes on saying that it is connected. That is
+/// told by a frame that is none.
+type Frames = Pin<Box<dyn Stream<Item = (Arc<str>, Option<Bytes>)> + Send>>;
 
 #[derive(Default)]
 struct Subscriptions {
@@ -430,7 +437,9 @@ impl Subscriptions {
         match change {
             Change::Added(topic, subscriber) => {
                 let name = Arc::clone(&topic);
-                let frames = subscriber.map(move |message| (Arc::clone(&name), message.payload));
+                let frames = subscriber.map(|message| Some(message.payload));
+                let frames = frames.chain(stream::once(ready(None)));
+                let frames = frames.map(move |frame| (Arc::clone(&name), frame));
                 let (frames, handle) = abortable(frames);
                 self.frames.push(frames.boxed());
                 if let Some(older) = self.handles.insert(topic, handle) {

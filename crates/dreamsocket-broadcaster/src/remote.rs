@@ -19,9 +19,12 @@ mod outgoing;
 mod tracking;
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,7 +107,13 @@ impl<M: Send + Sync + 'static> Remote<M> {
         let arrivals = Arc::downgrade(&remote) as Weak<dyn Arrivals>;
         let waited_for = Arc::downgrade(&remote);
         tokio::spawn(async move {
-            let running = link.run(Node::new(Arc::clone(&exchange), arrivals));
+            let running = async {
+                run_to_its_end(&exchange, link, arrivals).await;
+                // Who begins with what is kept is still told that it does not come.
+                if has_history {
+                    exchange.when_closed().await;
+                }
+            };
             tokio::select! {
                 () = running => {}
                 () = exchange.keep_time() => {}
@@ -324,10 +333,15 @@ impl<M: Send + Sync + 'static> Remote<M> {
         }
     }
 
+    /// Tells a gap, whatever the wakers do that run in it: what is behind it counts as heard by now, and is to be handed on.
     fn tell(&self, topic: &Name, gap: Gap) {
-        if !gap.is_none() {
-            self.exchange.tally.gaps.fetch_add(1, Ordering::Relaxed);
-            self.local.miss(topic, gap);
+        if gap.is_none() {
+            return;
+        }
+        self.exchange.tally.gaps.fetch_add(1, Ordering::Relaxed);
+        let telling = AssertUnwindSafe(|| self.local.miss(topic, gap));
+        if catch_unwind(telling).is_err() {
+            tracing::error!(topic = topic.as_str(), "a waker panicked as a gap was told");
         }
     }
 
@@ -457,6 +471,20 @@ impl<M: Send + Sync> Unsubscribe for Remote<M> {
             .unsubscribe(topic, || self.local.forget(topic));
         drop(forgotten);
     }
+}
+
+/// Runs a link, whose panic is an end like any other.
+async fn run_to_its_end<L: Link>(exchange: &Arc<Exchange>, link: L, arrivals: Weak<dyn Arrivals>) {
+    let node = Node::new(Arc::clone(exchange), arrivals);
+    let mut running = pin!(async { link.run(node).await });
+    poll_fn(|context| {
+        let polling = AssertUnwindSafe(|| running.as_mut().poll(context));
+        catch_unwind(polling).unwrap_or_else(|_| {
+            tracing::error!("the link panicked; nothing goes to other machines any more");
+            Poll::Ready(())
+        })
+    })
+    .await;
 }
 
 /// Looks, every tenth of a second, who has waited for too long for what is kept; until the engine is gone, and longer.

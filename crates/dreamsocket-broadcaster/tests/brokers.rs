@@ -102,6 +102,26 @@ async fn b7_a_cut_is_told_to_who_was_cut_off_over_redis() {
     a_cut(&Redis::start().await.url()).await;
 }
 
+/// It goes on saying that it is connected, and this node sends nothing that would fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b7_a_nats_client_that_was_closed_is_noticed_without_a_publish() {
+    let nats = Nats::start().await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let node = Broadcaster::<u32>::with_nats(client.clone(), options()).await;
+    let node = node.unwrap();
+    let _channel = node.topic("lobby").subscribe();
+    when_ready(&node).await;
+    client.drain().await.unwrap();
+    when("away", Duration::from_secs(10), || {
+        !node.health().is_connected
+    })
+    .await;
+    assert!(matches!(
+        node.topic("lobby").publish(1),
+        Err(PublishError::Away)
+    ));
+}
+
 /// Nothing is closed, and nothing comes through: only a missing answer shows it.
 async fn a_silence(url: &str) {
     let (proxy, behind, direct) = one_behind_a_proxy(url).await;

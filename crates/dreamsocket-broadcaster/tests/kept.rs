@@ -190,6 +190,22 @@ async fn b5_the_least_that_jetstream_may_keep_is_a_bound_and_has_room_for_the_la
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_who_begins_when_the_nats_client_was_closed_is_told_a_gap() {
+    let nats = Nats::start_with_jetstream().await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let node = Broadcaster::<u32>::with_nats(client.clone(), options()).await;
+    let topic = node.unwrap().topic("lobby");
+    client.drain().await.unwrap();
+    let publishing = async {
+        while topic.publish(0).is_ok() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    time::timeout(PATIENCE, publishing).await.unwrap();
+    expect(&mut topic.subscribe_last(10), [Err(None)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b5_redis_bridges_lost_connections() {
     let redis = Redis::start().await;
     let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
@@ -217,6 +233,31 @@ async fn b5_redis_without_a_log_loses_what_it_kept_by_a_restart() {
     drop(channel);
     let there = over_redis(&redis).await.topic("lobby");
     expect(&mut there.subscribe_from(&position), [Err(None), Ok(1)]).await;
+}
+
+/// Nothing tells that the stream is gone, and the next one's ids, which are times, are lower.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_a_redis_stream_that_is_lost_as_the_clock_is_set_back_costs_no_message() {
+    let redis = Redis::start().await;
+    let (here, there) = (over_redis(&redis).await, over_redis(&redis).await);
+    let (here, there) = (here.topic("lobby"), there.topic("lobby"));
+    let mut channel = there.subscribe_last(10);
+    publish(&here, 0).await;
+    expect(&mut channel, [Ok(0)]).await;
+    // Some two centuries ahead of what the clock says later.
+    let _: String = redis
+        .ask("XSETID dreamsocket:history:lobby 9000000000000-0")
+        .await;
+    publish(&here, 1).await;
+    expect(&mut channel, [Ok(1)]).await;
+    redis.flush().await;
+    for number in 2..4 {
+        publish(&here, number).await;
+        expect(&mut channel, [Ok(number)]).await;
+    }
+    expect(&mut there.subscribe_last(10), [Ok(2), Ok(3)]).await;
+    let late = over_redis(&redis).await.topic("lobby");
+    expect(&mut late.subscribe_last(10), [Ok(2), Ok(3)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,6 +295,23 @@ async fn b5_a_redis_stream_is_bounded_by_count_and_age_and_expires() {
     assert_eq!(is_there, 0);
     let mut channel = topic.subscribe_from(&Position::new(1, 1));
     expect(&mut channel, [Err(None)]).await;
+}
+
+/// Longer ago than brokers count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_messages_may_be_kept_for_any_time() {
+    let redis = Redis::start().await;
+    let nats = Nats::start_with_jetstream().await;
+    let history = History::last(10).max_age(Duration::MAX);
+    let options = || RemoteOptions::new().history(history.clone());
+    let on_redis = Broadcaster::connect_redis(&redis.url(), options()).await;
+    for node in [over_nats(&nats, options()).await, on_redis.unwrap()] {
+        let topic = node.topic("lobby");
+        for number in 0..2 {
+            topic.publish_confirmed(number).await.unwrap();
+        }
+        expect(&mut topic.subscribe_last(10), [Ok(0), Ok(1)]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

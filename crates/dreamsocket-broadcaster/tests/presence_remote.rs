@@ -88,6 +88,30 @@ async fn b8_a_roster_is_written_twice_a_second_however_often_it_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b8_any_time_may_be_asked_for_between_two_writes() {
+    for time in [Duration::ZERO, Duration::MAX] {
+        let (broker, keys) = (Broker::new(), Keys::default());
+        let options = PresenceOptions::new().write_interval(time);
+        let (_, here) = broker.presence::<u32, String>(&keys, options);
+        let (_, there) = broker.present(&keys).await;
+        let _watch = there.watch("lobby");
+        let _member = here.enter("lobby", 1, String::new());
+        rest(1_000).await;
+        let _member = here.enter("lobby", 2, String::new());
+        when("seen", || keys_of(&there, "lobby") == [1, 2]).await;
+        // Longer than a life lasts that is not shown again.
+        rest(10_000).await;
+        assert_eq!(keys_of(&there, "lobby"), [1, 2]);
+        // Who comes later reads the roster, which is written every two minutes whatever was asked for.
+        rest(120_000).await;
+        let (_, late) = broker.present(&keys).await;
+        let _watch = late.watch("lobby");
+        late.known("lobby").await;
+        assert_eq!(keys_of(&late, "lobby"), [1, 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn b8_who_waits_until_a_topic_is_known_finds_everybody_in_it() {
     let (broker, keys) = (Broker::new(), Keys::default());
     let (_, here) = broker.present(&keys).await;

@@ -7,6 +7,9 @@ use crate::remote::encoding::Encoding;
 /// How long a roster is kept that nobody writes again: what a killed node leaves behind is gone by then.
 pub(crate) const ROSTER_EXPIRY: Duration = Duration::from_secs(300);
 
+/// After how long a roster is written again: well before it expires.
+pub(crate) const REWRITE: Duration = Duration::from_secs(ROSTER_EXPIRY.as_secs() * 2 / 5);
+
 /// The most that fits into one message of a NATS server that is not told otherwise, less some.
 const MAX_ROSTER: usize = 960 * 1024;
 
@@ -84,10 +87,10 @@ impl PresenceOptions {
         self
     }
 
-    /// How much time is left between two writes of one roster, at least 10 ms. Other nodes are told of changes at once; the
-    /// roster is what those read who come later, or have missed something.
+    /// How much time is left between two writes of one roster, from 10 ms to two minutes, after which it is written again
+    /// anyway. Other nodes are told of changes at once; the roster is what those read who come later, or have missed something.
     pub fn write_interval(mut self, time: Duration) -> Self {
-        self.write_interval = time.max(Duration::from_millis(10));
+        self.write_interval = time.clamp(Duration::from_millis(10), REWRITE);
         self
     }
 

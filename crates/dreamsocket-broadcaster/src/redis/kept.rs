@@ -17,7 +17,7 @@ use crate::position::Position;
 /// Keys: the stream. Arguments: the frame, the channel, how many entries, how old in milliseconds.
 pub(super) const SCRIPT: &str = "\
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], '*', 'f', ARGV[1])
-local oldest = tonumber(string.match(id, '^%d+')) - tonumber(ARGV[4])
+local oldest = math.max(tonumber(string.match(id, '^%d+')) - tonumber(ARGV[4]), 0)
 redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])";
@@ -86,8 +86,9 @@ pub(super) struct KeptTopics {
 enum State {
     /// The stream was asked for; what was published since then, in order.
     Asked(Aside),
-    /// Everything up to there has been brought.
-    Live(Option<Id>),
+    /// The stream has been brought. What is published comes once and in order, whatever its id: the next ones are lower if the
+    /// stream was lost and the server's clock set back.
+    Live,
     /// What still comes is of no use.
     Left,
 }
@@ -153,7 +154,7 @@ pub(super) fn key(prefix: &str, topic: &str) -> String {
     format!("{prefix}history:{topic}")
 }
 
-/// Ids are times, which do not come again when a stream is lost: the life of a history only tells topics apart. FNV-1a.
+/// Ids are times, which seldom come again when a stream is lost: the life of a history only tells topics apart. FNV-1a.
 fn life(key: &str) -> u64 {
     key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -243,12 +244,7 @@ impl KeptTopics {
     pub(super) fn receive(&mut self, inbox: &mut Inbox, topic: &str, entry: Entry) -> bool {
         match self.topics.get_mut(topic) {
             Some(State::Asked(aside)) => return aside.put(Put::Kept(entry)),
-            Some(State::Live(last)) => {
-                if last.is_none_or(|last| last < entry.id) {
-                    *last = Some(entry.id);
-                    self.bring(inbox, topic, entry);
-                }
-            }
+            Some(State::Live) => self.bring(inbox, topic, entry),
             Some(State::Left) => {}
             // Others keep it, this node does not.
             None => inbox.receive(topic, entry.frame),
@@ -261,7 +257,7 @@ impl KeptTopics {
         match self.topics.get_mut(topic) {
             Some(State::Asked(aside)) => return aside.put(Put::Plain(frame)),
             Some(State::Left) => {}
-            Some(State::Live(_)) | None => inbox.receive(topic, frame),
+            Some(State::Live) | None => inbox.receive(topic, frame),
         }
         true
     }
@@ -303,13 +299,14 @@ impl KeptTopics {
             return;
         };
         inbox.replayed(topic);
-        if let State::Asked(aside) = std::mem::replace(state, State::Live(last)) {
+        if let State::Asked(aside) = std::mem::replace(state, State::Live) {
             for put in aside.frames {
-                // It is live by now, and nothing is put aside any more.
                 match put {
-                    Put::Kept(entry) => self.receive(inbox, topic, entry),
-                    Put::Plain(frame) => self.receive_plain(inbox, topic, frame),
-                };
+                    // It was in the stream.
+                    Put::Kept(entry) if last.is_some_and(|last| entry.id <= last) => {}
+                    Put::Kept(entry) => self.bring(inbox, topic, entry),
+                    Put::Plain(frame) => inbox.receive(topic, frame),
+                }
             }
         }
     }

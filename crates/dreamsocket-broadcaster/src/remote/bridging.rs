@@ -81,7 +81,7 @@ impl Bridging {
             self.replayed = Some(message);
         }
         if let Some(last) = self.last
-            && message.is_covered_by(last)
+            && (message == last || !self.is_live && message.is_before(last))
         {
             let is_bridge = message == last && !self.is_live;
             self.is_torn &= !is_bridge;
@@ -112,11 +112,11 @@ impl Bridging {
 }
 
 impl Message {
-    /// Whether it is the last one that came, or is kept before that one.
-    fn is_covered_by(self, last: Self) -> bool {
-        let (position, reached) = (self.position, last.position);
-        let is_before = position.life() == reached.life() && position.number() < reached.number();
-        is_before || self == last
+    /// Whether it is kept before that one. Of two that are published now this is the later one all the same: the broker has lost
+    /// what it kept, and does not know it.
+    fn is_before(self, other: Self) -> bool {
+        let (position, other) = (self.position, other.position);
+        position.life() == other.life() && position.number() < other.number()
     }
 }
 
@@ -258,6 +258,18 @@ mod tests {
         let mut bridging = reached(9);
         assert!(!bridging.replayed().is_first);
         assert_eq!(bridging.place(position(2), stamp(10)), Place::New);
+
+        // And again while it was published: a stream of Redis's is gone, and its clock was set back.
+        let mut bridging = reached(9);
+        assert!(!bridging.replayed().is_first);
+        assert_eq!(bridging.place(position(9), stamp(10)), Place::New);
+        assert_eq!(bridging.place(position(4), stamp(11)), Place::New);
+        assert_eq!(bridging.place(position(4), stamp(11)), KNOWN);
+        assert_eq!(bridging.place(position(5), stamp(12)), Place::New);
+        bridging.interrupt();
+        assert_eq!(bridging.place(position(4), stamp(11)), KNOWN);
+        assert_eq!(bridging.place(position(5), stamp(12)), BRIDGE);
+        assert_eq!(bridging.place(position(6), stamp(13)), Place::New);
 
         // It was at the same position again when this node came back.
         let mut bridging = reached(9);

@@ -5,6 +5,7 @@
 //! engine's come after a topic's interest.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{self, Instant};
 
+use crate::deferred::for_each_despite_panics;
 use crate::directory::Directory;
 use crate::engine::Name;
 use crate::error::PublishError;
@@ -194,7 +196,7 @@ impl Exchange {
             }
         }
         self.outgoing.lock().subscribe_again(first, others);
-        self.is_connected.send_replace(true);
+        self.note_connected(true);
         session
     }
 
@@ -203,10 +205,19 @@ impl Exchange {
         let unconfirmed = self.outgoing.lock().disconnect(session, Instant::now());
         if let Some(unconfirmed) = unconfirmed {
             self.tally.disconnections.fetch_add(1, Ordering::Relaxed);
-            self.is_connected.send_replace(false);
+            self.note_connected(false);
             // Who waits for a session that has ended is to be told.
             self.news.notify_one();
-            drop(unconfirmed);
+            let unconfirmed = unconfirmed.into_iter();
+            settle(unconfirmed.flat_map(|waiting| waiting.confirms), drop);
+        }
+    }
+
+    /// Wakes who waits for a connection.
+    fn note_connected(&self, is: bool) {
+        let noting = AssertUnwindSafe(|| self.is_connected.send_replace(is));
+        if catch_unwind(noting).is_err() {
+            note_panic();
         }
     }
 
@@ -217,10 +228,15 @@ impl Exchange {
         let _ = is_connected.wait_for(|is| *is).await;
     }
 
-    /// Ready when a link has had its time to end after the engine is gone.
-    pub(crate) async fn when_over(&self) {
+    /// Ready when the engine is gone.
+    pub(crate) async fn when_closed(&self) {
         let mut is_closed = self.is_closed.subscribe();
         let _ = is_closed.wait_for(|is| *is).await;
+    }
+
+    /// Ready when a link has had its time to end after that.
+    pub(crate) async fn when_over(&self) {
+        self.when_closed().await;
         time::sleep(FAREWELL).await;
     }
 
@@ -310,14 +326,15 @@ impl Exchange {
     /// An echo has come back: gives the topics that are subscribed by now.
     pub(crate) fn echoed(&self, number: u64) -> Vec<Name> {
         let waiting = self.outgoing.lock().echoed(number);
-        let mut topics = Vec::new();
+        let (mut topics, mut confirms) = (Vec::new(), Vec::new());
         for waiting in waiting {
             topics.extend(waiting.subscribed);
-            for confirm in waiting.confirms {
-                // Whoever waited may have given up.
-                let _ = confirm.send(());
-            }
+            confirms.extend(waiting.confirms);
         }
+        settle(confirms.into_iter(), |confirm| {
+            // Whoever waited may have given up.
+            let _ = confirm.send(());
+        });
         topics
     }
 
@@ -354,6 +371,20 @@ impl Exchange {
     }
 }
 
+/// Does something to confirmations that wakes who waits for them. These are wakers of the user's, of which one must not keep
+/// the others from being woken, nor end the link.
+fn settle(confirms: impl Iterator<Item = Confirm>, how: impl Fn(Confirm)) {
+    let mut panicked = None;
+    for_each_despite_panics(confirms, how, &mut panicked);
+    if panicked.is_some() {
+        note_panic();
+    }
+}
+
+fn note_panic() {
+    tracing::error!("a waker panicked as a connection or a confirmation was told");
+}
+
 fn check_name(topic: &Name) -> Result<(), PublishError> {
     let got = topic.as_str().len();
     if got > MAX_NAME {
@@ -363,4 +394,35 @@ fn check_name(topic: &Name) -> Result<(), PublishError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+    use std::pin::pin;
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+
+    struct PanickingWaker;
+
+    impl Wake for PanickingWaker {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn b7_a_waker_that_panics_at_a_connection_does_not_end_the_link() {
+        let echo_topic = Name::new("echo".into(), &RandomState::new());
+        let exchange = Exchange::new(7, echo_topic, RemoteOptions::new());
+        let waker = Waker::from(Arc::new(PanickingWaker));
+        let mut waiting = pin!(exchange.when_connected());
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        let session = exchange.connected("broker".into(), 1_000);
+        assert!(exchange.health().is_connected);
+        exchange.disconnected(session);
+        assert!(!exchange.health().is_connected);
+    }
 }

@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use super::super::super::options::ROSTER_EXPIRY;
+use super::super::super::options::{REWRITE, ROSTER_EXPIRY};
 use super::super::super::wire::{Change, Entry, Step, Word};
 use super::super::agenda::Job;
 use super::{Office, in_time, merge, node_of};
 use crate::engine::{Engine, Name, SubscriberId};
 use crate::store::{Shelf, Store, StoreError};
-
-/// After how long a roster is written again: well before it expires.
-const REWRITE: Duration = Duration::from_secs(ROSTER_EXPIRY.as_secs() * 2 / 5);
 
 /// How long a roster may be missing at the store until it is nobody's: by then its node has written it again.
 const PATIENCE: Duration = Duration::from_secs(ROSTER_EXPIRY.as_secs() / 2);
