@@ -278,9 +278,7 @@ impl Exchange {
     #[cfg(feature = "nats")]
     pub(crate) fn unconfirm(&self) {
         let confirms = self.outgoing.lock().take_confirms();
-        // Only wakers run in it that are the user's.
-        let mut panicked = None;
-        crate::deferred::for_each_despite_panics(confirms.into_iter(), drop, &mut panicked);
+        settle(confirms.into_iter(), drop);
     }
 
     /// Does what is done bit by bit, ten times a second, as long as it is polled.
