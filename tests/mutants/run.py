@@ -34,7 +34,7 @@ AREAS = {
         "package": "dreamsocket",
         "files": ["crates/dreamsocket/src/outbox.rs", "crates/dreamsocket/src/outbox/*.rs", "crates/dreamsocket/src/forward.rs"],
         "features": ["--all-features"],
-        "tests": ["--lib", "--test", "contract", "--test", "compression", "--test", "metrics"],
+        "tests": ["--lib", "--test", "contract", "--test", "compression", "--test", "metrics", "--test", "inspector"],
     },
     "session": {
         "package": "dreamsocket",
