@@ -168,3 +168,24 @@ impl Excess {
         bucket.is_none_or(|bucket| bucket.take(amount)) || self != Self::Close
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_other_bounds_do_not_end_goes_on() {
+        let config = Config::default().with_control_frames(2);
+        let mut clock = Clock::start();
+        let mut bounds = Bounds::new(&config);
+        bounds.set(&config, &mut clock);
+        assert!(bounds.paused_until().is_never());
+        for _ in 0..10 {
+            bounds.note_control(&clock);
+        }
+        let until = bounds.paused_until();
+        assert!(!until.is_never() && !until.is_past(clock.look()));
+        bounds.set(&config, &mut clock);
+        assert_eq!(bounds.paused_until(), until);
+    }
+}
