@@ -140,3 +140,78 @@ impl Rosters {
         known.is_none_or(|(_, known)| known < stamp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn entry(bytes: usize) -> Entry {
+        Entry {
+            key: Bytes::new(),
+            value: Bytes::from(vec![0; bytes]),
+        }
+    }
+
+    #[test]
+    fn b8_a_room_that_is_queued_or_watched_is_not_idle() {
+        let mut rosters = Rosters::default();
+        assert!(rosters.is_idle());
+        rosters.is_queued = true;
+        assert!(!rosters.is_idle());
+        (rosters.is_queued, rosters.is_watched) = (false, true);
+        assert!(!rosters.is_idle());
+    }
+
+    #[test]
+    fn b8_a_roster_is_filled_to_the_byte_and_gives_its_room_back() {
+        let mut rosters = Rosters::default();
+        let most = STEP_OVERHEAD + 10;
+        assert!(!rosters.set(1, 1, entry(11), most));
+        assert!(!rosters.has_own());
+        for stamp in [1, 3, 5] {
+            assert!(rosters.set(1, stamp, entry(10), most));
+            assert!(rosters.set(1, stamp, entry(10), most), "of the same one");
+            assert!(!rosters.set(2, stamp, entry(0), most));
+            assert!(rosters.has_own());
+            rosters.leave(1, stamp + 1);
+            assert_eq!(rosters.version(), stamp + 1);
+            assert!(!rosters.has_own());
+        }
+    }
+
+    #[test]
+    fn b8_past_so_many_steps_the_others_are_to_read() {
+        let mut rosters = Rosters::default();
+        assert!(rosters.take_news().is_none());
+        for (steps, are_told) in [(MAX_STEPS, true), (MAX_STEPS + 1, false), (1, true)] {
+            for stamp in 1..=steps {
+                assert!(rosters.set(1, stamp as u64, entry(0), usize::MAX));
+            }
+            let news = rosters.take_news().unwrap();
+            assert_eq!(news.steps.map(|it| it.len()), are_told.then_some(steps));
+            assert!(rosters.take_news().is_none());
+        }
+    }
+
+    #[test]
+    fn b8_a_step_is_new_if_its_stamp_is_later() {
+        let mut rosters = Rosters::default();
+        let step = |number, stamp| Step::Set {
+            number,
+            stamp,
+            what: (),
+        };
+        assert!(rosters.is_new(7, &step(1, 5)));
+        let roster = rosters.others.entry(7).or_default();
+        let id = Fingerprint::new(&1, &std::hash::RandomState::new());
+        roster.connections.insert(1, (id, 5));
+        assert!(!rosters.is_new(7, &step(1, 4)));
+        assert!(!rosters.is_new(7, &step(1, 5)));
+        assert!(rosters.is_new(7, &step(1, 6)));
+        assert!(rosters.is_new(7, &step(2, 5)));
+        assert!(rosters.is_new(8, &step(1, 5)));
+        assert!(rosters.is_new::<()>(7, &Step::Leave { number: 1 }));
+    }
+}

@@ -766,6 +766,28 @@ mod tests {
     }
 
     #[test]
+    fn b8_a_connection_that_is_another_persons_by_now_leaves_the_first() {
+        let mut room = Room::<u32, u32>::new();
+        let secret = RandomState::new();
+        let _ = room.merge(7, (0, 1), vec![set(&secret, 1, 1)], 1);
+        let Step::Set { what, .. } = set(&secret, 1, 2) else {
+            return;
+        };
+        let later = Step::Set {
+            number: 1,
+            stamp: 2,
+            what,
+        };
+        let _ = room.merge(7, (1, 2), vec![later], 2);
+        let people = room.people();
+        let people: Vec<_> = people
+            .iter()
+            .map(|(_, person)| (*person.key, person.connections))
+            .collect();
+        assert_eq!(people, [(2, 1)]);
+    }
+
+    #[test]
     fn b8_no_clock_of_others_stops_the_own() {
         let mut room = Room::<u32, u32>::new();
         let (key, secret) = (Arc::new(1), RandomState::new());
