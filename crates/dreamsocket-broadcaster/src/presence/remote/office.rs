@@ -560,4 +560,21 @@ mod tests {
             assert_eq!(desk.sheets.is_empty(), is_forgotten);
         }
     }
+
+    #[test]
+    fn b8_what_has_changed_and_what_is_written_again_take_turns() {
+        let hasher = RandomState::new();
+        let names = ["a", "b", "c", "d"].map(|name| Name::new(name.into(), &hasher));
+        let mut desk = Desk::new(Nodes::new(1, Duration::from_secs(1)));
+        let now = Instant::now();
+        for name in &names {
+            desk.agenda.add(name, Job::Read, now);
+            desk.rewrites.add(name, Job::Write, now);
+        }
+        let jobs: Vec<_> = std::iter::from_fn(|| desk.take(now)).collect();
+        assert_eq!(jobs.len(), 8);
+        for jobs in jobs.chunks(2) {
+            assert_ne!(jobs[0].1, jobs[1].1);
+        }
+    }
 }
