@@ -90,8 +90,16 @@ class Outcomes:
         before = {without_place(name): outcome for name, outcome in self.of.items()}
         names = [mutant["name"] for mutant in mutants]
         plain = {name: without_place(name) for name in names}
+        # Of several with one name that have moved nobody knows which is which: if one is missed, all are looked at again.
+        moved = {plain[name] for name in names if name not in self.of}
         self.of = {
-            name: "missed" if plain[name] in open_ones else before[plain[name]] for name in names if plain[name] in before
+            name: self.of[name]
+            if plain[name] not in moved
+            else "missed"
+            if plain[name] in open_ones
+            else before[plain[name]]
+            for name in names
+            if plain[name] in before
         }
 
 
