@@ -309,40 +309,6 @@ async fn b7_without_a_connection_publishing_fails_at_once() {
     assert_eq!(one.health().broker.as_deref(), Some("life 1"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn b7_messages_wait_for_the_connection_in_order_and_within_a_bound() {
-    let broker = Broker::new();
-    let one = broker
-        .connected(options().queue_while_away().max_queue(1_000))
-        .await;
-    let two = broker.connected::<u32>(options()).await;
-    let mut mine = one.topic("lobby").subscribe();
-    settle().await;
-    broker.stop();
-    settle().await;
-    let mut accepted = 0;
-    let refused = loop {
-        match one.topic("lobby").publish(accepted) {
-            Ok(_) => accepted += 1,
-            Err(error) => break error,
-        }
-        assert!(accepted < 100);
-    };
-    assert!(
-        matches!(refused, PublishError::Full { limit: 1_000 }),
-        "{refused:?}"
-    );
-    assert!(accepted > 5);
-    assert!((1..=1_000).contains(&one.health().queued_bytes));
-    broker.start();
-    // This node's subscriptions come first.
-    let mut expected = vec![UNKNOWN];
-    expected.extend((0..accepted).map(Ok));
-    assert_eq!(drain(&mut mine).await, expected);
-    assert_eq!(one.health().queued_bytes, 0);
-    drop(two);
-}
-
 /// What was with the link when the connection was lost is nobody's any more: a hole, and the last of it is announced.
 #[tokio::test(start_paused = true)]
 async fn b7_what_was_under_way_when_the_publisher_was_cut_off_is_a_gap() {
@@ -619,31 +585,6 @@ async fn b9_what_cannot_be_sent_is_refused_and_no_gap() {
     settle().await;
     assert_eq!(broker.topics(0), ["lobby"]);
     drop(silent);
-}
-
-#[tokio::test(start_paused = true)]
-async fn b9_a_message_whose_deserialize_panics_is_a_gap() {
-    #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-    struct Touchy(u32);
-
-    impl<'de> serde::Deserialize<'de> for Touchy {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let number = u32::deserialize(deserializer)?;
-            assert_ne!(number, 2, "the test's panic");
-            Ok(Self(number))
-        }
-    }
-
-    let broker = Broker::new();
-    let node = broker.connected::<Touchy>(options()).await;
-    let mut channel = node.topic("lobby").subscribe();
-    for number in 1..=3 {
-        node.topic("lobby").publish(Touchy(number)).unwrap();
-    }
-    settle().await;
-    assert_eq!(channel.try_recv(), Ok(Delivery::Message(Touchy(1))));
-    assert!(matches!(channel.try_recv(), Ok(Delivery::Missed(missed)) if missed.count == Some(1)));
-    assert_eq!(channel.try_recv(), Ok(Delivery::Message(Touchy(3))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ mod broker;
 use std::time::Duration;
 
 use broker::{Broker, Fate, Kind};
-use dreamsocket_broadcaster::{Broadcaster, Channel, Delivery, RemoteOptions};
+use dreamsocket_broadcaster::{Broadcaster, Channel, Delivery, PublishError, RemoteOptions};
 use tokio::time;
 
 /// A message, or a gap with its count.
@@ -110,4 +110,38 @@ async fn b7_what_a_restart_loses_is_told_once_however_late_its_publisher_is_back
     assert_eq!(drain(&mut channel).await, [Ok(1), UNKNOWN]);
     broker.admit(0);
     assert_eq!(drain(&mut channel).await, [Ok(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_messages_wait_for_the_connection_in_order_and_within_a_bound() {
+    let broker = Broker::new();
+    let one = broker
+        .connected(RemoteOptions::new().queue_while_away().max_queue(1_000))
+        .await;
+    let two = broker.connected::<u32>(RemoteOptions::new()).await;
+    let mut mine = one.topic("lobby").subscribe();
+    settle().await;
+    broker.stop();
+    settle().await;
+    let mut accepted = 0;
+    let refused = loop {
+        match one.topic("lobby").publish(accepted) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted < 100);
+    };
+    assert!(
+        matches!(refused, PublishError::Full { limit: 1_000 }),
+        "{refused:?}"
+    );
+    assert!(accepted > 5);
+    assert!((1..=1_000).contains(&one.health().queued_bytes));
+    broker.start();
+    // This node's subscriptions come first.
+    let mut expected = vec![UNKNOWN];
+    expected.extend((0..accepted).map(Ok));
+    assert_eq!(drain(&mut mine).await, expected);
+    assert_eq!(one.health().queued_bytes, 0);
+    drop(two);
 }

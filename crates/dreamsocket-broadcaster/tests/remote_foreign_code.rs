@@ -1,4 +1,4 @@
-//! Wakers that panic, and links that do or end, on engines that reach other machines: whatever they do, nobody loses anything
+//! Wakers and messages that panic, and links that do or end, on engines that reach other machines: whatever they do, nobody loses anything
 //! by it and is not told (B2, B5, B7). Over a broker in memory; time is paused. What else is foreign code is in
 //! `foreign_code.rs`.
 
@@ -195,4 +195,29 @@ async fn b5_who_begins_when_the_link_has_ended_is_told_a_gap_in_time() {
             assert_eq!(drain(channel).await, [UNKNOWN]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b9_a_message_whose_deserialize_panics_is_a_gap() {
+    #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+    struct Touchy(u32);
+
+    impl<'de> serde::Deserialize<'de> for Touchy {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let number = u32::deserialize(deserializer)?;
+            assert_ne!(number, 2, "the test's panic");
+            Ok(Self(number))
+        }
+    }
+
+    let broker = Broker::new();
+    let node = broker.connected::<Touchy>(RemoteOptions::new()).await;
+    let mut channel = node.topic("lobby").subscribe();
+    for number in 1..=3 {
+        node.topic("lobby").publish(Touchy(number)).unwrap();
+    }
+    settle().await;
+    assert_eq!(channel.try_recv(), Ok(Delivery::Message(Touchy(1))));
+    assert!(matches!(channel.try_recv(), Ok(Delivery::Missed(missed)) if missed.count == Some(1)));
+    assert_eq!(channel.try_recv(), Ok(Delivery::Message(Touchy(3))));
 }
