@@ -1,6 +1,6 @@
-//! Wakers and messages that panic, and links that do or end, on engines that reach other machines: whatever they do, nobody loses anything
-//! by it and is not told (B2, B5, B7). Over a broker in memory; time is paused. What else is foreign code is in
-//! `foreign_code.rs`.
+//! Wakers and messages that panic, and links that do or end, on engines that reach other machines: whatever they do, nobody
+//! loses anything by it and is not told (B2, B5, B7, B9). Over a broker in memory; time is paused. What else is foreign code
+//! is in `foreign_code.rs`.
 
 #![expect(clippy::panic, reason = "what panics is a test's")]
 
@@ -211,7 +211,7 @@ async fn b9_a_message_whose_deserialize_panics_is_a_gap() {
     }
 
     let broker = Broker::new();
-    let node = broker.connected::<Touchy>(RemoteOptions::new()).await;
+    let node = broker.connected::<Touchy>(options()).await;
     let mut channel = node.topic("lobby").subscribe();
     for number in 1..=3 {
         node.topic("lobby").publish(Touchy(number)).unwrap();
